@@ -1,0 +1,1 @@
+//! The Agent2Agent protocol: server, client, agent card, the contract extension.

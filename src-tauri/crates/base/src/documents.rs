@@ -1,0 +1,505 @@
+//! The signed documents of a contract. Each names the contract, who sends and who receives, and the hash of the
+//! document before it, so that none can be replayed, reordered or moved to another contract:
+//!
+//! call → proposal → award → delivery → acceptance → countersignature; a rejection, an abandonment or a lapse
+//! ends it early. A payment clears accepted contracts later.
+
+use crate::{
+    Book, Did, MicroUsd, Sha256, Timestamp,
+    hash::BlobRef,
+    ids::{ContractId, PaymentId},
+    job::JobSpec,
+    money::Rate,
+    problem::{Code, Problem},
+    signed::{Document, Signed},
+    units::Meter,
+};
+use serde::{Deserialize, Serialize};
+
+macro_rules! document {
+    ($name:ident, $tag:literal) => {
+        impl Document for $name {
+            const TYPE: &'static str = $tag;
+        }
+    };
+}
+
+/// A client calls for proposals. One per contractor, each with its own contract id.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CallForProposals {
+    /// The conversation this opens.
+    pub contract: ContractId,
+    /// Who calls.
+    pub client: Did,
+    /// Who is asked.
+    pub contractor: Did,
+    /// Real or demonstration money.
+    pub book: Book,
+    /// The job; its input bytes follow only with the award.
+    pub job: JobSpec,
+    /// When it was made.
+    pub called_at: Timestamp,
+    /// After this a proposal comes too late.
+    pub respond_by: Timestamp,
+}
+document!(CallForProposals, "call/v1");
+
+/// A contractor's binding offer; a slot is held for it until `valid_until`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Proposal {
+    /// The conversation.
+    pub contract: ContractId,
+    /// Who offers.
+    pub contractor: Did,
+    /// To whom.
+    pub client: Did,
+    /// Hash of the call.
+    pub call: Sha256,
+    /// Price per unit.
+    pub rate: Rate,
+    /// Units that will be billed, as the job declares them.
+    pub units: u64,
+    /// `rate` × `units`, rounded up once: the whole bill.
+    pub amount: MicroUsd,
+    /// The offer's end.
+    pub valid_until: Timestamp,
+    /// Expected time from award to delivery, in milliseconds.
+    pub estimated_ms: u64,
+    /// The adapter that would run it, as its driver names it; empty until the worker was started once.
+    pub adapter: String,
+}
+document!(Proposal, "proposal/v1");
+
+/// The client takes the offer. The input bytes travel beside it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Award {
+    /// The conversation.
+    pub contract: ContractId,
+    /// Who awards.
+    pub client: Did,
+    /// To whom.
+    pub contractor: Did,
+    /// Hash of the proposal.
+    pub proposal: Sha256,
+    /// SHA-256 of the nonce that will choose what is checked; revealed with the verdict.
+    pub nonce_sha256: Sha256,
+    /// Silence of this many seconds after the delivery counts as acceptance.
+    pub review_seconds: u32,
+    /// When it was made.
+    pub awarded_at: Timestamp,
+    /// After this the delivery comes too late.
+    pub deadline: Timestamp,
+}
+document!(Award, "award/v1");
+
+/// The contractor's statement of what was delivered.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Delivery {
+    /// The conversation.
+    pub contract: ContractId,
+    /// Who delivers.
+    pub contractor: Did,
+    /// To whom.
+    pub client: Did,
+    /// Hash of the award.
+    pub award: Sha256,
+    /// The output; its SHA-256 is the root that, with the nonce, chooses what is checked.
+    pub output: BlobRef,
+    /// Units done.
+    pub units: u64,
+    /// What is billed: never more than the proposal's amount.
+    pub amount: MicroUsd,
+    /// Time and energy used.
+    pub meter: Meter,
+    /// Which machine did it.
+    pub worker: WorkerInfo,
+    /// When it was made.
+    pub delivered_at: Timestamp,
+}
+document!(Delivery, "delivery/v1");
+
+/// The machine that did the work, as its driver describes it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WorkerInfo {
+    /// Adapter name, such as `llvmpipe (LLVM 15.0.6, 256 bits)`.
+    pub adapter: String,
+    /// Driver and its version.
+    pub driver: String,
+    /// Graphics API.
+    pub backend: String,
+    /// Version of `tender-worker`.
+    pub version: String,
+}
+
+/// What a check found. NaN never passes.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Evidence {
+    /// What was measured.
+    pub statistic: Statistic,
+    /// Its value.
+    pub value: f64,
+    /// How many samples, rows or workgroups were looked at.
+    pub n: u32,
+    /// SHA-256(nonce ‖ delivered root): what chose them.
+    pub seed: Sha256,
+}
+
+/// The statistics that verification knows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Statistic {
+    /// Largest Freivalds residual over its tolerance: at most 1 for an honest product.
+    FreivaldsResidual,
+    /// Smallest cosine between delivered and recomputed embeddings.
+    MinCosine,
+    /// Fraction of the re-executed workgroups whose bytes agree.
+    AgreeingSlices,
+}
+
+/// The client takes the delivery: from here the amount is owed.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Acceptance {
+    /// The conversation.
+    pub contract: ContractId,
+    /// Who accepts.
+    pub client: Did,
+    /// Whose delivery.
+    pub contractor: Did,
+    /// Hash of the delivery.
+    pub delivery: Sha256,
+    /// The nonce whose hash the award carried, hex.
+    pub nonce: Sha256,
+    /// What was checked; empty when policy decided not to check.
+    pub evidence: Vec<Evidence>,
+    /// What is owed.
+    pub amount: MicroUsd,
+    /// When it was made.
+    pub accepted_at: Timestamp,
+}
+document!(Acceptance, "acceptance/v1");
+
+/// The client refuses the delivery, with what it found.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Rejection {
+    /// The conversation.
+    pub contract: ContractId,
+    /// Who rejects.
+    pub client: Did,
+    /// Whose delivery.
+    pub contractor: Did,
+    /// Hash of the delivery.
+    pub delivery: Sha256,
+    /// The nonce whose hash the award carried.
+    pub nonce: Sha256,
+    /// What was found.
+    pub evidence: Vec<Evidence>,
+    /// Why, in a sentence.
+    pub reason: String,
+    /// When it was made.
+    pub rejected_at: Timestamp,
+}
+document!(Rejection, "rejection/v1");
+
+/// The client gives an award up before a delivery; a later delivery is refused.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Abandonment {
+    /// The conversation.
+    pub contract: ContractId,
+    /// Who gives up.
+    pub client: Did,
+    /// On whom.
+    pub contractor: Did,
+    /// Hash of the award.
+    pub award: Sha256,
+    /// Why, in a sentence.
+    pub reason: String,
+    /// When it was made.
+    pub abandoned_at: Timestamp,
+}
+document!(Abandonment, "abandonment/v1");
+
+/// The client does not take an offer: its slot is free again.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Decline {
+    /// The conversation.
+    pub contract: ContractId,
+    /// Who declines.
+    pub client: Did,
+    /// Whose offer.
+    pub contractor: Did,
+    /// Hash of the proposal.
+    pub proposal: Sha256,
+    /// When it was made.
+    pub declined_at: Timestamp,
+}
+document!(Decline, "decline/v1");
+
+/// The contractor confirms what is owed: the receipt is complete.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Countersignature {
+    /// The conversation.
+    pub contract: ContractId,
+    /// Who confirms.
+    pub contractor: Did,
+    /// To whom.
+    pub client: Did,
+    /// Hash of the acceptance.
+    pub acceptance: Sha256,
+    /// What is owed.
+    pub amount: MicroUsd,
+    /// When it was made.
+    pub signed_at: Timestamp,
+}
+document!(Countersignature, "countersignature/v1");
+
+/// The payer records a payment made outside the app.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Payment {
+    /// The payment.
+    pub payment: PaymentId,
+    /// Who paid.
+    pub payer: Did,
+    /// Who received.
+    pub payee: Did,
+    /// Real or demonstration money.
+    pub book: Book,
+    /// The accepted contracts it clears, whole.
+    pub contracts: Vec<ContractId>,
+    /// Their sum.
+    pub amount: MicroUsd,
+    /// How, in the payer's words.
+    pub method: String,
+    /// When.
+    pub paid_at: Timestamp,
+}
+document!(Payment, "payment/v1");
+
+/// The payee confirms a payment.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PaymentConfirmation {
+    /// The payment.
+    pub payment: PaymentId,
+    /// Who received.
+    pub payee: Did,
+    /// Who paid.
+    pub payer: Did,
+    /// Hash of the payment.
+    pub hash: Sha256,
+    /// When it was made.
+    pub confirmed_at: Timestamp,
+}
+document!(PaymentConfirmation, "payment-confirmation/v1");
+
+/// A newcomer answers an invitation. Sent over a connection whose key the invitation pins.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PairingRequest {
+    /// Who wants to pair.
+    pub invitee: Did,
+    /// Who invited.
+    pub inviter: Did,
+    /// The invitation's one-time secret, base64url.
+    pub secret: String,
+    /// The invitee's name for itself.
+    pub name: String,
+    /// Where the invitee's A2A interface listens; none when it only buys.
+    pub address: Option<String>,
+    /// When it was made.
+    pub sent_at: Timestamp,
+}
+document!(PairingRequest, "pairing-request/v1");
+
+/// The inviter's answer.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PairingAnswer {
+    /// Who invited.
+    pub inviter: Did,
+    /// Who is now a peer.
+    pub invitee: Did,
+    /// Hash of the request.
+    pub request: Sha256,
+    /// The inviter's name for itself.
+    pub name: String,
+    /// What the invitee may owe at most.
+    pub credit_limit: MicroUsd,
+}
+document!(PairingAnswer, "pairing-answer/v1");
+
+/// A short-lived proof of identity, sent as the bearer token of a request. It identifies and never authorises.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AccessToken {
+    /// Who asks.
+    pub caller: Did,
+    /// Who is asked; nobody else may accept the token.
+    pub audience: Did,
+    /// When it was made.
+    pub issued_at: Timestamp,
+    /// At most five minutes later.
+    pub expires_at: Timestamp,
+}
+document!(AccessToken, "access-token/v1");
+
+/// What travels in one data part of the contract extension, and what a store keeps of a contract.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub enum Message {
+    /// Client to contractor; answered by `Proposal` or `Refusal`.
+    Call(Signed<CallForProposals>),
+    /// Contractor to client.
+    Proposal(Signed<Proposal>),
+    /// Contractor to client: no, and why. Nothing is owed, so nothing is signed.
+    Refusal(Problem),
+    /// Client to contractor; answered by a task.
+    Award(Signed<Award>),
+    /// Client to contractor: the offer is not taken.
+    Decline(Signed<Decline>),
+    /// Contractor to client, in the task's status when the output is there.
+    Delivery(Signed<Delivery>),
+    /// Client to contractor; answered by `Countersignature`.
+    Acceptance(Signed<Acceptance>),
+    /// Client to contractor.
+    Rejection(Signed<Rejection>),
+    /// Client to contractor.
+    Abandonment(Signed<Abandonment>),
+    /// Contractor to client.
+    Countersignature(Signed<Countersignature>),
+    /// Payer to payee; answered by `PaymentConfirmation`.
+    Payment(Signed<Payment>),
+    /// Payee to payer.
+    PaymentConfirmation(Signed<PaymentConfirmation>),
+    /// Invitee to inviter; answered by `PairingAnswer` or `Refusal`.
+    PairingRequest(Signed<PairingRequest>),
+    /// Inviter to invitee.
+    PairingAnswer(Signed<PairingAnswer>),
+}
+
+impl Message {
+    /// The contract a message is about; none for payments, pairing and refusals.
+    #[must_use]
+    pub fn contract(&self) -> Option<ContractId> {
+        match self {
+            Self::Call(s) => Some(s.document.contract),
+            Self::Proposal(s) => Some(s.document.contract),
+            Self::Award(s) => Some(s.document.contract),
+            Self::Decline(s) => Some(s.document.contract),
+            Self::Delivery(s) => Some(s.document.contract),
+            Self::Acceptance(s) => Some(s.document.contract),
+            Self::Rejection(s) => Some(s.document.contract),
+            Self::Abandonment(s) => Some(s.document.contract),
+            Self::Countersignature(s) => Some(s.document.contract),
+            Self::Refusal(_)
+            | Self::Payment(_)
+            | Self::PaymentConfirmation(_)
+            | Self::PairingRequest(_)
+            | Self::PairingAnswer(_) => None,
+        }
+    }
+}
+
+/// Everything that proves one trade, each document signed by the side that made it. Self-contained: `tender
+/// verify FILE` checks it with nothing else at hand.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Receipt {
+    /// By the client.
+    pub call: Signed<CallForProposals>,
+    /// By the contractor.
+    pub proposal: Signed<Proposal>,
+    /// By the client.
+    pub award: Signed<Award>,
+    /// By the contractor.
+    pub delivery: Signed<Delivery>,
+    /// By the client.
+    pub acceptance: Signed<Acceptance>,
+    /// By the contractor.
+    pub countersignature: Signed<Countersignature>,
+}
+
+impl Receipt {
+    /// The contract this receipt is about.
+    #[must_use]
+    pub fn contract(&self) -> ContractId {
+        self.call.document.contract
+    }
+
+    /// Checks signatures, parties, the chain of hashes, the arithmetic of the bill and the revealed nonce.
+    ///
+    /// # Errors
+    /// [`Code::Forged`] with the first thing that does not hold.
+    pub fn verify(&self) -> Result<(), Problem> {
+        let call = &self.call.document;
+        let (client, contractor) = (call.client, call.contractor);
+        self.call.verify(&client)?;
+        let proposal = self.proposal.verify(&contractor)?;
+        let award = self.award.verify(&client)?;
+        let delivery = self.delivery.verify(&contractor)?;
+        let acceptance = self.acceptance.verify(&client)?;
+        let counter = self.countersignature.verify(&contractor)?;
+
+        let parties = [
+            (proposal.contract, proposal.client, proposal.contractor),
+            (award.contract, award.client, award.contractor),
+            (delivery.contract, delivery.client, delivery.contractor),
+            (acceptance.contract, acceptance.client, acceptance.contractor),
+            (counter.contract, counter.client, counter.contractor),
+        ];
+        ensure(
+            parties.iter().all(|p| *p == (call.contract, client, contractor)),
+            "a document belongs to another contract",
+        )?;
+        ensure(proposal.call == self.call.hash(), "the proposal answers another call")?;
+        ensure(award.proposal == self.proposal.hash(), "the award takes another proposal")?;
+        ensure(delivery.award == self.award.hash(), "the delivery answers another award")?;
+        ensure(acceptance.delivery == self.delivery.hash(), "the acceptance is of another delivery")?;
+        ensure(counter.acceptance == self.acceptance.hash(), "the countersignature is of another acceptance")?;
+
+        ensure(proposal.units == call.job.work.units(), "the proposal bills other units than the job declares")?;
+        ensure(
+            proposal.rate.amount(proposal.units) == Some(proposal.amount),
+            "the proposal's amount is not rate × units",
+        )?;
+        ensure(
+            delivery.amount <= proposal.amount && delivery.amount.0 >= 0,
+            "the delivery bills more than was proposed",
+        )?;
+        ensure(
+            acceptance.amount == delivery.amount && counter.amount == delivery.amount,
+            "the sides state different amounts",
+        )?;
+        ensure(
+            award.nonce_sha256 == Sha256::of(acceptance.nonce.bytes()),
+            "the nonce is not the one that the award committed to",
+        )?;
+        let seed = verification_seed(&acceptance.nonce, &delivery.output.sha256);
+        ensure(
+            acceptance.evidence.iter().all(|e| e.seed == seed && e.value.is_finite()),
+            "the evidence was drawn with another seed",
+        )
+    }
+}
+
+/// SHA-256(nonce ‖ root): neither side could choose what is checked.
+#[must_use]
+pub fn verification_seed(nonce: &Sha256, root: &Sha256) -> Sha256 {
+    Sha256::of_parts(&[nonce.bytes(), root.bytes()])
+}
+
+fn ensure(holds: bool, otherwise: &str) -> Result<(), Problem> {
+    if holds {
+        Ok(())
+    } else {
+        Err(Problem::new(Code::Forged, otherwise, "do not rely on this document; ask both sides for theirs"))
+    }
+}

@@ -1,0 +1,158 @@
+//! What the node and its worker process say to each other, over the worker's standard input and output.
+//!
+//! A frame is a 4-byte little-endian length of the header, a 4-byte little-endian length of the payload, the
+//! header as JSON, and the payload as raw bytes. The node never parses a payload.
+
+use crate::{documents::WorkerInfo, hash::Sha256, job::Work, problem::Problem};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use std::io::{self, Read, Write};
+
+/// Largest header, 1 MiB: no header carries client data.
+pub const MAX_HEADER_BYTES: u32 = 1 << 20;
+/// Largest payload: an input or output blob.
+pub const MAX_PAYLOAD_BYTES: u32 = 64 << 20;
+
+/// To the worker. It does one request at a time; to cancel, kill it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "request", rename_all = "snake_case")]
+pub enum Request {
+    /// Open the adapter and run a known-answer test. Answered by [`Reply::Ready`].
+    Open,
+    /// Count the tokens of the passages in the payload (JSON array of strings). Answered by [`Reply::Counted`].
+    CountTokens {
+        /// Folder that holds `tokenizer.json`.
+        model_dir: String,
+    },
+    /// Do the work on the input in the payload. Answered by any number of [`Reply::Progress`], then
+    /// [`Reply::Done`].
+    Run {
+        /// The work.
+        work: Work,
+        /// Folder of the model's files, for work that has a model.
+        model_dir: Option<String>,
+        /// Hash that the weights must have, for work that has a model.
+        model_sha256: Option<Sha256>,
+        /// Only these parts (passages of `embed`, workgroups of `wgsl`), for verification; the payload of the
+        /// answer then holds just their outputs, one after the other. Everything when absent.
+        parts: Option<Vec<u32>>,
+    },
+}
+
+/// From the worker.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "reply", rename_all = "snake_case")]
+pub enum Reply {
+    /// The adapter is open and computes correctly.
+    Ready {
+        /// What it is.
+        worker: WorkerInfo,
+    },
+    /// How many tokens each passage has after truncation.
+    Counted {
+        /// In the order of the passages.
+        tokens: Vec<u32>,
+    },
+    /// Some of the work is done.
+    Progress {
+        /// Parts done.
+        done: u32,
+        /// Parts in all.
+        total: u32,
+    },
+    /// The work is done; the payload is the output.
+    Done {
+        /// Units done, as the worker counted them.
+        units: u64,
+        /// From the request's last byte to the output's first, in milliseconds.
+        wall_ms: u64,
+    },
+    /// The request cannot be carried out; the worker lives on.
+    Failed {
+        /// Why.
+        problem: Problem,
+    },
+}
+
+/// Writes one frame and flushes.
+///
+/// # Errors
+/// Whatever the writer says; `InvalidInput` when a part exceeds its limit.
+pub fn write_frame<T: Serialize>(writer: &mut impl Write, header: &T, payload: &[u8]) -> io::Result<()> {
+    writer.write_all(&prefix(header, payload)?)?;
+    writer.write_all(payload)?;
+    writer.flush()
+}
+
+/// The bytes of a frame up to its payload, for writers that are not `std::io`.
+///
+/// # Errors
+/// `InvalidInput` when header or payload exceeds its limit.
+pub fn prefix<T: Serialize>(header: &T, payload: &[u8]) -> io::Result<Vec<u8>> {
+    let header = serde_json::to_vec(header)?;
+    let (Ok(h), Ok(p)) = (u32::try_from(header.len()), u32::try_from(payload.len())) else {
+        return Err(too_long());
+    };
+    if h > MAX_HEADER_BYTES || p > MAX_PAYLOAD_BYTES {
+        return Err(too_long());
+    }
+    let mut bytes = Vec::with_capacity(8 + header.len());
+    bytes.extend_from_slice(&h.to_le_bytes());
+    bytes.extend_from_slice(&p.to_le_bytes());
+    bytes.extend_from_slice(&header);
+    Ok(bytes)
+}
+
+/// Lengths of header and payload from a frame's first eight bytes.
+///
+/// # Errors
+/// `InvalidData` when one exceeds its limit; the stream cannot be trusted after that.
+pub fn lengths(prefix: [u8; 8]) -> io::Result<(usize, usize)> {
+    let [a, b, c, d, e, f, g, h] = prefix;
+    let (header, payload) = (u32::from_le_bytes([a, b, c, d]), u32::from_le_bytes([e, f, g, h]));
+    if header > MAX_HEADER_BYTES || payload > MAX_PAYLOAD_BYTES {
+        return Err(io::Error::new(io::ErrorKind::InvalidData, "a frame is longer than its limit"));
+    }
+    Ok((header as usize, payload as usize))
+}
+
+/// Reads one frame; `None` at a clean end of the stream.
+///
+/// # Errors
+/// `UnexpectedEof` inside a frame, `InvalidData` on lengths or JSON that are out of bounds.
+pub fn read_frame<T: DeserializeOwned>(reader: &mut impl Read) -> io::Result<Option<(T, Vec<u8>)>> {
+    let mut prefix = [0; 8];
+    let mut filled = 0;
+    while filled < prefix.len() {
+        match reader.read(&mut prefix[filled..])? {
+            0 if filled == 0 => return Ok(None),
+            0 => return Err(io::ErrorKind::UnexpectedEof.into()),
+            n => filled += n,
+        }
+    }
+    let (header_len, payload_len) = lengths(prefix)?;
+    let mut header = vec![0; header_len];
+    reader.read_exact(&mut header)?;
+    let mut payload = vec![0; payload_len];
+    reader.read_exact(&mut payload)?;
+    Ok(Some((serde_json::from_slice(&header)?, payload)))
+}
+
+fn too_long() -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidInput, "a frame would be longer than its limit")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn frames_read_back_as_written_and_bad_lengths_are_refused() {
+        let mut wire = Vec::new();
+        write_frame(&mut wire, &Request::Open, b"abc").unwrap();
+        let read = read_frame::<Request>(&mut wire.as_slice()).unwrap();
+        assert_eq!(read, Some((Request::Open, b"abc".to_vec())));
+        assert!(read_frame::<Request>(&mut &wire[..wire.len() - 1]).is_err());
+        assert!(read_frame::<Request>(&mut [].as_slice()).unwrap().is_none());
+        assert!(read_frame::<Request>(&mut [0xff; 8].as_slice()).is_err());
+    }
+}

@@ -1,0 +1,363 @@
+//! What is to be computed, under which constraints.
+
+use crate::{
+    hash::{BlobRef, Sha256},
+    money::{MicroUsd, Unit},
+    problem::{Code, Problem},
+    time::Timestamp,
+};
+use serde::{Deserialize, Serialize};
+
+/// Largest input or output of a job, 64 MiB: what one A2A message may carry and a 2-core machine can hash at once.
+pub const MAX_BLOB_BYTES: u64 = 64 << 20;
+/// Most units a job may declare: integers above 2^53 do not survive canonical JSON (RFC 8785 numbers are doubles).
+pub const MAX_UNITS: u64 = 1 << 53;
+/// Most passages of one embedding job: one slot is never held for minutes by a single job.
+pub const MAX_PASSAGES: u32 = 4096;
+/// Tokens after which MiniLM truncates a passage (its `max_seq_length`).
+pub const MAX_PASSAGE_TOKENS: u32 = 256;
+/// Largest side of a matrix product: three such matrices fit `MAX_BLOB_BYTES`.
+pub const MAX_GEMM_SIDE: u32 = 4096;
+/// Largest WGSL source, 256 KiB: naga's parser may overflow its stack on more (anchors: gpu, rule 5).
+pub const MAX_WGSL_SOURCE_BYTES: u32 = 256 << 10;
+/// Most buffers of a client kernel (WebGPU's guaranteed storage buffers per stage).
+pub const MAX_WGSL_BUFFERS: usize = 8;
+/// Most workgroups of a client kernel: WebGPU's guaranteed limit along one dimension.
+pub const MAX_WGSL_WORKGROUPS: u32 = 65_535;
+/// Most invocations in a workgroup (WebGPU's guaranteed limit).
+pub const MAX_WGSL_WORKGROUP_SIZE: u32 = 256;
+/// Most fuel per invocation. Mesa's CPU adapter silently stops loops after 65,535 iterations cumulated over an
+/// invocation, so more could be truncated without notice.
+pub const MAX_WGSL_FUEL: u32 = 60_000;
+
+/// The kinds of work this version can do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum JobKind {
+    /// Sentence embeddings.
+    Embed,
+    /// A dense f32 matrix product.
+    Gemm,
+    /// A client's own compute kernel.
+    Wgsl,
+}
+
+impl JobKind {
+    /// Every kind, in the order in which they are shown.
+    pub const ALL: [Self; 3] = [Self::Embed, Self::Gemm, Self::Wgsl];
+
+    /// The name on the wire and on the command line.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Embed => "embed",
+            Self::Gemm => "gemm",
+            Self::Wgsl => "wgsl",
+        }
+    }
+
+    /// What a unit of this kind is.
+    #[must_use]
+    pub fn unit(self) -> Unit {
+        match self {
+            Self::Embed => Unit::Token,
+            Self::Gemm => Unit::Flop,
+            Self::Wgsl => Unit::Step,
+        }
+    }
+}
+
+/// A model by name and by the hash of its weights.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct ModelRef {
+    /// Name in the catalogue, such as `all-MiniLM-L6-v2`.
+    pub name: String,
+    /// SHA-256 of the weights file.
+    pub sha256: Sha256,
+}
+
+/// The work itself. The input is one blob whose layout the variant documents; so is the output.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
+pub enum Work {
+    /// Input: a JSON array of `passages` strings (UTF-8). Output: `passages` × 384 little-endian f32, each row of
+    /// length one.
+    Embed {
+        /// The encoder.
+        model: ModelRef,
+        /// How many strings the input holds.
+        passages: u32,
+        /// Tokens of all passages after truncation, special tokens included: the units billed.
+        tokens: u64,
+    },
+    /// Input: A (m × k) then B (k × n), row-major little-endian f32. Output: A·B (m × n) likewise.
+    Gemm {
+        /// Rows of A.
+        m: u32,
+        /// Columns of A, rows of B.
+        k: u32,
+        /// Columns of B.
+        n: u32,
+    },
+    /// Input: the WGSL source, then each `read` buffer in the order declared. Output: the `write` buffer.
+    Wgsl(WgslWork),
+}
+
+/// A client's kernel and everything that bounds it.
+///
+/// The kernel runs on a one-dimensional grid of `workgroups`. Workgroup `g` owns the bytes
+/// `[g·len/workgroups, (g+1)·len/workgroups)` of the output and writes nowhere else, which is what lets anyone
+/// check random workgroups alone.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct WgslWork {
+    /// Length of the source at the head of the input, in bytes.
+    pub source_bytes: u32,
+    /// Name of the `@compute` entry point.
+    pub entry: String,
+    /// Workgroups of the grid.
+    pub workgroups: u32,
+    /// Invocations per workgroup; must equal the source's `@workgroup_size` product.
+    pub workgroup_size: u32,
+    /// Loop iterations one invocation may spend over all its loops.
+    pub fuel: u32,
+    /// Buffers in `@group(0)`, in the order of their bytes in the input.
+    pub buffers: Vec<WgslBuffer>,
+    /// How results are compared when re-executed.
+    pub element: Element,
+}
+
+/// One storage buffer of a client kernel.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct WgslBuffer {
+    /// The `@binding`.
+    pub binding: u32,
+    /// Read-only input, or the one output.
+    pub access: Access,
+    /// Length in bytes, a multiple of four.
+    pub bytes: u32,
+}
+
+/// What a kernel does with a buffer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Access {
+    /// `var<storage, read>`.
+    Read,
+    /// `var<storage, read_write>`, zero at the start; exactly one per kernel.
+    Write,
+}
+
+/// Element type of a kernel's output.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Element {
+    /// 32-bit integers: compared bit for bit.
+    U32,
+    /// 32-bit floats: compared within a relative tolerance, since drivers may contract and reorder.
+    F32,
+}
+
+impl Work {
+    /// Which kind of work this is.
+    #[must_use]
+    pub fn kind(&self) -> JobKind {
+        match self {
+            Self::Embed { .. } => JobKind::Embed,
+            Self::Gemm { .. } => JobKind::Gemm,
+            Self::Wgsl(_) => JobKind::Wgsl,
+        }
+    }
+
+    /// The units billed, known before the job is tendered: tokens, 2·m·k·n, or workgroups × size × fuel.
+    #[must_use]
+    pub fn units(&self) -> u64 {
+        match self {
+            Self::Embed { tokens, .. } => *tokens,
+            Self::Gemm { m, k, n } => 2 * u64::from(*m) * u64::from(*k) * u64::from(*n),
+            Self::Wgsl(w) => u64::from(w.workgroups) * u64::from(w.workgroup_size) * u64::from(w.fuel),
+        }
+    }
+
+    /// Exact length of the output in bytes.
+    #[must_use]
+    pub fn output_bytes(&self) -> u64 {
+        match self {
+            Self::Embed { passages, .. } => u64::from(*passages) * 384 * 4,
+            Self::Gemm { m, n, .. } => 4 * u64::from(*m) * u64::from(*n),
+            Self::Wgsl(w) => w.buffers.iter().filter(|b| b.access == Access::Write).map(|b| u64::from(b.bytes)).sum(),
+        }
+    }
+
+    /// Exact length of the input in bytes; `None` for text, whose length the blob alone knows.
+    #[must_use]
+    pub fn input_bytes(&self) -> Option<u64> {
+        match self {
+            Self::Embed { .. } => None,
+            Self::Gemm { m, k, n } => Some(4 * (u64::from(*m) * u64::from(*k) + u64::from(*k) * u64::from(*n))),
+            Self::Wgsl(w) => Some(
+                u64::from(w.source_bytes)
+                    + w.buffers.iter().filter(|b| b.access == Access::Read).map(|b| u64::from(b.bytes)).sum::<u64>(),
+            ),
+        }
+    }
+
+    /// Whether every size is within this version's limits and the input has the declared length.
+    ///
+    /// # Errors
+    /// [`Code::Invalid`] or [`Code::TooLarge`], naming the field and the limit.
+    pub fn check(&self, input: &BlobRef) -> Result<(), Problem> {
+        if input.bytes > MAX_BLOB_BYTES || self.output_bytes() > MAX_BLOB_BYTES {
+            return Err(too_large("input or output", MAX_BLOB_BYTES));
+        }
+        match self {
+            Self::Embed { model, passages, tokens } => {
+                in_range("passages", *passages, 1, MAX_PASSAGES)?;
+                if model.name.is_empty() || model.name.len() > 64 {
+                    return Err(invalid("model.name must have 1 to 64 characters"));
+                }
+                // Every passage has at least its two special tokens.
+                if *tokens < 2 * u64::from(*passages) || *tokens > u64::from(*passages) * u64::from(MAX_PASSAGE_TOKENS)
+                {
+                    return Err(invalid(&format!("tokens must be between 2 and {MAX_PASSAGE_TOKENS} per passage")));
+                }
+            }
+            Self::Gemm { m, k, n } => {
+                for (name, side) in [("m", *m), ("k", *k), ("n", *n)] {
+                    in_range(name, side, 1, MAX_GEMM_SIDE)?;
+                }
+            }
+            Self::Wgsl(w) => w.check()?,
+        }
+        match self.input_bytes() {
+            Some(expected) if expected != input.bytes => Err(invalid(&format!(
+                "the input has {} bytes but {} declares {expected}",
+                input.bytes,
+                self.kind().name()
+            ))),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl WgslWork {
+    fn check(&self) -> Result<(), Problem> {
+        in_range("source_bytes", self.source_bytes, 1, MAX_WGSL_SOURCE_BYTES)?;
+        in_range("workgroups", self.workgroups, 1, MAX_WGSL_WORKGROUPS)?;
+        in_range("workgroup_size", self.workgroup_size, 1, MAX_WGSL_WORKGROUP_SIZE)?;
+        in_range("fuel", self.fuel, 1, MAX_WGSL_FUEL)?;
+        if self.entry.is_empty() || self.entry.len() > 64 {
+            return Err(invalid("entry must have 1 to 64 characters"));
+        }
+        if self.buffers.len() > MAX_WGSL_BUFFERS {
+            return Err(too_large("buffers", MAX_WGSL_BUFFERS as u64));
+        }
+        let mut outputs = self.buffers.iter().filter(|b| b.access == Access::Write);
+        let (Some(output), None) = (outputs.next(), outputs.next()) else {
+            return Err(invalid("buffers must hold exactly one with access write"));
+        };
+        if self.buffers.iter().any(|b| b.bytes == 0 || b.bytes % 4 != 0) {
+            return Err(invalid("every buffer's bytes must be a positive multiple of four"));
+        }
+        if output.bytes % (4 * self.workgroups) != 0 {
+            return Err(invalid("the write buffer must split into whole 4-byte elements per workgroup"));
+        }
+        let mut bindings: Vec<u32> = self.buffers.iter().map(|b| b.binding).collect();
+        bindings.sort_unstable();
+        bindings.dedup();
+        if bindings.len() != self.buffers.len() {
+            return Err(invalid("two buffers share a binding"));
+        }
+        Ok(())
+    }
+}
+
+fn invalid(message: &str) -> Problem {
+    Problem::new(Code::Invalid, message, "correct the job and submit it again")
+}
+
+fn too_large(what: &str, limit: u64) -> Problem {
+    Problem::new(Code::TooLarge, format!("{what} is larger than the limit of {limit}"), "split the job")
+}
+
+fn in_range(name: &str, value: u32, least: u32, most: u32) -> Result<(), Problem> {
+    if (least..=most).contains(&value) {
+        Ok(())
+    } else {
+        Err(invalid(&format!("{name} is {value}, but must be between {least} and {most}")))
+    }
+}
+
+/// What the buyer insists on. Hard: an alternative that breaks one is not considered.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Constraints {
+    /// The most this job may cost.
+    pub budget: MicroUsd,
+    /// When the result must be there.
+    pub deadline: Timestamp,
+    /// Who may see the input.
+    pub privacy: Privacy,
+}
+
+/// Who may see a job's input.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Privacy {
+    /// Nobody else: only the own GPU.
+    Own,
+    /// Paired peers may read it.
+    Peers,
+}
+
+/// A job as the buyer states it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct JobSpec {
+    /// What to compute.
+    pub work: Work,
+    /// On what input.
+    pub input: BlobRef,
+    /// Within which limits.
+    pub constraints: Constraints,
+}
+
+/// Where a job stands, from its buyer's side.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum JobState {
+    /// Accepted and stored; proposals are being collected or a decision is due.
+    Queued,
+    /// Awarded to a peer or started here.
+    Running,
+    /// The result is here and being checked.
+    Verifying,
+    /// Done, checked and booked.
+    Completed,
+    /// Ended without a result; nothing is owed.
+    Failed,
+    /// Ended by its owner; nothing is owed.
+    Cancelled,
+}
+
+impl JobState {
+    /// The name on the wire.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Queued => "queued",
+            Self::Running => "running",
+            Self::Verifying => "verifying",
+            Self::Completed => "completed",
+            Self::Failed => "failed",
+            Self::Cancelled => "cancelled",
+        }
+    }
+
+    /// Whether nothing follows any more.
+    #[must_use]
+    pub fn is_final(self) -> bool {
+        matches!(self, Self::Completed | Self::Failed | Self::Cancelled)
+    }
+}

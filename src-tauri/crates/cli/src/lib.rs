@@ -1,0 +1,1 @@
+//! The tender binary: node host and command line, without GTK.

@@ -1,0 +1,1 @@
+//! Running and checking work: starts and kills the worker, gathers evidence for verification.

@@ -1,0 +1,1 @@
+//! Economics, pure: cost, price, decision, contract, verification policy.

@@ -1,0 +1,1 @@
+//! cargo xtask: set-up, run and test.
