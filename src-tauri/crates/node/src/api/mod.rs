@@ -1,0 +1,118 @@
+//! The local API: every operation is declared here, once. The node's HTTP listener, the desktop shell's relay and
+//! the TypeScript client all follow this list.
+//!
+//! `POST /api/{name}` with a JSON body answers a query or a command; a command may carry an `Idempotency-Key`
+//! header. `GET /api/{name}?after=N` opens a subscription as server-sent events: a whole snapshot each time,
+//! numbered, so that who lags simply gets a newer one.
+
+pub mod types;
+
+use serde::{Deserialize, Serialize};
+
+/// What an operation may do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Kind {
+    /// Looks.
+    Query,
+    /// Changes something.
+    Command,
+    /// Answers again and again.
+    Subscription,
+}
+
+/// One operation of the API.
+#[derive(Clone, Copy, Debug)]
+pub struct Operation {
+    /// Its name in the path.
+    pub name: &'static str,
+    /// What it may do.
+    pub kind: Kind,
+}
+
+/// Calls the macro `$with` with the list of operations: `name: Kind, Input => Output;`.
+macro_rules! with_operations {
+    ($with:ident) => {
+        $with! {
+            overview: Query, Nothing => Overview;
+            jobs: Query, JobsQuery => JobPage;
+            job: Query, ById => JobDetail;
+            explain: Query, ById => Explanation;
+            output: Query, ById => JobOutput;
+            receipt: Query, ById => ReceiptFile;
+            earnings: Query, EarningsQuery => Earnings;
+            peers: Query, Nothing => Peers;
+            settings: Query, Nothing => Settings;
+            doctor: Query, Nothing => Doctor;
+            submit: Command, SubmitInput => Submitted;
+            cancel_job: Command, ById => Nothing;
+            sell: Command, Switch => Selling;
+            pause: Command, PauseInput => Selling;
+            stop_everything: Command, Switch => Overview;
+            set_setting: Command, SetSettingInput => Settings;
+            invite: Command, InviteInput => Invitation;
+            add_peer: Command, AddPeerInput => Peer;
+            change_peer: Command, ChangePeerInput => Peer;
+            remove_peer: Command, ByDid => Nothing;
+            record_payment: Command, PayInput => Paid;
+            start_first_trade: Command, Nothing => FirstTrade;
+            watch_overview: Subscription, Nothing => Overview;
+            watch_jobs: Subscription, Nothing => JobPage;
+            watch_first_trade: Subscription, Nothing => FirstTrade;
+        }
+    };
+}
+#[cfg(feature = "host")]
+pub(crate) use with_operations;
+
+macro_rules! operation_list {
+    ($($name:ident: $kind:ident, $input:ident => $output:ident;)*) => {
+        /// Every operation.
+        pub const OPERATIONS: &[Operation] = &[$(Operation { name: stringify!($name), kind: Kind::$kind }),*];
+
+        /// The map from operation to kind, input and output, for TypeScript.
+        #[cfg(test)]
+        fn typescript_operations() -> String {
+            let mut text = String::from("export type Operations = {\n");
+            $(text.push_str(&format!(
+                "  {}: {{ kind: '{}'; input: {}; output: {} }};\n",
+                stringify!($name), stringify!($kind).to_lowercase(), stringify!($input), stringify!($output)
+            ));)*
+            text.push_str("};\n");
+            text
+        }
+    };
+}
+with_operations!(operation_list);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The committed TypeScript equals what the Rust types say. `TENDER_WRITE_TYPES=1` writes it anew.
+    #[test]
+    fn typescript_types_are_fresh() {
+        let config = ts_rs::Config::new().with_large_int("number");
+        let mut text = String::from(
+            "// Generated from tender-node's API types by `TENDER_WRITE_TYPES=1 cargo test -p tender-node typescript`. Do not edit.\n\n",
+        );
+        text.push_str("export type ContractStateName =\n  | 'announced' | 'proposed' | 'awarded' | 'running' | 'delivered' | 'accepted' | 'settled'\n  | 'rejected' | 'lapsed' | 'failed' | 'abandoned';\n\n");
+        for (docs, declaration) in types::typescript(&config) {
+            text.push_str(&docs.unwrap_or_default());
+            text.push_str("export ");
+            text.push_str(&declaration);
+            text.push_str("\n\n");
+        }
+        text.push_str(&typescript_operations());
+        let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../ui/src/lib/api/types.ts");
+        if std::env::var_os("TENDER_WRITE_TYPES").is_some() {
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(&path, &text).unwrap();
+        }
+        let committed = std::fs::read_to_string(&path).unwrap_or_default();
+        assert!(
+            committed == text,
+            "ui/src/lib/api/types.ts is stale: run TENDER_WRITE_TYPES=1 cargo test -p tender-node typescript"
+        );
+    }
+}

@@ -1,0 +1,940 @@
+// Generated from tender-node's API types by `TENDER_WRITE_TYPES=1 cargo test -p tender-node typescript`. Do not edit.
+
+export type ContractStateName =
+  | 'announced' | 'proposed' | 'awarded' | 'running' | 'delivered' | 'accepted' | 'settled'
+  | 'rejected' | 'lapsed' | 'failed' | 'abandoned';
+
+/**
+ * No input.
+ */
+export type Nothing = Record<symbol, never>;
+
+/**
+ * The screen of one glance.
+ */
+export type Overview = { 
+/**
+ * What the owner calls this node.
+ */
+name: string, 
+/**
+ * `did:key:…` of this node.
+ */
+did: string, 
+/**
+ * Whether and why it sells.
+ */
+selling: Selling, 
+/**
+ * Everything is stopped by the owner's switch.
+ */
+stopped: boolean, 
+/**
+ * Earned today (UTC), accepted deliveries only.
+ */
+earned_today_micro_usd: number, 
+/**
+ * Spent today (UTC), accepted purchases only.
+ */
+spent_today_micro_usd: number, 
+/**
+ * Set aside for awards that are under way.
+ */
+reserved_micro_usd: number, 
+/**
+ * The most that may be spent in a day.
+ */
+daily_spend_cap_micro_usd: number, 
+/**
+ * Peers paired.
+ */
+peers: number, 
+/**
+ * Jobs bought and sold that are under way, newest first.
+ */
+active: Array<JobSummary>, 
+/**
+ * Whether any trade was ever completed, real or demonstration.
+ */
+traded_before: boolean, 
+/**
+ * Where the A2A interface listens.
+ */
+a2a_address: string, 
+/**
+ * Where the identity's secret is kept, in words.
+ */
+identity_store: string, 
+/**
+ * Version of the node.
+ */
+version: string, };
+
+/**
+ * Whether the node sells now, and why not.
+ */
+export type Selling = { 
+/**
+ * The owner's switch.
+ */
+on: boolean, 
+/**
+ * One of `off`, `idle`, `busy`, `paused`, `stopped`.
+ */
+state: string, 
+/**
+ * In a sentence.
+ */
+reason: string, 
+/**
+ * End of a pause, when paused for a time.
+ */
+paused_until: string | null, };
+
+/**
+ * One line of the job list: a job bought, or a contract sold.
+ */
+export type JobSummary = { 
+/**
+ * Job id when bought, contract id when sold.
+ */
+id: string, 
+/**
+ * Bought or sold.
+ */
+role: 'client' | 'contractor', 
+/**
+ * Real or demonstration money.
+ */
+book: 'real' | 'demo', 
+/**
+ * Kind of work.
+ */
+kind: 'embed' | 'gemm' | 'wgsl', 
+/**
+ * What it is, such as `24 passages` or `1024 × 1024 × 1024`.
+ */
+title: string, 
+/**
+ * For bought jobs.
+ */
+state: 'queued' | 'running' | 'verifying' | 'completed' | 'failed' | 'cancelled' | null, 
+/**
+ * For everything that has a contract.
+ */
+contract_state: ContractStateName | null, 
+/**
+ * Why it stands where it stands, in a sentence.
+ */
+reason: string, 
+/**
+ * The other side's name, or `this machine`.
+ */
+with: string | null, 
+/**
+ * What it costs or earns; the cap until it is delivered.
+ */
+amount_micro_usd: number | null, 
+/**
+ * Parts done and in all, while running.
+ */
+progress: Progress | null, 
+/**
+ * When it was submitted or called for.
+ */
+created_at: string, 
+/**
+ * When it last changed.
+ */
+changed_at: string, };
+
+/**
+ * How far a running job is.
+ */
+export type Progress = { 
+/**
+ * Parts done.
+ */
+done: number, 
+/**
+ * Parts in all.
+ */
+total: number, };
+
+/**
+ * Which jobs to list.
+ */
+export type JobsQuery = { 
+/**
+ * Only bought, or only sold.
+ */
+role: 'client' | 'contractor' | null, 
+/**
+ * How many at most; 200 when absent.
+ */
+limit: number | null, 
+/**
+ * Only those older than this id.
+ */
+before: string | null, };
+
+/**
+ * A page of jobs, newest first.
+ */
+export type JobPage = { 
+/**
+ * The jobs.
+ */
+jobs: Array<JobSummary>, 
+/**
+ * Give this as `before` to get the next page.
+ */
+next: string | null, };
+
+/**
+ * One job or contract by id.
+ */
+export type ById = { 
+/**
+ * The id, as listed.
+ */
+id: string, };
+
+/**
+ * Everything about one job or sold contract.
+ */
+export type JobDetail = { 
+/**
+ * Its line in the list.
+ */
+summary: JobSummary, 
+/**
+ * Its contracts, the chosen one first; one when sold, none when run here.
+ */
+contracts: Array<ContractDetail>, 
+/**
+ * The decision in words, line by line; empty until decided.
+ */
+decision: Array<DecisionRow>, 
+/**
+ * Why the chosen one was chosen, in a sentence.
+ */
+decision_summary: string | null, 
+/**
+ * How the result was checked and what was found; in words.
+ */
+verification: string | null, 
+/**
+ * Bytes of input and output.
+ */
+input_bytes: number, 
+/**
+ * None until delivered.
+ */
+output_bytes: number | null, 
+/**
+ * SHA-256 of the output.
+ */
+output_sha256: string | null, 
+/**
+ * What went wrong.
+ */
+problem: ApiProblem | null, };
+
+/**
+ * One contract of a job.
+ */
+export type ContractDetail = { 
+/**
+ * Contract id.
+ */
+id: string, 
+/**
+ * The other side's name.
+ */
+with: string, 
+/**
+ * Where it stands.
+ */
+state: ContractStateName, 
+/**
+ * For whom it waits, in a sentence; empty when final.
+ */
+waits_for: string, 
+/**
+ * The states it went through, with times: the contract line.
+ */
+steps: Array<ContractStep>, 
+/**
+ * What it costs or earns.
+ */
+amount_micro_usd: number | null, 
+/**
+ * Joules, when measured.
+ */
+energy_joules: number | null, 
+/**
+ * The adapter that ran it.
+ */
+adapter: string | null, 
+/**
+ * Whether the complete, countersigned receipt is stored.
+ */
+receipt: boolean, };
+
+/**
+ * A state and when it was reached.
+ */
+export type ContractStep = { 
+/**
+ * The state.
+ */
+state: ContractStateName, 
+/**
+ * When.
+ */
+at: string, };
+
+/**
+ * One alternative of a decision.
+ */
+export type DecisionRow = { 
+/**
+ * `this machine` or the peer's name.
+ */
+name: string, 
+/**
+ * Cost, when it was offered.
+ */
+cost_micro_usd: number | null, 
+/**
+ * Whether the cost rests on measured figures or a signed price.
+ */
+cost_measured: boolean, 
+/**
+ * Expected time to the result.
+ */
+estimated_ms: number | null, 
+/**
+ * Chosen.
+ */
+chosen: boolean, 
+/**
+ * Answer to "why not this one?", or why it was chosen.
+ */
+why: string, };
+
+/**
+ * The decision behind a job, as `tender explain` prints it.
+ */
+export type Explanation = { 
+/**
+ * Plain text.
+ */
+text: string, 
+/**
+ * The decision receipt, complete, for replay.
+ */
+decision: unknown, };
+
+/**
+ * Which days of which book.
+ */
+export type EarningsQuery = { 
+/**
+ * Real or demonstration money; real when absent.
+ */
+book: 'real' | 'demo' | null, 
+/**
+ * How many days back, today included; 30 when absent, 366 at most.
+ */
+days: number | null, };
+
+/**
+ * Money earned and spent, by day.
+ */
+export type Earnings = { 
+/**
+ * Which book.
+ */
+book: 'real' | 'demo', 
+/**
+ * Oldest first, every day present.
+ */
+days: Array<EarningsDay>, 
+/**
+ * What peers owe now.
+ */
+owed_to_us_micro_usd: number, 
+/**
+ * What is owed to peers now.
+ */
+owed_by_us_micro_usd: number, 
+/**
+ * Delivered but not accepted yet.
+ */
+delivered_micro_usd: number, 
+/**
+ * Paid to us in all.
+ */
+paid_to_us_micro_usd: number, 
+/**
+ * Paid by us in all.
+ */
+paid_by_us_micro_usd: number, 
+/**
+ * By peer.
+ */
+by_peer: Array<PeerBalance>, 
+/**
+ * Whether every entry and the whole ledger balance.
+ */
+ledger_balances: boolean, };
+
+/**
+ * One day.
+ */
+export type EarningsDay = { 
+/**
+ * Date, UTC, `2026-11-21`.
+ */
+day: string, 
+/**
+ * Accepted deliveries sold.
+ */
+earned_micro_usd: number, 
+/**
+ * Accepted deliveries bought.
+ */
+spent_micro_usd: number, 
+/**
+ * How many sold.
+ */
+jobs_sold: number, 
+/**
+ * How many bought.
+ */
+jobs_bought: number, };
+
+/**
+ * What is owed between us and one peer.
+ */
+export type PeerBalance = { 
+/**
+ * The peer.
+ */
+did: string, 
+/**
+ * Its name.
+ */
+name: string, 
+/**
+ * It owes us.
+ */
+owes_us_micro_usd: number, 
+/**
+ * We owe it.
+ */
+we_owe_micro_usd: number, };
+
+/**
+ * A paired peer.
+ */
+export type Peer = { 
+/**
+ * The peer.
+ */
+did: string, 
+/**
+ * Its name.
+ */
+name: string, 
+/**
+ * Where it sells; none when it only buys.
+ */
+address: string | null, 
+/**
+ * The most it may owe us.
+ */
+credit_limit_micro_usd: number, 
+/**
+ * It owes us now.
+ */
+owes_us_micro_usd: number, 
+/**
+ * We owe it now.
+ */
+we_owe_micro_usd: number, 
+/**
+ * When paired.
+ */
+paired_at: string, 
+/**
+ * Trades completed with it, either way.
+ */
+trades: number, };
+
+/**
+ * All peers.
+ */
+export type Peers = { 
+/**
+ * By name.
+ */
+peers: Array<Peer>, };
+
+/**
+ * Make an invitation.
+ */
+export type InviteInput = { 
+/**
+ * What the new peer may owe at most.
+ */
+credit_limit_micro_usd: number, 
+/**
+ * Valid for so many minutes; 60 when absent, a week at most.
+ */
+valid_minutes: number | null, };
+
+/**
+ * A one-line link to give to the peer.
+ */
+export type Invitation = { 
+/**
+ * Paste this on the other machine.
+ */
+link: string, 
+/**
+ * After this it no longer works.
+ */
+expires_at: string, };
+
+/**
+ * Accept an invitation.
+ */
+export type AddPeerInput = { 
+/**
+ * The link.
+ */
+link: string, 
+/**
+ * What the inviter may owe us at most; 0 when absent.
+ */
+credit_limit_micro_usd: number | null, };
+
+/**
+ * Change a peer.
+ */
+export type ChangePeerInput = { 
+/**
+ * Which.
+ */
+did: string, 
+/**
+ * What it may owe at most.
+ */
+credit_limit_micro_usd: number, };
+
+/**
+ * One peer by key.
+ */
+export type ByDid = { 
+/**
+ * `did:key:…`.
+ */
+did: string, };
+
+/**
+ * Record a payment made outside the app: everything now owed to the peer is paid.
+ */
+export type PayInput = { 
+/**
+ * To whom.
+ */
+did: string, 
+/**
+ * How, in words, such as `bank transfer 2026-11-21`.
+ */
+method: string, 
+/**
+ * Real or demonstration money; real when absent.
+ */
+book: 'real' | 'demo' | null, };
+
+/**
+ * A payment both sides recorded.
+ */
+export type Paid = { 
+/**
+ * Payment id.
+ */
+payment: string, 
+/**
+ * How much.
+ */
+amount_micro_usd: number, 
+/**
+ * How many contracts it cleared.
+ */
+contracts: number, };
+
+/**
+ * Switch something.
+ */
+export type Switch = { 
+/**
+ * On or off.
+ */
+on: boolean, };
+
+/**
+ * Pause selling for a while.
+ */
+export type PauseInput = { 
+/**
+ * For so many minutes; 0 ends the pause.
+ */
+minutes: number, };
+
+/**
+ * All settings with their meaning.
+ */
+export type Settings = { 
+/**
+ * In the order in which they are shown.
+ */
+settings: Array<Setting>, };
+
+/**
+ * One setting.
+ */
+export type Setting = { 
+/**
+ * Its name, such as `price.embed.micro_usd`.
+ */
+key: string, 
+/**
+ * Its value now.
+ */
+value: string | number | boolean | null, 
+/**
+ * Its value when never set.
+ */
+default: string | number | boolean | null, 
+/**
+ * What it does, with its unit and range.
+ */
+about: string, };
+
+/**
+ * Set one setting.
+ */
+export type SetSettingInput = { 
+/**
+ * Its name.
+ */
+key: string, 
+/**
+ * Its new value; null returns to the default.
+ */
+value: string | number | boolean | null, };
+
+/**
+ * What works on this machine.
+ */
+export type Doctor = { 
+/**
+ * One line each.
+ */
+checks: Array<DoctorCheck>, };
+
+/**
+ * One thing looked at.
+ */
+export type DoctorCheck = { 
+/**
+ * What.
+ */
+name: string, 
+/**
+ * `ok`, `warning` or `fault`.
+ */
+state: string, 
+/**
+ * What was found.
+ */
+message: string, 
+/**
+ * What to do about it; empty when fine.
+ */
+remedy: string, };
+
+/**
+ * Buy a job.
+ */
+export type SubmitInput = { 
+/**
+ * The work with its input.
+ */
+work: SubmitWork, 
+/**
+ * The most it may cost.
+ */
+budget_micro_usd: number, 
+/**
+ * The result must be there after so many seconds; 300 when absent.
+ */
+deadline_seconds: number | null, 
+/**
+ * Only the own GPU may see the input.
+ */
+private: boolean | null, 
+/**
+ * Decide only; run nothing.
+ */
+dry_run: boolean | null, 
+/**
+ * Never run it here, even if that is cheapest.
+ */
+peers_only: boolean | null, };
+
+/**
+ * Work with its input.
+ */
+export type SubmitWork = { "kind": "embed", 
+/**
+ * The texts.
+ */
+passages: Array<string>, } | { "kind": "gemm", 
+/**
+ * Rows of A.
+ */
+m: number, 
+/**
+ * Columns of A.
+ */
+k: number, 
+/**
+ * Columns of B.
+ */
+n: number, 
+/**
+ * A then B, row-major little-endian f32, base64.
+ */
+input_base64: string, } | { "kind": "wgsl", 
+/**
+ * WGSL source.
+ */
+source: string, 
+/**
+ * Entry point.
+ */
+entry: string, 
+/**
+ * Workgroups of the one-dimensional grid.
+ */
+workgroups: number, 
+/**
+ * Invocations per workgroup, as in the source.
+ */
+workgroup_size: number, 
+/**
+ * Loop iterations per invocation.
+ */
+fuel: number, 
+/**
+ * `u32` or `f32`: how results are compared.
+ */
+element: string, 
+/**
+ * Storage buffers of group 0.
+ */
+buffers: Array<SubmitBuffer>, };
+
+/**
+ * A storage buffer of a kernel.
+ */
+export type SubmitBuffer = { 
+/**
+ * The binding.
+ */
+binding: number, 
+/**
+ * Length in bytes.
+ */
+bytes: number, 
+/**
+ * Content, base64; absent for the one output buffer.
+ */
+data_base64: string | null, };
+
+/**
+ * What became of a submission.
+ */
+export type Submitted = { 
+/**
+ * The job; none for a dry run.
+ */
+job: string | null, 
+/**
+ * The decision, for a dry run.
+ */
+explanation: Explanation | null, };
+
+/**
+ * A job's output.
+ */
+export type JobOutput = { 
+/**
+ * Bytes, base64.
+ */
+data_base64: string, 
+/**
+ * SHA-256.
+ */
+sha256: string, 
+/**
+ * How to read it, in words.
+ */
+layout: string, };
+
+/**
+ * A receipt as stored, for `tender verify`.
+ */
+export type ReceiptFile = { 
+/**
+ * The document.
+ */
+receipt: unknown, 
+/**
+ * Whether it verifies.
+ */
+valid: boolean, 
+/**
+ * Why not.
+ */
+problem: ApiProblem | null, };
+
+/**
+ * A demonstration trade with a second node on this machine.
+ */
+export type FirstTrade = { 
+/**
+ * `idle`, `running`, `done` or `failed`.
+ */
+state: string, 
+/**
+ * The steps, in order.
+ */
+steps: Array<TradeStep>, 
+/**
+ * The finished jobs.
+ */
+jobs: Array<TradeJob>, 
+/**
+ * What went wrong.
+ */
+problem: ApiProblem | null, };
+
+/**
+ * One step of a demonstration.
+ */
+export type TradeStep = { 
+/**
+ * What is done, in a sentence.
+ */
+title: string, 
+/**
+ * `waiting`, `running`, `done` or `failed`.
+ */
+state: string, 
+/**
+ * What was found, in a sentence.
+ */
+detail: string, 
+/**
+ * How long it took.
+ */
+ms: number | null, };
+
+/**
+ * One finished job of a demonstration.
+ */
+export type TradeJob = { 
+/**
+ * Kind of work.
+ */
+kind: 'embed' | 'gemm' | 'wgsl', 
+/**
+ * Why it went where it went, in a sentence.
+ */
+decision: string, 
+/**
+ * The price proposed.
+ */
+quoted_micro_usd: number, 
+/**
+ * The price charged.
+ */
+charged_micro_usd: number, 
+/**
+ * Whether the result passed its check.
+ */
+verified: boolean, 
+/**
+ * How it was checked and what was found.
+ */
+verification: string, 
+/**
+ * Joules, when measured.
+ */
+energy_joules: number | null, 
+/**
+ * From submission to the countersigned receipt.
+ */
+wall_ms: number, };
+
+/**
+ * An error as the UI shows it.
+ */
+export type ApiProblem = { 
+/**
+ * The cause, for programs.
+ */
+code: string, 
+/**
+ * What happened.
+ */
+message: string, 
+/**
+ * What to do.
+ */
+hint: string, };
+
+export type Operations = {
+  overview: { kind: 'query'; input: Nothing; output: Overview };
+  jobs: { kind: 'query'; input: JobsQuery; output: JobPage };
+  job: { kind: 'query'; input: ById; output: JobDetail };
+  explain: { kind: 'query'; input: ById; output: Explanation };
+  output: { kind: 'query'; input: ById; output: JobOutput };
+  receipt: { kind: 'query'; input: ById; output: ReceiptFile };
+  earnings: { kind: 'query'; input: EarningsQuery; output: Earnings };
+  peers: { kind: 'query'; input: Nothing; output: Peers };
+  settings: { kind: 'query'; input: Nothing; output: Settings };
+  doctor: { kind: 'query'; input: Nothing; output: Doctor };
+  submit: { kind: 'command'; input: SubmitInput; output: Submitted };
+  cancel_job: { kind: 'command'; input: ById; output: Nothing };
+  sell: { kind: 'command'; input: Switch; output: Selling };
+  pause: { kind: 'command'; input: PauseInput; output: Selling };
+  stop_everything: { kind: 'command'; input: Switch; output: Overview };
+  set_setting: { kind: 'command'; input: SetSettingInput; output: Settings };
+  invite: { kind: 'command'; input: InviteInput; output: Invitation };
+  add_peer: { kind: 'command'; input: AddPeerInput; output: Peer };
+  change_peer: { kind: 'command'; input: ChangePeerInput; output: Peer };
+  remove_peer: { kind: 'command'; input: ByDid; output: Nothing };
+  record_payment: { kind: 'command'; input: PayInput; output: Paid };
+  start_first_trade: { kind: 'command'; input: Nothing; output: FirstTrade };
+  watch_overview: { kind: 'subscription'; input: Nothing; output: Overview };
+  watch_jobs: { kind: 'subscription'; input: Nothing; output: JobPage };
+  watch_first_trade: { kind: 'subscription'; input: Nothing; output: FirstTrade };
+};
