@@ -1,1 +1,13 @@
 //! Economics, pure: cost, price, decision, contract, verification policy.
+//!
+//! No clock, no randomness, no I/O: time and draws come in as arguments and transcendental functions from `libm`,
+//! so that the same version of this crate decides the same situation the same way on every machine.
+//!
+//! Every error is a [`tender_base::Problem`]: what is refused here is refused towards a person or a peer.
+
+pub mod checks;
+pub mod contract;
+pub mod cost;
+pub mod decision;
+pub mod price;
+pub mod verification;

@@ -1,0 +1,227 @@
+//! What running a job on the own card costs: energy, wear, and the rental income forgone.
+
+use serde::{Deserialize, Serialize};
+use tender_base::{JobKind, MicroUsd, Work, units::Watts};
+
+/// What an hour of this machine costs while it works.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Running {
+    /// Power at the wall while the card works: card and the rest of the machine's share, over the power supply's
+    /// efficiency.
+    pub watts: Watts,
+    /// Whether `watts` comes from a sensor.
+    pub watts_measured: bool,
+    /// Price of electricity, USD per kWh.
+    pub tariff_usd_per_kwh: f64,
+    /// Wear of an active hour, USD; see [`wear_usd_per_hour`].
+    pub wear_usd_per_hour: f64,
+    /// Margin that an hour sold to somebody else would bring, USD; zero when nothing is sold.
+    pub opportunity_usd_per_hour: f64,
+}
+
+impl Default for Running {
+    /// An RTX 4080 (320 W and 80 W of the machine over 90 % efficiency) at $0.17 per kWh, bought for $1,199, kept
+    /// three years, worth 35 % then, 8 % interest, active half of the time. Stated, not measured.
+    fn default() -> Self {
+        Self {
+            watts: Watts(400.0 / 0.9),
+            watts_measured: false,
+            tariff_usd_per_kwh: 0.17,
+            wear_usd_per_hour: wear_usd_per_hour(1_199.0, 0.35, 3.0, 0.08, 4_380.0),
+            opportunity_usd_per_hour: 0.0,
+        }
+    }
+}
+
+impl Running {
+    /// Energy of an active hour, USD.
+    #[must_use]
+    pub fn energy_usd_per_hour(&self) -> f64 {
+        self.watts.0 / 1000.0 * self.tariff_usd_per_kwh
+    }
+
+    /// Everything an active hour costs, USD.
+    #[must_use]
+    pub fn usd_per_hour(&self) -> f64 {
+        self.energy_usd_per_hour() + self.wear_usd_per_hour + self.opportunity_usd_per_hour
+    }
+}
+
+/// Capital recovery factor r(1+r)ⁿ/((1+r)ⁿ − 1): the yearly payment that repays one dollar in `years` at `rate`
+/// interest per year; 1/n without interest.
+#[must_use]
+pub fn capital_recovery_factor(rate: f64, years: f64) -> f64 {
+    if rate == 0.0 {
+        return 1.0 / years;
+    }
+    let growth = libm::pow(1.0 + rate, years);
+    rate * growth / (growth - 1.0)
+}
+
+/// Wear of an active hour, USD: the annuity of the price less the present value of the resale, over the active hours
+/// of a year. (P − R·P/(1+r)ⁿ)·CRF/h.
+#[must_use]
+pub fn wear_usd_per_hour(
+    price_usd: f64,
+    resale_fraction: f64,
+    years: f64,
+    rate: f64,
+    active_hours_per_year: f64,
+) -> f64 {
+    let present = price_usd - resale_fraction * price_usd / libm::pow(1.0 + rate, years);
+    present * capital_recovery_factor(rate, years) / active_hours_per_year
+}
+
+/// Units per second that this machine was measured to do, per kind; `None` until a job of the kind has run.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Throughput {
+    /// Tokens per second.
+    pub embed: Option<f64>,
+    /// Floating-point operations per second.
+    pub gemm: Option<f64>,
+    /// Steps per second.
+    pub wgsl: Option<f64>,
+}
+
+impl Throughput {
+    /// The measured throughput of a kind.
+    #[must_use]
+    pub fn of(&self, kind: JobKind) -> Option<f64> {
+        match kind {
+            JobKind::Embed => self.embed,
+            JobKind::Gemm => self.gemm,
+            JobKind::Wgsl => self.wgsl,
+        }
+        .filter(|units_per_second| units_per_second.is_finite() && *units_per_second > 0.0)
+    }
+
+    /// Takes a finished run into account: an exponential mean with weight ¼, so that one odd run moves the estimate
+    /// by a quarter at most and four runs have mostly replaced it. Runs too short to time are ignored.
+    pub fn learn(&mut self, kind: JobKind, units: u64, wall_ms: u64) {
+        if units == 0 || wall_ms == 0 {
+            return;
+        }
+        let seen = units as f64 / (wall_ms as f64 / 1000.0);
+        let learned = self.of(kind).map_or(seen, |known| known + (seen - known) / 4.0);
+        match kind {
+            JobKind::Embed => self.embed = Some(learned),
+            JobKind::Gemm => self.gemm = Some(learned),
+            JobKind::Wgsl => self.wgsl = Some(learned),
+        }
+    }
+
+    /// What is assumed of a machine before its first run, and the estimate then says so: about what Mesa's CPU
+    /// adapter does on two cores, so that a first estimate is too long rather than too short.
+    #[must_use]
+    pub fn assumed(kind: JobKind) -> f64 {
+        match kind {
+            JobKind::Embed => 300.0,
+            JobKind::Gemm => 3e9,
+            JobKind::Wgsl => 1e8,
+        }
+    }
+}
+
+/// Time that any job takes beside its arithmetic: upload, pipeline, readback; milliseconds.
+pub const OVERHEAD_MS: f64 = 50.0;
+
+/// The estimated cost of a job on the own card.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct LocalCost {
+    /// Energy, wear and income forgone, rounded up.
+    pub micro_usd: MicroUsd,
+    /// Expected duration in seconds.
+    pub seconds: f64,
+    /// Expected energy at the wall in joules.
+    pub energy_joules: f64,
+    /// Whether both throughput and watts were measured.
+    pub measured: bool,
+    /// What the figure stands on, in a sentence.
+    pub basis: String,
+}
+
+impl LocalCost {
+    /// Expected duration in whole milliseconds, rounded up.
+    #[must_use]
+    pub fn estimated_ms(&self) -> u64 {
+        libm::ceil(self.seconds * 1000.0) as u64
+    }
+}
+
+/// Estimates what `work` costs on this machine.
+#[must_use]
+pub fn local(work: &Work, throughput: &Throughput, running: &Running) -> LocalCost {
+    let kind = work.kind();
+    let known = throughput.of(kind);
+    let units_per_second = known.unwrap_or_else(|| Throughput::assumed(kind));
+    let seconds = OVERHEAD_MS / 1000.0 + work.units() as f64 / units_per_second;
+    let micro_usd = MicroUsd(libm::ceil(seconds / 3600.0 * running.usd_per_hour() * 1e6) as i64);
+    let basis = format!(
+        "{:.1} s at {} {units_per_second:.3e} units/s, {} {:.0} W, ${:.3}/kWh, wear ${:.4}/h, income forgone ${:.4}/h",
+        seconds,
+        if known.is_some() { "measured" } else { "assumed" },
+        if running.watts_measured { "measured" } else { "stated" },
+        running.watts.0,
+        running.tariff_usd_per_kwh,
+        running.wear_usd_per_hour,
+        running.opportunity_usd_per_hour,
+    );
+    LocalCost {
+        micro_usd,
+        seconds,
+        energy_joules: seconds * running.watts.0,
+        measured: known.is_some() && running.watts_measured,
+        basis,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn close(value: f64, golden: f64) {
+        assert!((value - golden).abs() <= 1e-9 * golden.abs(), "{value} is not {golden}");
+    }
+
+    #[test]
+    fn the_golden_case_of_an_rtx_4080() {
+        // Computed independently: r = 0.08, n = 3; P = 1199, R = 0.35.
+        close(capital_recovery_factor(0.08, 3.0), 0.388_033_514_046_328);
+        close(wear_usd_per_hour(1199.0, 0.35, 3.0, 0.08, 1.0), 335.985_919_172_005_7);
+        close(Running::default().energy_usd_per_hour() * 4380.0, 330.933_333_333_333_4);
+        close(capital_recovery_factor(0.0, 4.0), 0.25);
+    }
+
+    #[test]
+    fn an_hour_of_work_costs_an_hour_and_says_what_it_stands_on() {
+        let running = Running { watts_measured: true, ..Running::default() };
+        let work = Work::Gemm { m: 1000, k: 1000, n: 1800 };
+        let mut throughput = Throughput { gemm: Some(1e6), ..Throughput::default() };
+        let cost = local(&work, &throughput, &running);
+        close(cost.seconds, 3600.05);
+        assert_eq!(cost.micro_usd, MicroUsd(152_267), "energy 0.07556 + wear 0.07671 USD");
+        close(cost.energy_joules, 3600.05 * 400.0 / 0.9);
+        assert!(cost.measured && cost.estimated_ms() == 3_600_050);
+
+        throughput.gemm = None;
+        let assumed = local(&work, &throughput, &running);
+        assert!(!assumed.measured && assumed.basis.contains("assumed"), "{}", assumed.basis);
+        let stated = local(&work, &Throughput { gemm: Some(1e6), ..throughput }, &Running::default());
+        assert!(!stated.measured && stated.basis.contains("stated 444 W"), "{}", stated.basis);
+    }
+
+    #[test]
+    fn throughput_is_learned_from_runs_and_survives_odd_ones() {
+        let mut throughput = Throughput::default();
+        throughput.learn(JobKind::Embed, 1000, 0);
+        assert_eq!(throughput.of(JobKind::Embed), None);
+        throughput.learn(JobKind::Embed, 1000, 500);
+        assert_eq!(throughput.of(JobKind::Embed), Some(2000.0));
+        throughput.learn(JobKind::Embed, 1000, 1_000_000);
+        assert_eq!(throughput.of(JobKind::Embed), Some(1500.25));
+        throughput.embed = Some(f64::NAN);
+        assert_eq!(throughput.of(JobKind::Embed), None);
+    }
+}

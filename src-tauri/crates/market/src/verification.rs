@@ -1,0 +1,280 @@
+//! How much of a delivery is checked, which parts, and the verdict on what the check found.
+//!
+//! A contractor that falsifies a fraction *f* of the parts is caught by *k* random ones with probability
+//! 1 − (1 − f)^k:
+//!
+//! | k | f = 1 % | f = 5 % | f = 10 % | f = 25 % | f = 50 % |
+//! |---|---|---|---|---|---|
+//! | 4 | 3.9 % | 18.5 % | 34.4 % | 68.4 % | 93.8 % |
+//! | 8 | 7.7 % | 33.7 % | 57.0 % | 90.0 % | 99.6 % |
+//! | 20 | 18.2 % | 64.2 % | 87.8 % | 99.7 % | 100 % |
+//! | 60 | 45.3 % | 95.4 % | 99.8 % | 100 % | 100 % |
+//!
+//! The draw is without replacement, which only helps. A matrix product is always checked as a whole: Freivalds
+//! costs O(n²) beside the product's O(n³).
+
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
+use tender_base::{
+    Code, Problem, Sha256, Work,
+    documents::{Evidence, Statistic},
+};
+
+/// Vectors of a Freivalds check: a product that is wrong above the tolerance passes with probability 2⁻²⁰ at most.
+pub const FREIVALDS_VECTORS: u32 = 20;
+/// Parts checked of a contractor without history, at most: 60 find 5 % of false parts with 95 %.
+pub const MAX_SAMPLE_NEW: u32 = 60;
+/// The same for a contractor with history: 20 find 14 % of false parts with 95 %.
+pub const MAX_SAMPLE_KNOWN: u32 = 20;
+/// Parts checked at least, if there are as many.
+pub const MIN_SAMPLE: u32 = 4;
+/// One part in so many is checked of a contractor without history: recomputing more would cost the client what it
+/// wanted to save.
+pub const SHARE_NEW: u32 = 4;
+/// One part in so many is checked of a contractor with history: the 5 to 10 % overhead of adaptive replication.
+pub const SHARE_KNOWN: u32 = 10;
+/// Accepted contracts after which a contractor has a history (BOINC trusts after ten valid results in a row).
+pub const KNOWN_AFTER: u32 = 10;
+
+/// Largest Freivalds residual over its tolerance; the tolerance already contains the rounding of honest f32 work.
+pub const MAX_FREIVALDS_RESIDUAL: f64 = 1.0;
+/// Smallest cosine between two honest computations of an embedding. Drivers reorder sums and differ by 1e-6;
+/// another model, a truncated text or 4-bit weights fall below 0.999.
+pub const MIN_COSINE: f64 = 0.999;
+/// Every re-executed workgroup must agree: the comparison itself already allows for float rounding.
+pub const MIN_AGREEING_SLICES: f64 = 1.0;
+
+/// What is checked of a delivery.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "check", rename_all = "snake_case")]
+pub enum Check {
+    /// The whole product, with so many random vectors.
+    FullFreivalds {
+        /// How many ±1 vectors.
+        vectors: u32,
+    },
+    /// So many parts, drawn by [`choose`].
+    Sample {
+        /// How many passages or workgroups; from 1 to as many as there are.
+        n: u32,
+    },
+}
+
+/// How much to check of `work` by a contractor with `history` accepted contracts.
+#[must_use]
+pub fn plan(work: &Work, history: u32) -> Check {
+    match parts(work) {
+        None => Check::FullFreivalds { vectors: FREIVALDS_VECTORS },
+        Some(parts) => {
+            let (share, most) =
+                if history < KNOWN_AFTER { (SHARE_NEW, MAX_SAMPLE_NEW) } else { (SHARE_KNOWN, MAX_SAMPLE_KNOWN) };
+            Check::Sample { n: parts.div_ceil(share).clamp(MIN_SAMPLE, most).min(parts) }
+        }
+    }
+}
+
+/// How many parts of `work` can be recomputed alone: passages or workgroups; `None` for a matrix product.
+#[must_use]
+pub fn parts(work: &Work) -> Option<u32> {
+    match work {
+        Work::Embed { passages, .. } => Some(*passages),
+        Work::Wgsl(kernel) => Some(kernel.workgroups),
+        Work::Gemm { .. } => None,
+    }
+}
+
+/// Draws `n` distinct indices below `of`, ascending; all of them when `n ≥ of`.
+///
+/// Every subset of that size is equally likely: Floyd's sampling over unbiased numbers, which are the 32-bit
+/// little-endian words of SHA-256(seed ‖ counter as 8 bytes little-endian), counter = 0, 1, …, with words above the
+/// largest multiple of the range rejected. Anyone with the seed draws the same indices.
+#[must_use]
+pub fn choose(seed: &Sha256, n: u32, of: u32) -> Vec<u32> {
+    if n >= of {
+        return (0..of).collect();
+    }
+    let mut words = Words { seed, counter: 0, block: [0; 32], used: 32 };
+    let mut chosen = BTreeSet::new();
+    for top in of - n..of {
+        let drawn = words.at_most(top);
+        if !chosen.insert(drawn) {
+            chosen.insert(top);
+        }
+    }
+    chosen.into_iter().collect()
+}
+
+struct Words<'a> {
+    seed: &'a Sha256,
+    counter: u64,
+    block: [u8; 32],
+    used: usize,
+}
+
+impl Words<'_> {
+    fn next(&mut self) -> u32 {
+        if self.used == self.block.len() {
+            self.block = *Sha256::of_parts(&[self.seed.bytes(), &self.counter.to_le_bytes()]).bytes();
+            self.counter += 1;
+            self.used = 0;
+        }
+        let at = self.used;
+        self.used += 4;
+        u32::from_le_bytes([self.block[at], self.block[at + 1], self.block[at + 2], self.block[at + 3]])
+    }
+
+    /// Uniform over `0..=top`.
+    fn at_most(&mut self, top: u32) -> u32 {
+        let range = u64::from(top) + 1;
+        let usable = (1u64 << 32) / range * range;
+        loop {
+            let word = u64::from(self.next());
+            if word < usable {
+                return u32::try_from(word % range).unwrap_or(top);
+            }
+        }
+    }
+}
+
+/// Whether what was found lets the delivery of `work` pass.
+///
+/// # Errors
+/// [`Code::WorkFailed`] when there is no evidence, when a statistic is not the one for this kind of work, was taken
+/// over nothing or is not a number, or when a value misses its threshold.
+pub fn verdict(work: &Work, evidence: &[Evidence]) -> Result<(), Problem> {
+    let fail = |message: String| {
+        Err(Problem::new(
+            Code::WorkFailed,
+            message,
+            "reject the delivery; the next proposal takes over and nothing is owed for this one",
+        ))
+    };
+    if evidence.is_empty() {
+        return fail("nothing was checked, so the delivery proves nothing".into());
+    }
+    let expected = match work {
+        Work::Embed { .. } => Statistic::MinCosine,
+        Work::Gemm { .. } => Statistic::FreivaldsResidual,
+        Work::Wgsl(_) => Statistic::AgreeingSlices,
+    };
+    for Evidence { statistic, value, n, .. } in evidence {
+        if *statistic != expected {
+            return fail(format!("{statistic:?} says nothing about {} work", work.kind().name()));
+        }
+        if *n == 0 || !value.is_finite() {
+            return fail(format!("the check found {value} over {n} samples, which proves nothing"));
+        }
+        let (passes, threshold) = match statistic {
+            Statistic::FreivaldsResidual => {
+                ((0.0..=MAX_FREIVALDS_RESIDUAL).contains(value), format!("at most {MAX_FREIVALDS_RESIDUAL}"))
+            }
+            Statistic::MinCosine => (*value >= MIN_COSINE, format!("at least {MIN_COSINE}")),
+            Statistic::AgreeingSlices => (*value >= MIN_AGREEING_SLICES, format!("{MIN_AGREEING_SLICES}")),
+        };
+        if !passes {
+            return fail(format!("the {} is {value}, but must be {threshold}", words(*statistic)));
+        }
+    }
+    Ok(())
+}
+
+/// The statistic in words.
+#[must_use]
+pub fn words(statistic: Statistic) -> &'static str {
+    match statistic {
+        Statistic::FreivaldsResidual => "Freivalds residual over its tolerance",
+        Statistic::MinCosine => "smallest cosine to the recomputed embeddings",
+        Statistic::AgreeingSlices => "fraction of re-executed workgroups that agree",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use tender_base::job::{Element, ModelRef, WgslWork};
+
+    const GEMM: Work = Work::Gemm { m: 8, k: 8, n: 8 };
+
+    fn embed(passages: u32) -> Work {
+        let model = ModelRef { name: "all-MiniLM-L6-v2".into(), sha256: Sha256::of(b"") };
+        Work::Embed { model, passages, tokens: 8 * u64::from(passages) }
+    }
+
+    fn evidence(statistic: Statistic, value: f64, n: u32) -> Evidence {
+        Evidence { statistic, value, n, seed: Sha256::of(b"seed") }
+    }
+
+    #[test]
+    fn a_newcomer_is_checked_more_than_a_known_contractor_and_never_more_than_there_is() {
+        for (passages, new, known) in [(1, 1, 1), (3, 3, 3), (24, 6, 4), (100, 25, 10), (4096, 60, 20)] {
+            assert_eq!(plan(&embed(passages), 0), Check::Sample { n: new });
+            assert_eq!(plan(&embed(passages), KNOWN_AFTER), Check::Sample { n: known });
+        }
+        assert_eq!(plan(&GEMM, 1000), Check::FullFreivalds { vectors: 20 });
+    }
+
+    #[test]
+    fn the_documented_draw_does_not_change() {
+        // Computed apart from this code, from the description of `choose`, with Python's hashlib.
+        assert_eq!(choose(&Sha256::of(b"tender"), 5, 1000), GOLDEN_5_OF_1000);
+    }
+    const GOLDEN_5_OF_1000: [u32; 5] = [25, 26, 58, 359, 507];
+
+    proptest! {
+        #[test]
+        fn a_draw_is_distinct_in_range_and_of_the_right_size(seed: [u8; 32], n in 0..200u32, of in 0..70_000u32) {
+            let drawn = choose(&Sha256::from_bytes(seed), n, of);
+            prop_assert_eq!(drawn.len(), n.min(of) as usize);
+            prop_assert!(drawn.windows(2).all(|pair| pair[0] < pair[1]));
+            prop_assert!(drawn.iter().all(|index| *index < of));
+        }
+    }
+
+    #[test]
+    fn every_index_is_equally_likely() {
+        let mut hits = [0u32; 10];
+        for seed in 0..10_000u32 {
+            for index in choose(&Sha256::of(&seed.to_le_bytes()), 3, 10) {
+                hits[index as usize] += 1;
+            }
+        }
+        // 3,000 expected each, standard deviation 46: five of them is ±230.
+        assert!(hits.iter().all(|n| n.abs_diff(3000) < 230), "{hits:?}");
+    }
+
+    #[test]
+    fn what_proves_nothing_does_not_pass() {
+        let work = embed(4);
+        assert!(verdict(&work, &[]).is_err(), "no evidence");
+        assert!(verdict(&work, &[evidence(Statistic::FreivaldsResidual, 0.0, 20)]).is_err(), "wrong statistic");
+        assert!(verdict(&work, &[evidence(Statistic::MinCosine, 1.0, 0)]).is_err(), "no samples");
+        for value in [f64::NAN, f64::INFINITY, f64::NEG_INFINITY, 0.9989] {
+            assert!(verdict(&work, &[evidence(Statistic::MinCosine, value, 4)]).is_err(), "{value}");
+        }
+        assert!(verdict(&GEMM, &[evidence(Statistic::FreivaldsResidual, f64::NAN, 20)]).is_err());
+        assert!(verdict(&GEMM, &[evidence(Statistic::FreivaldsResidual, -0.5, 20)]).is_err(), "a residual is positive");
+    }
+
+    #[test]
+    fn thresholds_hold_at_their_edge_and_one_failure_fails_all() {
+        let (good, bad) =
+            (evidence(Statistic::FreivaldsResidual, 1.0, 20), evidence(Statistic::FreivaldsResidual, 1.001, 20));
+        assert_eq!(verdict(&GEMM, std::slice::from_ref(&good)), Ok(()));
+        let problem = verdict(&GEMM, &[good, bad]).unwrap_err();
+        assert!(problem.code == Code::WorkFailed && problem.message.contains("1.001"), "{problem}");
+
+        let kernel = Work::Wgsl(WgslWork {
+            source_bytes: 1,
+            entry: "main".into(),
+            workgroups: 16,
+            workgroup_size: 64,
+            fuel: 1,
+            buffers: vec![],
+            element: Element::U32,
+        });
+        assert_eq!(verdict(&kernel, &[evidence(Statistic::AgreeingSlices, 1.0, 4)]), Ok(()));
+        assert!(verdict(&kernel, &[evidence(Statistic::AgreeingSlices, 0.75, 4)]).is_err());
+        assert_eq!(verdict(&embed(4), &[evidence(Statistic::MinCosine, 0.999, 4)]), Ok(()));
+    }
+}
