@@ -67,3 +67,7 @@ new_id!(
     /// One-time permission to become a peer.
     InvitationId
 );
+new_id!(
+    /// A data directory: names its secret in the keyring.
+    DataId
+);

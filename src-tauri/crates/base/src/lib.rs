@@ -3,6 +3,7 @@
 //! This crate does no I/O, reads no clock and draws no random number: [`time::Clock`] and
 //! [`entropy::Entropy`] come in from the outside, so that everything built on it can be replayed.
 
+pub mod catalogue;
 pub mod contract;
 pub mod did;
 pub mod documents;
