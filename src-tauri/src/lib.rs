@@ -1,1 +1,0 @@
-//! The desktop shell: window, tray; attaches to a node.
