@@ -1,1 +1,0 @@
-//! cargo xtask: set-up, run and test.

@@ -1,0 +1,46 @@
+//! `cargo xtask run` and `cargo xtask test`: from a fresh clone to a running app, or to a verdict, with all the
+//! set-up in between. Each verb installs only what it needs and says so before it does.
+
+mod command;
+mod models;
+mod run;
+mod stages;
+mod system;
+mod test;
+mod tools;
+mod ui;
+mod workspace;
+
+use std::process::ExitCode;
+use tender_base::{Code, Problem};
+
+const USAGE: &str = "\
+cargo xtask run                  set up, build and start Tender; without a display, start its node
+cargo xtask test                 set up and run every test
+cargo xtask test --stage NAME    set up and run one stage; an unknown name lists them
+";
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let outcome = match arguments.as_slice() {
+        ["run"] => run::run(),
+        ["test"] => test::test(None),
+        ["test", "--stage", name] => test::test(Some(name)),
+        [] | ["help" | "--help" | "-h"] => {
+            print!("{USAGE}");
+            return ExitCode::SUCCESS;
+        }
+        other => Err(Problem::new(Code::Invalid, format!("unknown: {}", other.join(" ")), format!("\n{USAGE}"))),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(problem) => {
+            eprintln!("\nxtask: {}", problem.message);
+            if !problem.hint.is_empty() {
+                eprintln!("       {}", problem.hint);
+            }
+            ExitCode::FAILURE
+        }
+    }
+}
