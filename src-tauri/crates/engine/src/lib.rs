@@ -1,1 +1,83 @@
 //! Running and checking work: starts and kills the worker, gathers evidence for verification.
+//!
+//! The worker is another executable and the only process that touches a GPU. This crate never parses what it
+//! computes; it bounds sizes, measures time, and kills.
+//!
+//! Every error is a [`tender_base::Problem`].
+
+mod local;
+pub mod verify;
+mod worker;
+
+pub use local::{LocalEngine, Settings};
+pub use worker::find_worker;
+
+use bytes::Bytes;
+use std::{path::PathBuf, time::Duration};
+use tender_base::{Did, Problem, Work, documents::WorkerInfo};
+use tokio::sync::watch;
+
+/// Something that can do work.
+#[async_trait::async_trait]
+pub trait Engine: Send + Sync {
+    /// Does the order and returns its output. Dropping the future cancels: what runs is killed.
+    ///
+    /// `progress` is set to 0 of the total when the work starts, and then as parts are done; a receiver sees only the
+    /// latest.
+    ///
+    /// # Errors
+    /// `Unavailable` when nothing can run it, `Expired` when it ran past its wall limit, `Lost` when the worker died,
+    /// `TooMany` when the queue is full, and what the worker itself refuses.
+    async fn run(&self, order: Order, progress: ProgressSender) -> Result<Output, Problem>;
+}
+
+/// Work to be done.
+#[derive(Clone, Debug)]
+pub struct Order {
+    /// What to compute.
+    pub work: Work,
+    /// The whole input, also when only parts are wanted.
+    pub input: Bytes,
+    /// Folder of the model's files, for work that has a model.
+    pub model_dir: Option<PathBuf>,
+    /// Only these passages or workgroups; everything when absent.
+    pub parts: Option<Vec<u32>>,
+    /// Longest time from the start of the work to the end of its output; waiting in the queue does not count.
+    pub wall_limit: Duration,
+    /// For whom.
+    pub tenant: Tenant,
+}
+
+/// For whom an order is done. Own orders go first, and tenants do not share a process with a client's kernel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tenant {
+    /// The owner of this machine.
+    Own,
+    /// A client.
+    Peer(Did),
+}
+
+/// How far an order is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Progress {
+    /// Parts done.
+    pub done: u32,
+    /// Parts in all; zero until the work has started.
+    pub total: u32,
+}
+
+/// Where an engine reports progress.
+pub type ProgressSender = watch::Sender<Progress>;
+
+/// What an order came to.
+#[derive(Clone, Debug)]
+pub struct Output {
+    /// The output, or the outputs of the parts one after the other.
+    pub bytes: Bytes,
+    /// Units done, as the worker counted them.
+    pub units: u64,
+    /// Time the worker took, in milliseconds.
+    pub wall_ms: u64,
+    /// The machine that did it.
+    pub worker: WorkerInfo,
+}

@@ -1,0 +1,449 @@
+//! The own card: one worker process, started when there is something to do and stopped when there is not, behind a
+//! queue in which the owner's orders go first.
+
+use crate::{
+    Engine, Order, Output, Progress, ProgressSender, Tenant,
+    worker::{Worker, find_worker},
+};
+use bytes::Bytes;
+use std::{
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+use tender_base::{
+    Code, Problem, Work,
+    documents::WorkerInfo,
+    frames::{Reply, Request},
+};
+use tokio::{
+    sync::{mpsc, oneshot, watch},
+    time::timeout,
+};
+
+/// Orders that may wait per class: more would outlive any deadline.
+const MAX_QUEUED: usize = 64;
+/// Longest time from starting the process to its passed known-answer test. A cold driver compiles shaders; a CPU
+/// adapter on a busy two-core machine needs a few seconds.
+const OPEN_LIMIT: Duration = Duration::from_secs(60);
+/// Longest time to count the tokens of the largest input.
+const COUNT_LIMIT: Duration = Duration::from_secs(60);
+/// How long a worker without work stays warm, unless set otherwise.
+pub(crate) const DEFAULT_IDLE: Duration = Duration::from_secs(60);
+/// Bytes of one embedding: 384 little-endian f32.
+const EMBEDDING_BYTES: u64 = 384 * 4;
+
+/// How the own card is run.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// The worker's executable; the sibling of this one when absent.
+    pub worker: Option<PathBuf>,
+    /// How long a worker without work stays warm. It holds video memory that long.
+    pub idle_timeout: Duration,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self { worker: None, idle_timeout: DEFAULT_IDLE }
+    }
+}
+
+/// Runs orders on the own card, one at a time.
+///
+/// Dropping it ends the worker. Nothing is retried: an order that killed its worker would kill the next one too, and
+/// who pays for the repetition is the caller's decision.
+pub struct LocalEngine {
+    own: mpsc::Sender<Ticket>,
+    peers: mpsc::Sender<Ticket>,
+    /// How often the engine was stopped.
+    stops: watch::Sender<u64>,
+    state: watch::Receiver<State>,
+    info: Arc<Mutex<Option<WorkerInfo>>>,
+}
+
+/// One thing in the queue.
+struct Ticket {
+    task: Task,
+    /// How often the engine had been stopped when this was queued.
+    epoch: u64,
+    answer: oneshot::Sender<Result<Answer, Problem>>,
+}
+
+enum Task {
+    Open,
+    Count { model_dir: PathBuf, passages: Bytes },
+    Run { order: Box<Order>, progress: ProgressSender },
+}
+
+enum Answer {
+    Opened(WorkerInfo),
+    Counted(Vec<u32>),
+    Done(Output),
+}
+
+impl LocalEngine {
+    /// An engine that has not started its worker yet. Must be called within a Tokio runtime.
+    #[must_use]
+    pub fn new(settings: Settings) -> Self {
+        let (own, own_queue) = mpsc::channel(MAX_QUEUED);
+        let (peers, peer_queue) = mpsc::channel(MAX_QUEUED);
+        let (stops, stopped) = watch::channel(0);
+        let (published, state) = watch::channel(State::default());
+        let info = Arc::new(Mutex::new(None));
+        let desk = Desk { settings, worker: None, stops: stopped, state: published, info: Arc::clone(&info) };
+        tokio::spawn(desk.serve(own_queue, peer_queue));
+        Self { own, peers, stops, state, info }
+    }
+
+    /// Starts the worker if it is not running and returns what it is.
+    ///
+    /// # Errors
+    /// [`Code::Unavailable`] when the executable or a usable adapter is missing, [`Code::Lost`] when it dies.
+    pub async fn open(&self) -> Result<WorkerInfo, Problem> {
+        match self.submit(&self.own, Task::Open).await? {
+            Answer::Opened(info) => Ok(info),
+            _ => Err(unexpected()),
+        }
+    }
+
+    /// Counts the tokens of each passage after truncation. `passages` is a JSON array of strings, `model_dir` holds
+    /// `tokenizer.json`.
+    ///
+    /// # Errors
+    /// As [`Engine::run`].
+    pub async fn count_tokens(&self, model_dir: &Path, passages: Bytes) -> Result<Vec<u32>, Problem> {
+        let task = Task::Count { model_dir: model_dir.to_owned(), passages };
+        match self.submit(&self.own, task).await? {
+            Answer::Counted(tokens) => Ok(tokens),
+            _ => Err(unexpected()),
+        }
+    }
+
+    /// Kills the worker at once and refuses everything that was queued until now. Returns when the process is gone
+    /// and its video memory is free. Later orders start a new one.
+    pub async fn stop(&self) {
+        let mut state = self.state.clone();
+        let mut this = 0;
+        self.stops.send_modify(|stops| {
+            *stops += 1;
+            this = *stops;
+        });
+        // An error means that the engine itself is gone, and its worker with it.
+        let _ = state.wait_for(|state| state.stopped >= this).await;
+    }
+
+    /// What the worker was when it last opened; `None` until it has been started once.
+    #[must_use]
+    pub fn info(&self) -> Option<WorkerInfo> {
+        self.info.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Whether a worker process exists now.
+    #[must_use]
+    pub fn is_running(&self) -> bool {
+        self.state.borrow().running
+    }
+
+    async fn submit(&self, queue: &mpsc::Sender<Ticket>, task: Task) -> Result<Answer, Problem> {
+        let (answer, answered) = oneshot::channel();
+        let epoch = *self.stops.borrow();
+        queue.try_send(Ticket { task, epoch, answer }).map_err(|e| match e {
+            mpsc::error::TrySendError::Full(_) => Problem::new(
+                Code::TooMany,
+                format!("{MAX_QUEUED} orders already wait for this card"),
+                "try again when some have finished",
+            ),
+            mpsc::error::TrySendError::Closed(_) => gone(),
+        })?;
+        answered.await.map_err(|_| gone())?
+    }
+}
+
+#[async_trait::async_trait]
+impl Engine for LocalEngine {
+    async fn run(&self, order: Order, progress: ProgressSender) -> Result<Output, Problem> {
+        let queue = if order.tenant == Tenant::Own { &self.own } else { &self.peers };
+        match self.submit(queue, Task::Run { order: Box::new(order), progress }).await? {
+            Answer::Done(output) => Ok(output),
+            _ => Err(unexpected()),
+        }
+    }
+}
+
+/// The task that owns the worker.
+struct Desk {
+    settings: Settings,
+    worker: Option<Held>,
+    stops: watch::Receiver<u64>,
+    state: watch::Sender<State>,
+    info: Arc<Mutex<Option<WorkerInfo>>>,
+}
+
+/// What others may know of the desk.
+#[derive(Clone, Copy, Debug, Default)]
+struct State {
+    /// A process exists.
+    running: bool,
+    /// The last stop that was carried out.
+    stopped: u64,
+}
+
+/// A worker process.
+struct Held {
+    process: Worker,
+    /// What it is; none until it has passed its known-answer test.
+    info: Option<WorkerInfo>,
+    /// For whom it worked last.
+    tenant: Option<Tenant>,
+    /// Whether it has run a client's kernel, which may have left something behind.
+    ran_kernel: bool,
+}
+
+/// Why a ticket failed, and whether the worker may serve the next one.
+struct Failure {
+    problem: Problem,
+    worker_is_idle: bool,
+}
+
+impl From<Problem> for Failure {
+    /// Unless known better, the worker is in the middle of something.
+    fn from(problem: Problem) -> Self {
+        Self { problem, worker_is_idle: false }
+    }
+}
+
+impl Desk {
+    async fn serve(mut self, mut own: mpsc::Receiver<Ticket>, mut peers: mpsc::Receiver<Ticket>) {
+        loop {
+            let ticket = tokio::select! {
+                biased;
+                changed = self.stops.changed() => {
+                    self.kill().await;
+                    if changed.is_err() {
+                        return;
+                    }
+                    let epoch = *self.stops.borrow();
+                    self.state.send_modify(|state| state.stopped = epoch);
+                    continue;
+                }
+                ticket = own.recv() => ticket,
+                ticket = peers.recv() => ticket,
+                () = tokio::time::sleep(self.settings.idle_timeout), if self.worker.is_some() => {
+                    tracing::debug!("the worker had nothing to do and is stopped");
+                    self.kill().await;
+                    continue;
+                }
+            };
+            let Some(Ticket { task, epoch, mut answer }) = ticket else {
+                self.kill().await;
+                return;
+            };
+            if answer.is_closed() {
+                continue;
+            }
+            let mut stops = self.stops.clone();
+            let outcome = tokio::select! {
+                biased;
+                // True at once for what was queued before the last stop.
+                _ = stops.wait_for(|now| *now != epoch) => Err(taken_back().into()),
+                () = answer.closed() => Err(taken_back().into()),
+                outcome = self.carry_out(task) => outcome,
+            };
+            let outcome = match outcome {
+                Ok(answer) => Ok(answer),
+                Err(Failure { problem, worker_is_idle }) => {
+                    if !worker_is_idle {
+                        self.kill().await;
+                    }
+                    Err(problem)
+                }
+            };
+            // Nobody listens any more when the caller gave up.
+            let _ = answer.send(outcome);
+        }
+    }
+
+    async fn carry_out(&mut self, task: Task) -> Result<Answer, Failure> {
+        match task {
+            Task::Open => Ok(Answer::Opened(self.opened().await?.1)),
+            Task::Count { model_dir, passages } => self.count(&model_dir, &passages).await.map(Answer::Counted),
+            Task::Run { order, progress } => self.run(&order, &progress).await.map(Answer::Done),
+        }
+    }
+
+    async fn count(&mut self, model_dir: &Path, passages: &Bytes) -> Result<Vec<u32>, Failure> {
+        let request = Request::CountTokens { model_dir: text(model_dir)? };
+        let (held, _) = self.opened().await?;
+        held.tenant = Some(Tenant::Own);
+        let reply = limited(COUNT_LIMIT, "counting tokens", async {
+            held.process.send(&request, passages).await?;
+            held.process.receive(0).await
+        });
+        match reply.await?.0 {
+            Reply::Counted { tokens } => Ok(tokens),
+            Reply::Failed { problem } => Err(Failure { problem, worker_is_idle: true }),
+            _ => Err(unexpected().into()),
+        }
+    }
+
+    async fn run(&mut self, order: &Order, progress: &ProgressSender) -> Result<Output, Failure> {
+        // The order's own faults are found before the worker is disturbed.
+        let prepared = prepare(order).map_err(|problem| Failure { problem, worker_is_idle: true });
+        let (request, expected) = prepared?;
+        let is_kernel = matches!(order.work, Work::Wgsl(_));
+        let stained =
+            |held: &Held| held.tenant.is_some_and(|last| last != order.tenant) && (is_kernel || held.ran_kernel);
+        if self.worker.as_ref().is_some_and(stained) {
+            self.kill().await;
+        }
+        let (held, worker) = self.opened().await?;
+        held.tenant = Some(order.tenant);
+        held.ran_kernel |= is_kernel;
+        progress.send_replace(Progress { done: 0, total: total(order) });
+        let done = limited(order.wall_limit, "the work", async {
+            held.process.send(&request, &order.input).await?;
+            loop {
+                match held.process.receive(expected).await? {
+                    (Reply::Progress { done, total }, _) => {
+                        progress.send_replace(Progress { done, total });
+                    }
+                    last => return Ok(last),
+                }
+            }
+        });
+        match done.await? {
+            (Reply::Done { units, wall_ms }, bytes) if bytes.len() as u64 == expected => {
+                Ok(Output { bytes, units, wall_ms, worker })
+            }
+            (Reply::Done { .. }, bytes) => Err(Problem::new(
+                Code::WorkFailed,
+                format!("the worker returned {} bytes where the job has {expected}", bytes.len()),
+                "submit the job again; if it repeats, run `tender doctor`",
+            )
+            .into()),
+            (Reply::Failed { problem }, _) => Err(Failure { problem, worker_is_idle: true }),
+            _ => Err(unexpected().into()),
+        }
+    }
+
+    /// The worker, started and known to compute correctly.
+    async fn opened(&mut self) -> Result<(&mut Held, WorkerInfo), Failure> {
+        if self.worker.is_none() {
+            let executable = find_worker(self.settings.worker.as_deref())?;
+            let process = Worker::start(&executable)?;
+            self.worker = Some(Held { process, info: None, tenant: None, ran_kernel: false });
+            self.state.send_modify(|state| state.running = true);
+        }
+        let Some(held) = &mut self.worker else { return Err(gone().into()) };
+        if let Some(info) = held.info.clone() {
+            return Ok((held, info));
+        }
+        let reply = limited(OPEN_LIMIT, "opening the adapter", async {
+            held.process.send(&Request::Open, &Bytes::new()).await?;
+            held.process.receive(0).await
+        });
+        match reply.await?.0 {
+            Reply::Ready { worker } => {
+                *self.info.lock().unwrap_or_else(PoisonError::into_inner) = Some(worker.clone());
+                held.info = Some(worker.clone());
+                Ok((held, worker))
+            }
+            // A process without an adapter is of no use to the next order either; a driver may be there by then.
+            Reply::Failed { problem } => Err(problem.into()),
+            _ => Err(unexpected().into()),
+        }
+    }
+
+    async fn kill(&mut self) {
+        if let Some(held) = self.worker.take() {
+            held.process.kill().await;
+        }
+        self.state.send_modify(|state| state.running = false);
+    }
+}
+
+/// The request for an order and the exact length of its output.
+fn prepare(order: &Order) -> Result<(Request, u64), Problem> {
+    let invalid = |message: &str| Err(Problem::new(Code::Invalid, message, "correct the job and submit it again"));
+    let (model_dir, model_sha256) = match (&order.work, &order.model_dir) {
+        (Work::Embed { model, .. }, Some(folder)) => (Some(text(folder)?), Some(model.sha256)),
+        (Work::Embed { model, .. }, None) => {
+            return Err(Problem::new(
+                Code::NotFound,
+                format!("the model {} is not on this machine", model.name),
+                "fetch the model, or choose one that `tender doctor` lists",
+            ));
+        }
+        _ => (None, None),
+    };
+    let expected = match (&order.parts, &order.work) {
+        (None, work) => work.output_bytes(),
+        (Some(parts), _) if parts.is_empty() => return invalid("parts names no part"),
+        (Some(parts), Work::Embed { passages, .. }) if parts.iter().all(|part| part < passages) => {
+            parts.len() as u64 * EMBEDDING_BYTES
+        }
+        (Some(parts), Work::Wgsl(kernel)) if parts.iter().all(|part| *part < kernel.workgroups) => {
+            parts.len() as u64 * (order.work.output_bytes() / u64::from(kernel.workgroups))
+        }
+        (Some(_), Work::Gemm { .. }) => return invalid("a matrix product has no parts"),
+        (Some(_), _) => return invalid("parts names one that the work does not have"),
+    };
+    let request = Request::Run { work: order.work.clone(), model_dir, model_sha256, parts: order.parts.clone() };
+    Ok((request, expected))
+}
+
+fn total(order: &Order) -> u32 {
+    match (&order.parts, &order.work) {
+        (Some(parts), _) => u32::try_from(parts.len()).unwrap_or(u32::MAX),
+        (None, Work::Embed { passages, .. }) => *passages,
+        (None, Work::Wgsl(kernel)) => kernel.workgroups,
+        (None, Work::Gemm { .. }) => 1,
+    }
+}
+
+/// A path as the worker gets it: absolute, since the worker runs elsewhere.
+fn text(path: &Path) -> Result<String, Problem> {
+    let absolute = std::path::absolute(path).ok().and_then(|path| path.into_os_string().into_string().ok());
+    absolute.ok_or_else(|| {
+        Problem::new(
+            Code::Invalid,
+            format!("the folder {} cannot be named in UTF-8", path.display()),
+            "move it to a folder with a plain name",
+        )
+    })
+}
+
+/// What the worker must answer within `limit`; after that it is in the middle of something.
+async fn limited<T>(limit: Duration, what: &str, work: impl Future<Output = Result<T, Problem>>) -> Result<T, Problem> {
+    timeout(limit, work).await.unwrap_or_else(|_| {
+        Err(Problem::new(
+            Code::Expired,
+            format!("{what} took longer than its limit of {} ms, and the worker was killed", limit.as_millis()),
+            "make the job smaller or its limit longer",
+        ))
+    })
+}
+
+fn taken_back() -> Problem {
+    Problem::new(
+        Code::Unavailable,
+        "the card was taken back while this order waited or ran",
+        "submit it again when the card is free, or to a peer",
+    )
+}
+
+fn unexpected() -> Problem {
+    Problem::new(
+        Code::Lost,
+        "the worker answered something else than it was asked",
+        "install tender and tender-worker of the same version",
+    )
+}
+
+fn gone() -> Problem {
+    Problem::new(Code::Internal, "the engine has ended", "restart Tender")
+}
+
+#[cfg(all(test, unix))]
+#[path = "local_tests.rs"]
+mod tests;

@@ -1,0 +1,112 @@
+//! Freivalds' check of C = A·B: for a random vector x of ±1, C·x = A·(B·x) holds for a true product, and a false row
+//! escapes with probability ½ at most. Costs O(mk + kn + mn) per vector.
+
+use super::float;
+use tender_base::{Code, Problem, Sha256};
+
+/// Vectors worked on together, so that each matrix is read once: the sums of one row fill ten SSE2 registers.
+const LANES: usize = 20;
+/// Unit roundoff of f32, 2⁻²⁴.
+const UNIT_ROUNDOFF: f64 = f32::EPSILON as f64 / 2.0;
+
+/// The largest residual |C·x − A·(B·x)| over its tolerance, over all rows and vectors; at most 1 for honest f32 work.
+///
+/// All sums are f64. The tolerance of row i is
+///
+/// u·((2√k + 2)·‖aᵢ‖·‖B‖ + k·‖cᵢ‖), u = 2⁻²⁴, Euclidean and Frobenius norms.
+///
+/// The first term covers roundings that fall at random, however the partial sums run: an element's error has the
+/// deviation √(k/3)·u·‖aᵢ‖·‖bⱼ‖ at most, the random signs of x add them in quadrature over the row, and twice that
+/// square root is more than the largest of 20 × 4,096 such residuals in practice. The second covers roundings that
+/// line up, as when a constant is added again and again: the deterministic bound k·u·|c|. A single false element is
+/// seen whole, since its sign cannot cancel it.
+///
+/// The vectors are the bits of SHA-256(seed ‖ "freivalds" ‖ counter as 8 bytes little-endian), least significant bit
+/// first, column by column of B: element j of vector v is bit j·vectors + v, and a set bit is +1.
+///
+/// # Errors
+/// [`Code::Invalid`] when A or B holds NaN or infinity: no honest product exists then.
+pub(super) fn residual(
+    [m, k, n]: [usize; 3],
+    input: &[u8],
+    c: &[u8],
+    seed: &Sha256,
+    vectors: u32,
+) -> Result<f64, Problem> {
+    let Some((a, b)) = input.split_at_checked(4 * m * k) else { return Err(not_a_product()) };
+    if b.len() != 4 * k * n || c.len() != 4 * m * n {
+        return Err(not_a_product());
+    }
+    let b_norm = norm(b);
+    if !b_norm.is_finite() || !norm(a).is_finite() {
+        return Err(Problem::new(
+            Code::Invalid,
+            "the input matrices hold a value that is not a finite number",
+            "correct the input; no product of it can be checked",
+        ));
+    }
+    let signs = signs(seed, n * vectors as usize);
+    let root = (k as f64).sqrt();
+    // A device may flush numbers below the smallest normal one to zero.
+    let flushed = (k * n) as f64 * f64::from(f32::MIN_POSITIVE);
+    let mut worst = 0.0f64;
+    for first in (0..vectors as usize).step_by(LANES) {
+        let lanes = LANES.min(vectors as usize - first);
+        let x: Vec<[f64; LANES]> = (0..n)
+            .map(|j| {
+                let at = j * vectors as usize + first;
+                std::array::from_fn(|lane| if lane < lanes { signs[at + lane] } else { 0.0 })
+            })
+            .collect();
+        let bx: Vec<[f64; LANES]> = b.chunks_exact(4 * n).map(|row| product(row, &x)).collect();
+        for (a_row, c_row) in a.chunks_exact(4 * k).zip(c.chunks_exact(4 * n)) {
+            let (claimed, c_norm) = (product(c_row, &x), norm(c_row));
+            let exact = product(a_row, &bx);
+            let tolerance = UNIT_ROUNDOFF * ((2.0 * root + 2.0) * norm(a_row) * b_norm + k as f64 * c_norm) + flushed;
+            for lane in 0..lanes {
+                let ratio = (claimed[lane] - exact[lane]).abs() / tolerance;
+                // NaN and infinity must not get lost in a comparison, nor leave JSON.
+                if !ratio.is_finite() {
+                    return Ok(f64::MAX);
+                }
+                worst = worst.max(ratio);
+            }
+        }
+    }
+    Ok(worst)
+}
+
+/// One row of little-endian f32 times LANES columns.
+fn product(row: &[u8], columns: &[[f64; LANES]]) -> [f64; LANES] {
+    let mut sums = [0.0; LANES];
+    for (bytes, column) in row.chunks_exact(4).zip(columns) {
+        let value = f64::from(float(bytes, 0));
+        for (sum, x) in sums.iter_mut().zip(column) {
+            *sum += value * x;
+        }
+    }
+    sums
+}
+
+/// Euclidean norm; not finite when an element is not.
+fn norm(bytes: &[u8]) -> f64 {
+    bytes.chunks_exact(4).map(|b| f64::from(float(b, 0))).map(|value| value * value).sum::<f64>().sqrt()
+}
+
+fn signs(seed: &Sha256, count: usize) -> Vec<f64> {
+    let mut signs = Vec::with_capacity(count + 256);
+    for counter in 0u64.. {
+        if signs.len() >= count {
+            break;
+        }
+        let block = Sha256::of_parts(&[seed.bytes(), b"freivalds", &counter.to_le_bytes()]);
+        for byte in block.bytes() {
+            signs.extend((0..8).map(|bit| if byte >> bit & 1 == 1 { 1.0 } else { -1.0 }));
+        }
+    }
+    signs
+}
+
+fn not_a_product() -> Problem {
+    Problem::new(Code::Invalid, "the matrices do not have the declared sizes", "correct the job and submit it again")
+}
