@@ -1,0 +1,266 @@
+//! Following the task of an award.
+
+use super::{
+    Client,
+    http::{lost, not_a2a, one_of, read, result_of},
+    sse::Decoder,
+};
+use crate::{
+    contract::{self, Envelope, Progress},
+    server::KEEP_ALIVE,
+};
+use a2a::{Artifact, PartContent, Task, TaskArtifactUpdateEvent, TaskState, TaskStatus, TaskStatusUpdateEvent};
+use futures::{StreamExt, stream, stream::BoxStream};
+use serde_json::Value;
+use std::{collections::VecDeque, time::Duration};
+use tender_base::{
+    Code, Did, Problem, Signed,
+    documents::{Delivery, Message},
+    ids::ContractId,
+    job::MAX_BLOB_BYTES,
+};
+
+/// A server that misses three keep-alives is gone.
+const SILENCE: Duration = Duration::from_millis(3 * KEEP_ALIVE.as_millis() as u64);
+/// Events up to this size are decoded where they arrive.
+const INLINE_BYTES: usize = 256 << 10;
+
+/// What happens to an awarded contract, in the contractor's words.
+#[derive(Clone, Debug, PartialEq)]
+pub enum TaskEvent {
+    /// The contractor has it. First, and once.
+    Accepted {
+        /// The task's id: the contract's.
+        task_id: String,
+    },
+    /// So far.
+    Progress {
+        /// Units done.
+        done: u64,
+        /// Units in all.
+        total: u64,
+    },
+    /// The output is there. Last: signature, contract and hash of the output are checked, the work is not.
+    Delivered {
+        /// The contractor's statement.
+        delivery: Signed<Delivery>,
+        /// What was delivered.
+        output: Vec<u8>,
+    },
+    /// There will be no (further) delivery. Last.
+    Ended {
+        /// How: completed, failed, canceled or rejected.
+        state: TaskState,
+        /// Why, when the contractor says so.
+        problem: Option<Problem>,
+    },
+}
+
+/// Events of one contract, until it is delivered, ended or lost ([`Code::Lost`]).
+pub type TaskEvents = BoxStream<'static, Result<TaskEvent, Problem>>;
+
+/// Follows `response`. `client` stays alive with it.
+pub(super) fn follow(client: Client, contract: ContractId, response: reqwest::Response) -> TaskEvents {
+    let watch = Watch {
+        response,
+        decoder: Decoder::default(),
+        ready: VecDeque::new(),
+        task: Following::new(client.peer(), contract),
+        over: false,
+        _client: client,
+    };
+    stream::unfold(watch, |mut watch| async move { Some((watch.next().await?, watch)) }).boxed()
+}
+
+/// The events of a task that has ended.
+pub(super) fn ended(peer: &Did, contract: ContractId, task: Task) -> TaskEvents {
+    let mut following = Following::new(*peer, contract);
+    let events = following.take_task(task).unwrap_or_else(|problem| vec![Err(problem)]);
+    stream::iter(events).boxed()
+}
+
+struct Watch {
+    response: reqwest::Response,
+    decoder: Decoder,
+    ready: VecDeque<Result<TaskEvent, Problem>>,
+    task: Following,
+    over: bool,
+    _client: Client,
+}
+
+impl Watch {
+    async fn next(&mut self) -> Option<Result<TaskEvent, Problem>> {
+        loop {
+            if let Some(event) = self.ready.pop_front() {
+                // Nothing follows an end or an error.
+                self.over = !matches!(event, Ok(TaskEvent::Accepted { .. } | TaskEvent::Progress { .. }));
+                if self.over {
+                    self.ready.clear();
+                }
+                return Some(event);
+            }
+            if self.over {
+                return None;
+            }
+            if let Err(problem) = self.read().await {
+                self.ready.push_back(Err(problem));
+            }
+        }
+    }
+
+    async fn read(&mut self) -> Result<(), Problem> {
+        if let Some(data) = self.decoder.next() {
+            let value = decode(data).await?;
+            self.ready.extend(self.task.take(result_of(value)?)?);
+            return Ok(());
+        }
+        match tokio::time::timeout(SILENCE, self.response.chunk()).await {
+            Err(_) => Err(lost("the peer fell silent in the middle of the work")),
+            Ok(Err(_)) => Err(lost("the connection to the peer broke in the middle of the work")),
+            Ok(Ok(None)) => Err(lost("the peer closed the connection before the work was done")),
+            Ok(Ok(Some(bytes))) => self.decoder.push(&bytes),
+        }
+    }
+}
+
+async fn decode(data: Vec<u8>) -> Result<Value, Problem> {
+    let parse = |data: Vec<u8>| serde_json::from_slice(&data).map_err(|_| not_a2a("an event of the peer is not JSON"));
+    if data.len() <= INLINE_BYTES {
+        return parse(data);
+    }
+    tokio::task::spawn_blocking(move || parse(data))
+        .await
+        .map_err(|error| Problem::new(Code::Internal, error.to_string(), "report this as a bug"))?
+}
+
+/// What the events so far say about one contract.
+struct Following {
+    peer: Did,
+    contract: ContractId,
+    accepted: bool,
+    progress: Option<Progress>,
+    output: Vec<u8>,
+}
+
+type Found = Vec<Result<TaskEvent, Problem>>;
+
+impl Following {
+    fn new(peer: Did, contract: ContractId) -> Self {
+        Self { peer, contract, accepted: false, progress: None, output: Vec::new() }
+    }
+
+    /// One stream response. What this version does not know is ignored, as the protocol asks.
+    fn take(&mut self, response: Value) -> Result<Found, Problem> {
+        match one_of(response, &["statusUpdate", "artifactUpdate", "task", "message"]) {
+            Some(("task", task)) => self.take_task(read(task)?),
+            Some(("statusUpdate", update)) => {
+                let update: TaskStatusUpdateEvent = read(update)?;
+                self.is_ours(&update.task_id)?;
+                self.take_status(update.status, contract::progress(update.metadata.as_ref()))
+            }
+            Some(("artifactUpdate", update)) => {
+                let update: TaskArtifactUpdateEvent = read(update)?;
+                self.is_ours(&update.task_id)?;
+                self.take_artifact(update.artifact, update.append == Some(true))?;
+                Ok(Vec::new())
+            }
+            Some((_, message)) => {
+                let problem = match contract::unwrap(read(message)?)? {
+                    Some(Envelope { document: Message::Refusal(problem), .. }) => problem,
+                    _ => return Err(not_a2a("the peer answered an award with a message that is no refusal")),
+                };
+                Ok(vec![Ok(TaskEvent::Ended { state: TaskState::Rejected, problem: Some(problem) })])
+            }
+            None => Ok(Vec::new()),
+        }
+    }
+
+    fn take_task(&mut self, task: Task) -> Result<Found, Problem> {
+        self.is_ours(&task.id)?;
+        for (index, artifact) in task.artifacts.into_iter().flatten().enumerate() {
+            self.take_artifact(artifact, index > 0)?;
+        }
+        let mut found = Vec::new();
+        if !self.accepted && task.status.state != TaskState::Rejected {
+            self.accepted = true;
+            found.push(Ok(TaskEvent::Accepted { task_id: task.id }));
+        }
+        found.extend(self.take_status(task.status, contract::progress(task.metadata.as_ref()))?);
+        Ok(found)
+    }
+
+    fn take_status(&mut self, status: TaskStatus, progress: Option<Progress>) -> Result<Found, Problem> {
+        let mut found = Vec::new();
+        if let Some(progress) = progress
+            && self.progress != Some(progress)
+        {
+            self.progress = Some(progress);
+            found.push(Ok(TaskEvent::Progress { done: progress.done, total: progress.total }));
+        }
+        let document = status.message.map(contract::unwrap).transpose()?.flatten().map(|envelope| envelope.document);
+        match status.state {
+            TaskState::InputRequired => found.push(self.deliver(document)),
+            state if state.is_terminal() => {
+                let problem = match document {
+                    Some(Message::Refusal(problem)) => Some(problem),
+                    _ => None,
+                };
+                found.push(Ok(TaskEvent::Ended { state, problem }));
+            }
+            _ => {}
+        }
+        Ok(found)
+    }
+
+    fn deliver(&mut self, document: Option<Message>) -> Result<TaskEvent, Problem> {
+        let Some(Message::Delivery(delivery)) = document else {
+            return Err(not_a2a("the peer asks for input without a delivery"));
+        };
+        let stated = delivery.verify(&self.peer)?;
+        if stated.contract != self.contract {
+            return Err(forged("the delivery belongs to another contract"));
+        }
+        let output = std::mem::take(&mut self.output);
+        if !stated.output.matches(&output) {
+            return Err(forged("the output is not the one that the delivery states"));
+        }
+        Ok(TaskEvent::Delivered { delivery, output })
+    }
+
+    /// Outputs come whole, or in chunks that are appended.
+    fn take_artifact(&mut self, artifact: Artifact, append: bool) -> Result<(), Problem> {
+        if !append {
+            self.output.clear();
+        }
+        for part in artifact.parts {
+            let PartContent::Raw(bytes) = part.content else {
+                return Err(not_a2a("the peer's output is not raw bytes"));
+            };
+            if (self.output.len() + bytes.len()) as u64 > MAX_BLOB_BYTES {
+                return Err(Problem::new(
+                    Code::TooLarge,
+                    format!("the peer's output is larger than {MAX_BLOB_BYTES} bytes"),
+                    "do not trade with this peer; tell its owner",
+                ));
+            }
+            if self.output.is_empty() {
+                self.output = bytes;
+            } else {
+                self.output.extend_from_slice(&bytes);
+            }
+        }
+        Ok(())
+    }
+
+    fn is_ours(&self, task: &str) -> Result<(), Problem> {
+        if task == self.contract.to_string() {
+            Ok(())
+        } else {
+            Err(not_a2a("the peer speaks of another task than the one awarded"))
+        }
+    }
+}
+
+fn forged(message: &str) -> Problem {
+    Problem::new(Code::Forged, message, "do not pay for it; award the job to another peer")
+}

@@ -1,0 +1,219 @@
+//! Reading requests: bounded in size and time before they are parsed, and checked for what the protocol requires.
+
+use super::{INLINE_BYTES, Server};
+use crate::{A2aError, Caller, ErrorKind};
+use a2a::{ListTasksRequest, Part, PartContent, Role, SendMessageRequest};
+use axum::{
+    body::{Body, HttpBody},
+    http::{HeaderMap, header},
+};
+use bytes::{Bytes, BytesMut};
+use futures::StreamExt;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+use std::time::Duration;
+use tokio::sync::SemaphorePermit;
+
+/// A sender that is silent for so long in the middle of a body has gone.
+const BODY_IDLE: Duration = Duration::from_secs(10);
+/// A small body that takes longer is not meant to arrive.
+const SMALL_BODY_TIME: Duration = Duration::from_secs(30);
+/// Most parts of one message: a document and its input are two.
+const MAX_PARTS: usize = 64;
+/// Longest id of a message, task or context: a hash has 64 characters, a UUID 36.
+const MAX_ID_CHARS: usize = 256;
+
+/// A request body, and the place it takes among the large ones.
+pub(super) struct Received<'a> {
+    pub(super) bytes: Bytes,
+    pub(super) _place: Option<SemaphorePermit<'a>>,
+}
+
+impl Server {
+    /// Reads the body of `caller`, never more than it may send. Who announces too much is refused unread.
+    pub(super) async fn receive(
+        &self,
+        caller: &Caller,
+        headers: &HeaderMap,
+        body: Body,
+    ) -> Result<Received<'_>, A2aError> {
+        let small = self.limits.anonymous_body_bytes;
+        let announced = headers
+            .get(header::CONTENT_LENGTH)
+            .and_then(|value| value.to_str().ok()?.parse::<usize>().ok())
+            .or_else(|| usize::try_from(body.size_hint().exact()?).ok());
+        if announced.is_some_and(|length| length <= small) {
+            return Ok(Received { bytes: within(SMALL_BODY_TIME, read(body, small)).await?, _place: None });
+        }
+        // Unknown length or a large one: who is it? Only a paired peer's large body is worth memory.
+        let peer = match caller.did() {
+            Some(did) => self.agent.is_peer(&did).await,
+            None => false,
+        };
+        let limit = if peer { self.limits.peer_body_bytes } else { small };
+        if announced.is_some_and(|length| length > limit) {
+            return Err(too_large(limit, peer));
+        }
+        if !peer {
+            return Ok(Received { bytes: within(SMALL_BODY_TIME, read(body, small)).await?, _place: None });
+        }
+        let place = self.large_bodies.acquire().await.map_err(|_| {
+            A2aError::new(ErrorKind::Unavailable, "the agent is shutting down", "try again in a moment")
+        })?;
+        let bytes = read(body, limit).await.map_err(|error| match error.kind {
+            ErrorKind::TooLarge => too_large(limit, true),
+            _ => error,
+        })?;
+        Ok(Received { bytes, _place: Some(place) })
+    }
+}
+
+async fn read(body: Body, limit: usize) -> Result<Bytes, A2aError> {
+    let mut stream = body.into_data_stream();
+    let mut bytes = BytesMut::new();
+    loop {
+        let next = tokio::time::timeout(BODY_IDLE, stream.next()).await;
+        match next.map_err(|_| stalled())? {
+            None => return Ok(bytes.freeze()),
+            Some(Ok(chunk)) if bytes.len() + chunk.len() > limit => return Err(too_large(limit, false)),
+            Some(Ok(chunk)) => bytes.extend_from_slice(&chunk),
+            Some(Err(_)) => {
+                return Err(A2aError::new(ErrorKind::InvalidRequest, "the body ended early", "send it again"));
+            }
+        }
+    }
+}
+
+async fn within<T>(span: Duration, read: impl Future<Output = Result<T, A2aError>>) -> Result<T, A2aError> {
+    tokio::time::timeout(span, read).await.map_err(|_| stalled())?
+}
+
+fn stalled() -> A2aError {
+    A2aError::new(ErrorKind::InvalidRequest, "the body did not arrive in time", "send it again")
+}
+
+fn too_large(limit: usize, peer: bool) -> A2aError {
+    let hint = if peer {
+        "split the job"
+    } else {
+        "only paired peers may send more; pair first, and send your access token"
+    };
+    A2aError::new(ErrorKind::TooLarge, format!("the body is larger than {limit} bytes"), hint)
+}
+
+/// Parses JSON; large bodies on a thread of their own.
+pub(super) async fn parse(bytes: Bytes) -> Result<Value, A2aError> {
+    let parse = move || {
+        serde_json::from_slice(&bytes).map_err(|error| {
+            A2aError::new(
+                ErrorKind::Parse,
+                format!("the body is not JSON: {error}"),
+                "send one JSON object in UTF-8 with the header `Content-Type: application/json`",
+            )
+        })
+    };
+    decode(parse).await
+}
+
+/// Reads `value` as a request; what is wrong names its path.
+pub(super) async fn fields<T: DeserializeOwned + Send + 'static>(value: Value, large: bool) -> Result<T, A2aError> {
+    let read = move || {
+        serde_path_to_error::deserialize(value).map_err(|error| {
+            let path = error.path().to_string();
+            let at = if path == "." { String::new() } else { format!("{path}: ") };
+            A2aError::invalid(crate::error::readable(&format!("{at}{}", error.inner())))
+        })
+    };
+    if large { decode(read).await } else { read() }
+}
+
+async fn decode<T: Send + 'static>(work: impl FnOnce() -> Result<T, A2aError> + Send + 'static) -> Result<T, A2aError> {
+    tokio::task::spawn_blocking(work).await.unwrap_or_else(|error| {
+        tracing::error!(%error, "decoding failed");
+        Err(A2aError::new(ErrorKind::Internal, "the request could not be decoded", "report this as a bug"))
+    })
+}
+
+/// Whether decoding so many bytes belongs on a thread of its own.
+pub(super) fn is_large(length: usize) -> bool {
+    length > INLINE_BYTES
+}
+
+/// What the protocol requires of `SendMessage`, which types alone do not say.
+pub(super) fn check_message(request: &SendMessageRequest) -> Result<(), A2aError> {
+    let message = &request.message;
+    check_id("message.messageId", &message.message_id)?;
+    for (name, id) in [("message.taskId", &message.task_id), ("message.contextId", &message.context_id)] {
+        if let Some(id) = id {
+            check_id(name, id)?;
+        }
+    }
+    if message.role != Role::User {
+        return Err(A2aError::invalid("message.role must be ROLE_USER"));
+    }
+    if message.parts.is_empty() {
+        return Err(A2aError::invalid("message.parts must not be empty"));
+    }
+    if message.parts.len() > MAX_PARTS {
+        return Err(A2aError::invalid(format!("message.parts has more than {MAX_PARTS} parts")));
+    }
+    for (index, part) in message.parts.iter().enumerate() {
+        check_media_type(index, part)?;
+    }
+    if let Some(configuration) = &request.configuration {
+        check_history(configuration.history_length)?;
+        if configuration.task_push_notification_config.is_some() {
+            return Err(A2aError::no_push());
+        }
+    }
+    Ok(())
+}
+
+/// The card's input modes; a part without a media type is taken at its member's word.
+fn check_media_type(index: usize, part: &Part) -> Result<(), A2aError> {
+    use crate::contract::{BYTES, DOCUMENT};
+    let accepted: &[&str] = match part.content {
+        PartContent::Text(_) => &["text/plain", DOCUMENT],
+        PartContent::Data(_) => &[DOCUMENT],
+        PartContent::Raw(_) | PartContent::Url(_) => &[BYTES, DOCUMENT, "text/plain"],
+    };
+    match &part.media_type {
+        Some(media_type) => {
+            let essence = media_type.split(';').next().unwrap_or_default().trim();
+            if accepted.iter().any(|known| known.eq_ignore_ascii_case(essence)) {
+                return Ok(());
+            }
+            Err(A2aError::new(
+                ErrorKind::ContentTypeNotSupported,
+                format!("message.parts[{index}].mediaType {} is not supported", crate::error::readable(essence)),
+                format!("send one of {}", accepted.join(", ")),
+            ))
+        }
+        None => Ok(()),
+    }
+}
+
+pub(super) fn check_id(name: &str, id: &str) -> Result<(), A2aError> {
+    if id.is_empty() {
+        return Err(A2aError::invalid(format!("{name} must not be empty")));
+    }
+    if id.len() > MAX_ID_CHARS {
+        return Err(A2aError::invalid(format!("{name} is longer than {MAX_ID_CHARS} characters")));
+    }
+    Ok(())
+}
+
+pub(super) fn check_history(length: Option<i32>) -> Result<(), A2aError> {
+    match length {
+        Some(length) if length < 0 => Err(A2aError::invalid("historyLength must not be negative")),
+        _ => Ok(()),
+    }
+}
+
+pub(super) fn check_list(request: &ListTasksRequest) -> Result<(), A2aError> {
+    check_history(request.history_length)?;
+    match request.page_size {
+        Some(size) if !(1..=100).contains(&size) => Err(A2aError::invalid("pageSize must be between 1 and 100")),
+        _ => Ok(()),
+    }
+}

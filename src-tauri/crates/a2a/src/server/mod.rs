@@ -1,0 +1,211 @@
+//! The server: JSON-RPC and HTTP+JSON on one router, before an [`Agent`].
+//!
+//! What a request passes, in this order: requests per address and in total, the token, the size of the body, the
+//! protocol version, the required fields; then the agent.
+
+mod body;
+mod events;
+mod rest;
+mod rpc;
+mod serve;
+mod wellknown;
+
+pub(crate) use events::KEEP_ALIVE;
+pub use serve::serve;
+pub use wellknown::CardSource;
+
+use crate::{
+    A2aError, Agent, Authenticator, CONTRACT_EXTENSION, Caller, ErrorKind,
+    limits::{Limits, Open, Origin, Place, Requests, too_many},
+};
+use axum::{
+    Extension, Router,
+    body::Body,
+    extract::{ConnectInfo, Request, State},
+    http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri, header},
+    middleware::{self, Next},
+    response::{IntoResponse, Response},
+    routing::{get, post},
+};
+use serde::Serialize;
+use std::{
+    net::SocketAddr,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+use tokio::sync::Semaphore;
+
+/// Media type of JSON-RPC, and of REST for clients that do not know the other.
+const JSON: &str = "application/json";
+/// Media type of the REST binding since 1.0.1.
+const A2A_JSON: &str = "application/a2a+json";
+/// The one protocol version spoken.
+const VERSION: &str = a2a::VERSION;
+/// Largest body that is decoded on the runtime's own threads; larger ones would hold up everybody's keep-alives.
+const INLINE_BYTES: usize = 256 << 10;
+
+struct Server {
+    agent: Arc<dyn Agent>,
+    card: CardSource,
+    auth: Authenticator,
+    limits: Limits,
+    requests: Requests,
+    streams: Arc<Open<Origin>>,
+    large_bodies: Semaphore,
+}
+
+/// The A2A interface of `agent`: JSON-RPC at `POST /`, the REST routes, and the card. Serve it with [`serve`],
+/// which tells it the callers' addresses.
+pub fn router(agent: Arc<dyn Agent>, card: CardSource, limits: Limits, auth: Authenticator) -> Router {
+    let server = Arc::new(Server {
+        agent,
+        card,
+        auth,
+        limits,
+        requests: Requests::new(&limits),
+        streams: Open::new(limits.streams_per_address, limits.connections_in_total),
+        large_bodies: Semaphore::new(limits.large_bodies as usize),
+    });
+    let operations = Router::new()
+        .route("/", post(rpc::handle).fallback(rpc::other_method))
+        .fallback(rest::handle)
+        .layer(middleware::from_fn_with_state(server.clone(), identify));
+    Router::new()
+        .route("/.well-known/agent-card.json", get(wellknown::card))
+        .route("/.well-known/agent.json", get(wellknown::card))
+        .merge(operations)
+        .layer(middleware::from_fn_with_state(server.clone(), admit))
+        .with_state(server)
+}
+
+/// Counts the request before anything is computed for it.
+async fn admit(
+    State(server): State<Arc<Server>>,
+    address: Option<Extension<ConnectInfo<SocketAddr>>>,
+    request: Request,
+    next: Next,
+) -> Response {
+    let Some(Extension(ConnectInfo(address))) = address else {
+        return refuse(
+            request.uri(),
+            request.headers(),
+            &A2aError::new(ErrorKind::Internal, "the caller's address is unknown", "report this as a bug"),
+        );
+    };
+    if let Err(error) = server.requests.admit(Origin::of(address.ip()), Instant::now()) {
+        return refuse(request.uri(), request.headers(), &error);
+    }
+    next.run(request).await
+}
+
+/// Establishes who asks, and names the extensions in use on the way back.
+async fn identify(
+    State(server): State<Arc<Server>>,
+    Extension(ConnectInfo(address)): Extension<ConnectInfo<SocketAddr>>,
+    mut request: Request,
+    next: Next,
+) -> Response {
+    let contract = names_contract_extension(request.headers());
+    let mut response = match server.auth.identify(request.headers()) {
+        Ok(identity) => {
+            request.extensions_mut().insert(Caller { identity, ip: address.ip() });
+            next.run(request).await
+        }
+        Err(error) => refuse(request.uri(), request.headers(), &error),
+    };
+    let headers = response.headers_mut();
+    if contract {
+        headers.insert(HeaderName::from_static("a2a-extensions"), HeaderValue::from_static(CONTRACT_EXTENSION));
+    }
+    headers.insert(HeaderName::from_static("a2a-version"), HeaderValue::from_static(VERSION));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}
+
+/// Clients of 0.3 write `X-A2A-Extensions`.
+fn names_contract_extension(headers: &HeaderMap) -> bool {
+    ["a2a-extensions", "x-a2a-extensions"]
+        .into_iter()
+        .flat_map(|name| headers.get_all(name))
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .any(|uri| uri.trim() == CONTRACT_EXTENSION)
+}
+
+/// `A2A-Version`, as header or query parameter; none means 0.3, and patch numbers do not matter.
+fn check_version(uri: &Uri, headers: &HeaderMap) -> Result<(), A2aError> {
+    let query = uri.query().unwrap_or_default().split('&').find_map(|pair| {
+        let (name, value) = pair.split_once('=')?;
+        name.eq_ignore_ascii_case(a2a::SVC_PARAM_VERSION).then_some(value)
+    });
+    let asked = headers.get(a2a::SVC_PARAM_VERSION).and_then(|value| value.to_str().ok()).or(query).unwrap_or_default();
+    let asked = asked.trim();
+    if asked == VERSION || asked.strip_prefix(VERSION).is_some_and(|patch| patch.starts_with('.')) {
+        return Ok(());
+    }
+    let named = if asked.is_empty() { "0.3 (no A2A-Version was sent)".to_owned() } else { crate::error::readable(asked) };
+    Err(A2aError::new(
+        ErrorKind::VersionNotSupported,
+        format!("A2A {named} is not supported, only {VERSION}"),
+        "send the header `A2A-Version: 1.0`",
+    ))
+}
+
+/// Requests are JSON under either media type.
+fn check_content_type(headers: &HeaderMap) -> Result<(), A2aError> {
+    let value = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let essence = value.split(';').next().unwrap_or_default().trim();
+    if [JSON, A2A_JSON].iter().any(|known| essence.eq_ignore_ascii_case(known)) {
+        return Ok(());
+    }
+    let named = if essence.is_empty() { "no Content-Type".to_owned() } else { crate::error::readable(essence) };
+    Err(A2aError::new(
+        ErrorKind::ContentTypeNotSupported,
+        format!("the request has {named}"),
+        "send `Content-Type: application/json`",
+    ))
+}
+
+impl Server {
+    /// A place among the event streams of the caller's address.
+    fn stream_place(&self, caller: &Caller) -> Result<Place<Origin>, A2aError> {
+        self.streams.enter(Origin::of(caller.ip)).ok_or_else(|| {
+            too_many(
+                format!("more than {} event streams from this address", self.limits.streams_per_address),
+                Duration::from_secs(1),
+            )
+        })
+    }
+}
+
+/// An error before it is known which request it answers.
+fn refuse(uri: &Uri, headers: &HeaderMap, error: &A2aError) -> Response {
+    if uri.path() == "/" { rpc::failure(&a2a::JsonRpcId::Null, error) } else { rest::failure(headers, error) }
+}
+
+/// A JSON body with its media type.
+fn json<T: Serialize>(status: StatusCode, media_type: &'static str, body: &T) -> Response {
+    match serde_json::to_vec(body) {
+        Ok(bytes) => (status, [(header::CONTENT_TYPE, media_type)], Body::from(bytes)).into_response(),
+        Err(error) => {
+            tracing::error!(%error, "a response is not writable as JSON");
+            StatusCode::INTERNAL_SERVER_ERROR.into_response()
+        }
+    }
+}
+
+/// What HTTP says beside the body of an error.
+fn with_error_headers(mut response: Response, error: &A2aError) -> Response {
+    let headers = response.headers_mut();
+    if let Some(wait) = error.retry_after {
+        // Whole seconds, rounded up: never an invitation to come too early.
+        headers.insert(header::RETRY_AFTER, HeaderValue::from(wait.as_millis().div_ceil(1000) as u64));
+    }
+    if error.kind == ErrorKind::Unauthenticated {
+        headers.insert(
+            header::WWW_AUTHENTICATE,
+            HeaderValue::from_static(r#"Bearer realm="tender", error="invalid_token""#),
+        );
+    }
+    response
+}
