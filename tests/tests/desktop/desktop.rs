@@ -1,0 +1,235 @@
+//! A display with the app on it, driven by plain WebDriver.
+
+use serde_json::{Value, json};
+use std::{
+    env, fs,
+    io::{BufRead, BufReader},
+    net::TcpListener,
+    os::unix::process::CommandExt,
+    path::PathBuf,
+    process::{Child, Command, Stdio},
+    time::{Duration, Instant},
+};
+use tempfile::TempDir;
+
+/// WebDriver's name for the key under which elements are named.
+const ELEMENT: &str = "element-6066-11e4-a52e-4f735466cecf";
+/// The drivers, the window and the page: seconds on a loaded machine.
+const START_LIMIT: Duration = Duration::from_secs(60);
+/// How often something that is waited for is looked at.
+const LOOK_EVERY: Duration = Duration::from_millis(100);
+
+/// A process that ends, with all it started, when this value does.
+struct Group(Child);
+
+impl Group {
+    fn start(command: &mut Command) -> Self {
+        let program = command.get_program().to_string_lossy().into_owned();
+        match command.process_group(0).stdin(Stdio::null()).spawn() {
+            Ok(child) => Self(child),
+            Err(error) => panic!("{program} does not start: {error}; `cargo xtask test` installs it"),
+        }
+    }
+}
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        let group = format!("-{}", self.0.id());
+        for signal in ["-TERM", "-KILL"] {
+            let _ = Command::new("kill").args([signal, "--", &group]).stderr(Stdio::null()).status();
+            // The node drains for a moment; what is left after that is killed.
+            for _ in 0..50 {
+                if matches!(self.0.try_wait(), Ok(Some(_))) {
+                    break;
+                }
+                std::thread::sleep(LOOK_EVERY);
+            }
+        }
+        let _ = self.0.wait();
+    }
+}
+
+/// The app in its window.
+pub struct Desktop {
+    http: reqwest::Client,
+    session: String,
+    shots: PathBuf,
+    // Ended in this order: first what is shown, then where, at last its data.
+    _driver: Group,
+    _display: Group,
+    _data: TempDir,
+}
+
+impl Desktop {
+    /// Starts the app with a new data directory.
+    pub async fn start() -> Self {
+        // An earlier test may have installed it.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let built = built();
+        for program in ["tender-app", "tender", "tender-worker"] {
+            let path = built.join(program);
+            assert!(path.exists(), "{} is not built: run `cargo xtask test --stage build`", path.display());
+        }
+        let data = tempfile::tempdir().unwrap();
+        let (display, screen) = display();
+        let (port, native) = (free_port(), free_port());
+        let driver = Group::start(
+            Command::new("dbus-run-session")
+                .args(["--", "tauri-driver", "--port", &port.to_string(), "--native-port", &native.to_string()])
+                .env("DISPLAY", screen)
+                .env_remove("WAYLAND_DISPLAY")
+                .env("GDK_BACKEND", "x11")
+                // No GPU, no accessibility bus: neither is what is tested, and looking for them takes seconds.
+                .env("WEBKIT_DISABLE_DMABUF_RENDERER", "1")
+                .env("NO_AT_BRIDGE", "1")
+                .env("TENDER_DATA_DIR", data.path().join("node"))
+                .env("XDG_CONFIG_HOME", data.path().join("config"))
+                .env("XDG_DATA_HOME", data.path().join("data")),
+        );
+        let http = reqwest::Client::builder().no_proxy().build().unwrap();
+        let base = format!("http://127.0.0.1:{port}");
+        let started = Instant::now();
+        // tauri-driver takes the browser's name out again: WebKitWebDriver would not know it.
+        let wanted = json!({"capabilities": {"alwaysMatch": {
+            "browserName": "wry",
+            "tauri:options": {"application": built.join("tender-app")},
+        }}});
+        let session = loop {
+            match http.post(format!("{base}/session")).json(&wanted).send().await {
+                Ok(answer) => {
+                    let answer: Value = answer.json().await.unwrap();
+                    match answer["value"]["sessionId"].as_str() {
+                        Some(id) => break format!("{base}/session/{id}"),
+                        None => panic!("no session: {answer}"),
+                    }
+                }
+                Err(error) => assert!(started.elapsed() < START_LIMIT, "tauri-driver does not answer: {error}"),
+            }
+            tokio::time::sleep(LOOK_EVERY).await;
+        };
+        let shots = built.join("../shots");
+        fs::create_dir_all(&shots).unwrap();
+        Self { http, session, shots, _driver: driver, _display: display, _data: data }
+    }
+
+    /// The window's title.
+    pub async fn title(&self) -> String {
+        self.get("title").await.as_str().unwrap_or_default().to_owned()
+    }
+
+    /// All text that is shown.
+    pub async fn text(&self) -> String {
+        self.script("return document.body.innerText", &[]).await.as_str().unwrap_or_default().to_owned()
+    }
+
+    /// Runs a script in the page and answers what it returns.
+    pub async fn script(&self, script: &str, arguments: &[Value]) -> Value {
+        self.post("execute/sync", &json!({"script": script, "args": arguments})).await
+    }
+
+    /// Runs a script that calls its last argument when it is done.
+    pub async fn script_that_calls_back(&self, script: &str, arguments: &[Value]) -> Value {
+        self.post("execute/async", &json!({"script": script, "args": arguments})).await
+    }
+
+    /// Waits until the text is shown, as a reader sees it: without regard to the case that a style may change.
+    pub async fn wait_for(&self, text: &str, limit: Duration) {
+        let (started, wanted) = (Instant::now(), text.to_lowercase());
+        loop {
+            let shown = self.text().await;
+            if shown.to_lowercase().contains(&wanted) {
+                return;
+            }
+            if started.elapsed() > limit {
+                self.shot("failed").await;
+                panic!("“{text}” was not shown within {limit:?}, but:\n{shown}");
+            }
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
+    }
+
+    /// Clicks the link, button or switch with this text or label, as soon as there is one that can be clicked.
+    pub async fn click(&self, name: &str) {
+        let xpath = format!(
+            "//*[self::a or self::button or self::label or @role='switch']\
+             [not(@disabled)][normalize-space(.)='{name}' or @aria-label='{name}']"
+        );
+        let started = Instant::now();
+        loop {
+            let found = self.post_any("element", &json!({"using": "xpath", "value": xpath})).await;
+            if let Some(id) = found["value"][ELEMENT].as_str() {
+                let clicked = self.post_any(&format!("element/{id}/click"), &json!({})).await;
+                if clicked["value"].is_null() {
+                    return;
+                }
+            }
+            if started.elapsed() > Duration::from_secs(15) {
+                self.shot("failed").await;
+                panic!("“{name}” cannot be clicked ({found}); shown is:\n{}", self.text().await);
+            }
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
+    }
+
+    /// Saves what the window shows as `target/shots/desktop-NAME.png`.
+    pub async fn shot(&self, name: &str) {
+        let picture = self.get("screenshot").await;
+        let bytes = base64(picture.as_str().unwrap());
+        assert!(bytes.starts_with(b"\x89PNG"), "the screenshot is no picture");
+        fs::write(self.shots.join(format!("desktop-{name}.png")), bytes).unwrap();
+    }
+
+    async fn get(&self, what: &str) -> Value {
+        let answer: Value =
+            self.http.get(format!("{}/{what}", self.session)).send().await.unwrap().json().await.unwrap();
+        value_of(answer)
+    }
+
+    async fn post(&self, what: &str, body: &Value) -> Value {
+        value_of(self.post_any(what, body).await)
+    }
+
+    async fn post_any(&self, what: &str, body: &Value) -> Value {
+        self.http.post(format!("{}/{what}", self.session)).json(body).send().await.unwrap().json().await.unwrap()
+    }
+}
+
+fn value_of(answer: Value) -> Value {
+    assert!(answer["value"]["error"].is_null(), "the driver refuses: {answer}");
+    answer["value"].clone()
+}
+
+/// Where this test and the programs were built.
+fn built() -> PathBuf {
+    env::current_exe().unwrap().parent().unwrap().parent().unwrap().to_owned()
+}
+
+/// A new display, and its name.
+fn display() -> (Group, String) {
+    let mut command = Command::new("Xvfb");
+    command.args(["-displayfd", "1", "-screen", "0", "1400x1000x24", "-nolisten", "tcp"]).stdout(Stdio::piped());
+    let mut group = Group::start(command.stderr(Stdio::null()));
+    let mut number = String::new();
+    BufReader::new(group.0.stdout.take().unwrap()).read_line(&mut number).unwrap();
+    assert!(!number.trim().is_empty(), "Xvfb ended without a display");
+    (group, format!(":{}", number.trim()))
+}
+
+fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
+/// Standard base64, as WebDriver sends pictures.
+fn base64(text: &str) -> Vec<u8> {
+    const ALPHABET: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let (mut bytes, mut held, mut bits) = (Vec::with_capacity(text.len()), 0_u32, 0);
+    for digit in text.bytes().filter_map(|c| ALPHABET.iter().position(|a| *a == c)) {
+        held = held << 6 | u32::try_from(digit).unwrap();
+        bits += 6;
+        if bits >= 8 {
+            bits -= 8;
+            bytes.push((held >> bits & 0xff) as u8);
+        }
+    }
+    bytes
+}

@@ -1,0 +1,69 @@
+//! What an owner does in the window.
+
+use crate::desktop::Desktop;
+use serde_json::{Value, json};
+use std::time::Duration;
+
+/// A screen that needs only the node's answer.
+const SOON: Duration = Duration::from_secs(20);
+/// Three jobs through two nodes, on a software GPU.
+const TRADE: Duration = Duration::from_secs(120);
+
+#[tokio::test]
+async fn a_first_trade_is_made_and_seen_on_every_screen() {
+    let desktop = Desktop::start().await;
+    desktop.wait_for("Overview", SOON).await;
+    assert!(desktop.title().await.contains("Tender"));
+
+    desktop.wait_for("Run a first trade", SOON).await;
+    desktop.shot("empty").await;
+    desktop.click("Run a first trade").await;
+    desktop.wait_for("Demonstration", SOON).await;
+    desktop.wait_for("verified", TRADE).await;
+    desktop.shot("first-trade").await;
+
+    desktop.click("Sell").await;
+    desktop.wait_for("Selling", SOON).await;
+    desktop.shot("overview").await;
+    for screen in ["Jobs", "Earnings", "Network"] {
+        desktop.click(screen).await;
+        let shown =
+            format!("return [...document.querySelectorAll('h1')].some(h => h.innerText.trim() === {})", json!(screen));
+        let started = std::time::Instant::now();
+        while desktop.script(&shown, &[]).await != Value::Bool(true) {
+            assert!(started.elapsed() < SOON, "{screen} was not opened:\n{}", desktop.text().await);
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        desktop.shot(&screen.to_lowercase()).await;
+    }
+    desktop.click("Overview").await;
+    desktop.click("Sell").await;
+    desktop.wait_for("Not selling", SOON).await;
+}
+
+#[tokio::test]
+async fn the_page_reaches_the_node_and_nothing_else() {
+    let desktop = Desktop::start().await;
+    desktop.wait_for("Overview", SOON).await;
+    let invoke = async |command: &str, arguments: Value| {
+        let script = "const [command, input, done] = arguments;
+            window.__TAURI_INTERNALS__.invoke(command, input).then(
+                value => done({ value }), error => done({ error: error.code ?? String(error) }))";
+        desktop.script_that_calls_back(script, &[json!(command), arguments]).await
+    };
+    let overview = invoke("rpc", json!({"name": "overview", "input": {}})).await;
+    assert!(overview["value"]["did"].as_str().is_some_and(|did| did.starts_with("did:key:")), "{overview}");
+
+    let unknown = invoke("rpc", json!({"name": "../token", "input": {}})).await;
+    assert_eq!(unknown["error"], "not_found", "{unknown}");
+    for command in ["plugin:window|close", "plugin:event|listen", "plugin:path|resolve_directory", "no_such_command"] {
+        let refused = invoke(command, json!({})).await;
+        assert!(refused["error"].is_string(), "{command} was not refused: {refused}");
+    }
+
+    let script = "const done = arguments[0];
+        fetch('http://127.0.0.1:9/').then(() => done('reached'), () => done('refused'));
+        document.addEventListener('securitypolicyviolation', event => done(event.violatedDirective));";
+    let outside = desktop.script_that_calls_back(script, &[]).await;
+    assert_eq!(outside, "connect-src", "the page's policy lets it out");
+}
