@@ -1,0 +1,201 @@
+//! The encoder: batches, buffers and the order of the kernels.
+
+use super::{
+    Tokens, WIDTH,
+    weights::{INNER, Linear, Norm, WORDS, Weights},
+};
+use crate::{
+    Error, Progress,
+    device::{Gpu, dispatch},
+    matmul::{Matmul, Product, TILE, up},
+};
+use std::path::{Path, PathBuf};
+use tender_base::{Sha256, catalogue};
+
+const KERNELS: &str = include_str!("kernels.wgsl");
+/// Tokens of one submission on a GPU: enough to fill it, and a few milliseconds on any that computes 1 TFLOP/s
+/// (a token costs 21 MFLOP).
+const BATCH_TOKENS: usize = 2048;
+/// The same on a software adapter, so that progress is seen.
+const CPU_BATCH_TOKENS: usize = 512;
+/// Queries of one invocation of the attention kernel.
+const QUERIES: u32 = 2;
+/// Heads, and invocations of a workgroup, of the attention kernel.
+const HEADS: u32 = 12;
+const ATTEND_WORKGROUP: u32 = 32;
+
+/// The encoder with its weights on the GPU, ready for any number of requests.
+pub struct Encoder {
+    model_dir: PathBuf,
+    weights_sha256: Sha256,
+    tokens: Tokens,
+    weights: Weights,
+    embed: wgpu::ComputePipeline,
+    add_norm: wgpu::ComputePipeline,
+    attend: wgpu::ComputePipeline,
+    pool: wgpu::ComputePipeline,
+}
+
+/// Tokens of some passages one after the other, as the kernels read them.
+#[derive(Default)]
+struct Batch {
+    /// Token id and position.
+    tokens: Vec<[u32; 2]>,
+    /// First token and number of tokens of each passage.
+    spans: Vec<[u32; 2]>,
+    /// First query, number of queries, and the passage's span.
+    queries: Vec<[u32; 4]>,
+}
+
+impl Encoder {
+    /// Loads the model of a folder, whose weights must hash to `weights_sha256`.
+    ///
+    /// # Errors
+    /// [`Error::UnknownModel`] for a hash outside the catalogue, [`Error::ModelFile`] and [`Error::ModelHash`] for
+    /// missing or foreign files, or whatever the GPU reports.
+    pub fn open(gpu: &Gpu, model_dir: &Path, weights_sha256: Sha256) -> Result<Self, Error> {
+        let model =
+            catalogue::Model::with_weights(&weights_sha256).ok_or(Error::UnknownModel(weights_sha256))?;
+        let tokens = Tokens::open(model_dir)?;
+        if tokens.sha256() != model.tokenizer_sha256 {
+            let path = model_dir.join(catalogue::TOKENIZER_FILE);
+            return Err(Error::ModelHash { path, got: tokens.sha256(), expected: model.tokenizer_sha256 });
+        }
+        let path = model_dir.join(catalogue::WEIGHTS_FILE);
+        let bytes =
+            std::fs::read(&path).map_err(|e| Error::ModelFile { path: path.clone(), why: e.to_string() })?;
+        let got = Sha256::of(&bytes);
+        if got != weights_sha256 {
+            return Err(Error::ModelHash { path, got, expected: weights_sha256 });
+        }
+        let pipeline = |entry| gpu.trusted("embed", KERNELS, entry);
+        let encoder = Self {
+            model_dir: model_dir.to_owned(),
+            weights_sha256,
+            tokens,
+            weights: Weights::upload(gpu, &path, &bytes)?,
+            embed: pipeline("embed"),
+            add_norm: pipeline("add_norm"),
+            attend: pipeline("attend"),
+            pool: pipeline("pool"),
+        };
+        gpu.check()?;
+        Ok(encoder)
+    }
+
+    /// Whether this is the model of that folder and hash.
+    #[must_use]
+    pub fn is(&self, model_dir: &Path, weights_sha256: &Sha256) -> bool {
+        self.model_dir == model_dir && self.weights_sha256 == *weights_sha256
+    }
+
+    /// The model's tokenizer.
+    #[must_use]
+    pub fn tokens(&self) -> &Tokens {
+        &self.tokens
+    }
+
+    /// One vector of length one per passage of token ids, in their order.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] on an id outside the vocabulary, or whatever the GPU reports.
+    pub fn encode(
+        &self,
+        gpu: &Gpu,
+        matmul: &Matmul,
+        passages: &[&Vec<u32>],
+        progress: Progress<'_>,
+    ) -> Result<Vec<f32>, Error> {
+        if let Some(id) = passages.iter().flat_map(|p| p.iter()).find(|id| **id as usize >= WORDS) {
+            return Err(Error::Invalid(format!("token {id} is outside the vocabulary")));
+        }
+        // By length, so that the invocations of the attention kernel run equally long.
+        let mut order: Vec<usize> = (0..passages.len()).collect();
+        order.sort_by_key(|&i| passages[i].len());
+        let most = if gpu.is_cpu() { CPU_BATCH_TOKENS } else { BATCH_TOKENS };
+        let mut vectors = vec![0.0; passages.len() * WIDTH];
+        let mut done = 0;
+        while done < order.len() {
+            let mut batch = Batch::default();
+            let first = done;
+            while done < order.len()
+                && (batch.tokens.is_empty() || batch.tokens.len() + passages[order[done]].len() <= most)
+            {
+                batch.add(passages[order[done]]);
+                done += 1;
+            }
+            let output = self.encode_batch(gpu, matmul, &batch)?;
+            for (&passage, vector) in order[first..done].iter().zip(output.chunks_exact(WIDTH)) {
+                vectors[passage * WIDTH..][..WIDTH].copy_from_slice(vector);
+            }
+            // At most MAX_PASSAGES, so that the numbers fit.
+            progress(done as u32, passages.len() as u32);
+        }
+        Ok(vectors)
+    }
+
+    fn encode_batch(&self, gpu: &Gpu, matmul: &Matmul, batch: &Batch) -> Result<Vec<f32>, Error> {
+        let count = batch.tokens.len() as u32;
+        let rows = up(count);
+        let activations = |width: usize| gpu.storage(4 * u64::from(rows) * width as u64);
+        let (hidden, qkv, mixed) = (activations(WIDTH), activations(3 * WIDTH), activations(WIDTH));
+        let (inner, added) = (activations(INNER), activations(WIDTH));
+        let tokens = gpu.upload(bytemuck::cast_slice(&batch.tokens));
+        let queries = gpu.upload(bytemuck::cast_slice(&batch.queries));
+        let spans = gpu.upload(bytemuck::cast_slice(&batch.spans));
+        let vectors = gpu.storage((4 * batch.spans.len() * WIDTH) as u64);
+        let attend_groups = (batch.queries.len() as u32 * HEADS).div_ceil(ATTEND_WORKGROUP);
+        gpu.submit(|encoder| {
+            let pass = &mut encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default());
+            let linear = |pass: &mut _, a, layer: &Linear, c, k: usize, n: usize, gelu| {
+                let product = Product {
+                    a,
+                    b: &layer.matrix,
+                    bias: Some(&layer.bias),
+                    c,
+                    m: rows,
+                    k: k as u32,
+                    n: n as u32,
+                    gelu,
+                };
+                matmul.record(gpu, pass, &product, 0, product.tiles());
+            };
+            let add_norm = |pass: &mut _, norm: &Norm| {
+                let group = gpu.bind(&self.add_norm, &[&hidden, &norm.gain, &norm.shift, &added]);
+                dispatch(pass, &self.add_norm, &group, count);
+            };
+            let w = &self.weights;
+            let group =
+                gpu.bind(&self.embed, &[&hidden, &w.norm.gain, &w.norm.shift, &tokens, &w.words, &w.positions]);
+            dispatch(pass, &self.embed, &group, count);
+            for layer in &w.layers {
+                linear(pass, &hidden, &layer.qkv, &qkv, WIDTH, 3 * WIDTH, false);
+                let group = gpu.bind(&self.attend, &[&qkv, &queries, &mixed]);
+                dispatch(pass, &self.attend, &group, attend_groups);
+                linear(pass, &mixed, &layer.out, &added, WIDTH, WIDTH, false);
+                add_norm(pass, &layer.norm);
+                linear(pass, &hidden, &layer.wide, &inner, WIDTH, INNER, true);
+                linear(pass, &inner, &layer.narrow, &added, INNER, WIDTH, false);
+                add_norm(pass, &layer.last_norm);
+            }
+            let group = gpu.bind(&self.pool, &[&hidden, &spans, &vectors]);
+            dispatch(pass, &self.pool, &group, batch.spans.len() as u32);
+        })?;
+        let bytes = gpu.read(&vectors, &[0..(4 * batch.spans.len() * WIDTH) as u64])?;
+        Ok(bytemuck::pod_collect_to_vec(&bytes))
+    }
+}
+
+impl Batch {
+    fn add(&mut self, ids: &[u32]) {
+        let (first, count) = (self.tokens.len() as u32, ids.len() as u32);
+        self.tokens.extend((0..).zip(ids).map(|(position, &id)| [id, position]));
+        self.spans.push([first, count]);
+        for query in (0..count).step_by(QUERIES as usize) {
+            self.queries.push([first + query, (count - query).min(QUERIES), first, count]);
+        }
+    }
+}
+
+// Every side of the model's products is whole tiles; only the number of tokens is padded.
+const _: () = assert!(WIDTH as u32 % TILE == 0 && INNER as u32 % TILE == 0);

@@ -1,0 +1,151 @@
+// The parts of a BERT encoder that are no matrix products. Passages lie one after the other, without padding, so
+// that nothing is masked: attention looks at the tokens of its own passage only.
+
+const WIDTH: u32 = 384u;
+const HEADS: u32 = 12u;
+const HEAD: u32 = 8u; // width of a head in vec4
+const EPSILON: f32 = 1e-12;
+const LANES: u32 = 32u;
+const EACH: u32 = 3u; // vec4 per lane: 384 / 4 / 32
+
+struct Token { id: u32, position: u32 }
+struct Span { first: u32, count: u32 }
+// Up to two queries of one passage.
+struct Queries { first: u32, count: u32, span: Span }
+
+var<workgroup> partial: array<f32, LANES>;
+
+fn total(lane: u32, value: f32) -> f32 {
+    partial[lane] = value;
+    workgroupBarrier();
+    var sum = 0.0;
+    for (var i = 0u; i < LANES; i += 1u) {
+        sum += partial[i];
+    }
+    workgroupBarrier();
+    return sum;
+}
+
+// Layer normalisation of one token by one workgroup.
+fn normalise(lane: u32, row: array<vec4<f32>, EACH>, token: u32) {
+    var x = row;
+    let one = vec4<f32>(1.0);
+    let mean = total(lane, dot(x[0] + x[1] + x[2], one)) / f32(WIDTH);
+    x[0] -= mean;
+    x[1] -= mean;
+    x[2] -= mean;
+    let variance = total(lane, dot(x[0], x[0]) + dot(x[1], x[1]) + dot(x[2], x[2])) / f32(WIDTH);
+    let scale = inverseSqrt(variance + EPSILON);
+    for (var i = 0u; i < EACH; i += 1u) {
+        let at = lane + i * LANES;
+        hidden[token * (WIDTH / 4u) + at] = x[i] * scale * gain[at] + shift[at];
+    }
+}
+
+@group(0) @binding(0) var<storage, read_write> hidden: array<vec4<f32>>;
+@group(0) @binding(1) var<storage, read> gain: array<vec4<f32>>;
+@group(0) @binding(2) var<storage, read> shift: array<vec4<f32>>;
+
+@group(0) @binding(3) var<storage, read> tokens: array<Token>;
+@group(0) @binding(4) var<storage, read> words: array<vec4<f32>>;
+@group(0) @binding(5) var<storage, read> positions: array<vec4<f32>>; // with the token type added
+
+@compute @workgroup_size(LANES)
+fn embed(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+    let token = tokens[group.x];
+    var x: array<vec4<f32>, EACH>;
+    for (var i = 0u; i < EACH; i += 1u) {
+        let at = lane + i * LANES;
+        x[i] = words[token.id * (WIDTH / 4u) + at] + positions[token.position * (WIDTH / 4u) + at];
+    }
+    normalise(lane, x, group.x);
+}
+
+@group(0) @binding(3) var<storage, read> added: array<vec4<f32>>;
+
+@compute @workgroup_size(LANES)
+fn add_norm(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+    var x: array<vec4<f32>, EACH>;
+    for (var i = 0u; i < EACH; i += 1u) {
+        let at = group.x * (WIDTH / 4u) + lane + i * LANES;
+        x[i] = hidden[at] + added[at];
+    }
+    normalise(lane, x, group.x);
+}
+
+@group(0) @binding(0) var<storage, read> qkv: array<vec4<f32>>; // per token: query, key, value, 384 each
+@group(0) @binding(1) var<storage, read> queries: array<Queries>;
+@group(0) @binding(2) var<storage, read_write> mixed: array<vec4<f32>>;
+
+// One head of up to two queries, softmax in one pass: a running maximum rescales what was summed so far
+// (Milakov and Gimelshein, arXiv 1805.02867).
+@compute @workgroup_size(32)
+fn attend(@builtin(global_invocation_id) id: vec3<u32>) {
+    let blocks = arrayLength(&queries);
+    if id.x >= blocks * HEADS {
+        return;
+    }
+    let block = queries[id.x % blocks];
+    let head = (id.x / blocks) * HEAD;
+    let row = 3u * (WIDTH / 4u);
+    let second = block.first + block.count - 1u; // the first again when there is only one
+    var q0: array<vec4<f32>, HEAD>;
+    var q1: array<vec4<f32>, HEAD>;
+    var o0: array<vec4<f32>, HEAD>;
+    var o1: array<vec4<f32>, HEAD>;
+    for (var i = 0u; i < HEAD; i += 1u) {
+        q0[i] = qkv[block.first * row + head + i] * 0.17677669529663687; // 1 / sqrt(32)
+        q1[i] = qkv[second * row + head + i] * 0.17677669529663687;
+    }
+    var most = vec2<f32>(-3.0e38);
+    var sum = vec2<f32>(0.0);
+    for (var t = block.span.first; t < block.span.first + block.span.count; t += 1u) {
+        let at = t * row + head;
+        var s0 = vec4<f32>();
+        var s1 = vec4<f32>();
+        for (var i = 0u; i < HEAD; i += 1u) {
+            let key = qkv[at + WIDTH / 4u + i];
+            s0 = fma(q0[i], key, s0);
+            s1 = fma(q1[i], key, s1);
+        }
+        let score = vec2<f32>(s0.x + s0.y + s0.z + s0.w, s1.x + s1.y + s1.z + s1.w);
+        let raised = max(most, score);
+        let keep = exp(most - raised);
+        let weight = exp(score - raised);
+        most = raised;
+        sum = sum * keep + weight;
+        for (var i = 0u; i < HEAD; i += 1u) {
+            let value = qkv[at + WIDTH / 2u + i];
+            o0[i] = fma(vec4<f32>(weight.x), value, o0[i] * keep.x);
+            o1[i] = fma(vec4<f32>(weight.y), value, o1[i] * keep.y);
+        }
+    }
+    for (var i = 0u; i < HEAD; i += 1u) {
+        mixed[block.first * (WIDTH / 4u) + head + i] = o0[i] / sum.x;
+        if block.count == 2u {
+            mixed[second * (WIDTH / 4u) + head + i] = o1[i] / sum.y;
+        }
+    }
+}
+
+@group(0) @binding(0) var<storage, read> last: array<vec4<f32>>;
+@group(0) @binding(1) var<storage, read> spans: array<Span>;
+@group(0) @binding(2) var<storage, read_write> vectors: array<vec4<f32>>;
+
+// Mean over a passage's tokens, scaled to length one, by one workgroup.
+@compute @workgroup_size(LANES)
+fn pool(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+    let span = spans[group.x];
+    var x: array<vec4<f32>, EACH>;
+    for (var t = span.first; t < span.first + span.count; t += 1u) {
+        for (var i = 0u; i < EACH; i += 1u) {
+            x[i] += last[t * (WIDTH / 4u) + lane + i * LANES];
+        }
+    }
+    let squares = total(lane, dot(x[0], x[0]) + dot(x[1], x[1]) + dot(x[2], x[2]));
+    // The mean's divisor cancels; the floor is sentence-transformers' 1e-12.
+    let scale = 1.0 / max(sqrt(squares), 1e-12 * f32(span.count));
+    for (var i = 0u; i < EACH; i += 1u) {
+        vectors[group.x * (WIDTH / 4u) + lane + i * LANES] = x[i] * scale;
+    }
+}

@@ -1,0 +1,132 @@
+//! The weights on the GPU, laid out as the kernels read them.
+
+use super::WIDTH;
+use crate::{Error, device::Gpu};
+use safetensors::{Dtype, SafeTensors};
+use std::path::Path;
+
+/// Width of the feed-forward layer.
+pub(super) const INNER: usize = 1536;
+/// Layers of the encoder.
+pub(super) const LAYERS: usize = 6;
+/// Rows of the vocabulary.
+pub(super) const WORDS: usize = 30_522;
+/// Rows of the position table.
+const POSITIONS: usize = 512;
+
+/// A linear layer: the matrix transposed to inputs × outputs, and the bias.
+pub(super) struct Linear {
+    pub matrix: wgpu::Buffer,
+    pub bias: wgpu::Buffer,
+}
+
+/// Gain and shift of a layer normalisation.
+pub(super) struct Norm {
+    pub gain: wgpu::Buffer,
+    pub shift: wgpu::Buffer,
+}
+
+/// One encoder layer.
+pub(super) struct Layer {
+    /// Query, key and value side by side.
+    pub qkv: Linear,
+    pub out: Linear,
+    pub norm: Norm,
+    pub wide: Linear,
+    pub narrow: Linear,
+    pub last_norm: Norm,
+}
+
+/// The whole model.
+pub(super) struct Weights {
+    pub words: wgpu::Buffer,
+    /// Positions, with the embedding of token type 0 added to each.
+    pub positions: wgpu::Buffer,
+    pub norm: Norm,
+    pub layers: Vec<Layer>,
+}
+
+struct File<'a> {
+    path: &'a Path,
+    tensors: SafeTensors<'a>,
+}
+
+impl Weights {
+    /// Decodes a safetensors file and puts it on the GPU.
+    pub(super) fn upload(gpu: &Gpu, path: &Path, bytes: &[u8]) -> Result<Self, Error> {
+        let tensors = SafeTensors::deserialize(bytes).map_err(|e| broken(path, &e))?;
+        let file = File { path, tensors };
+        let mut positions = file.tensor("embeddings.position_embeddings.weight", &[POSITIONS, WIDTH])?;
+        let types = file.tensor("embeddings.token_type_embeddings.weight", &[2, WIDTH])?;
+        for row in positions.chunks_exact_mut(WIDTH) {
+            for (value, of_type) in row.iter_mut().zip(&types) {
+                *value += of_type;
+            }
+        }
+        let layer = |at: usize| -> Result<Layer, Error> {
+            let name = |rest: &str| format!("encoder.layer.{at}.{rest}");
+            Ok(Layer {
+                qkv: file.linear(
+                    gpu,
+                    &[&name("attention.self.query"), &name("attention.self.key"), &name("attention.self.value")],
+                    WIDTH,
+                    WIDTH,
+                )?,
+                out: file.linear(gpu, &[&name("attention.output.dense")], WIDTH, WIDTH)?,
+                norm: file.norm(gpu, &name("attention.output.LayerNorm"))?,
+                wide: file.linear(gpu, &[&name("intermediate.dense")], WIDTH, INNER)?,
+                narrow: file.linear(gpu, &[&name("output.dense")], INNER, WIDTH)?,
+                last_norm: file.norm(gpu, &name("output.LayerNorm"))?,
+            })
+        };
+        let weights = Self {
+            words: put(gpu, &file.tensor("embeddings.word_embeddings.weight", &[WORDS, WIDTH])?),
+            positions: put(gpu, &positions),
+            norm: file.norm(gpu, "embeddings.LayerNorm")?,
+            layers: (0..LAYERS).map(layer).collect::<Result<_, _>>()?,
+        };
+        gpu.check()?;
+        Ok(weights)
+    }
+}
+
+impl File<'_> {
+    fn tensor(&self, name: &str, shape: &[usize]) -> Result<Vec<f32>, Error> {
+        let view = self.tensors.tensor(name).map_err(|e| broken(self.path, &e))?;
+        if view.dtype() != Dtype::F32 || view.shape() != shape {
+            let why = format!("{name} is {:?} {:?}, not F32 {shape:?}", view.dtype(), view.shape());
+            return Err(Error::ModelFile { path: self.path.to_owned(), why });
+        }
+        Ok(bytemuck::pod_collect_to_vec(view.data()))
+    }
+
+    /// The layers of `names` side by side; PyTorch stores each as outputs × inputs.
+    fn linear(&self, gpu: &Gpu, names: &[&str], inputs: usize, outputs: usize) -> Result<Linear, Error> {
+        let columns = names.len() * outputs;
+        let mut matrix = vec![0.0; inputs * columns];
+        let mut bias = Vec::with_capacity(columns);
+        for (part, name) in names.iter().enumerate() {
+            let weight = self.tensor(&format!("{name}.weight"), &[outputs, inputs])?;
+            for (output, row) in weight.chunks_exact(inputs).enumerate() {
+                for (input, value) in row.iter().enumerate() {
+                    matrix[input * columns + part * outputs + output] = *value;
+                }
+            }
+            bias.extend(self.tensor(&format!("{name}.bias"), &[outputs])?);
+        }
+        Ok(Linear { matrix: put(gpu, &matrix), bias: put(gpu, &bias) })
+    }
+
+    fn norm(&self, gpu: &Gpu, name: &str) -> Result<Norm, Error> {
+        let part = |rest: &str| Ok::<_, Error>(put(gpu, &self.tensor(&format!("{name}.{rest}"), &[WIDTH])?));
+        Ok(Norm { gain: part("weight")?, shift: part("bias")? })
+    }
+}
+
+fn put(gpu: &Gpu, values: &[f32]) -> wgpu::Buffer {
+    gpu.upload(bytemuck::cast_slice(values))
+}
+
+fn broken(path: &Path, error: &safetensors::SafeTensorError) -> Error {
+    Error::ModelFile { path: path.to_owned(), why: error.to_string() }
+}

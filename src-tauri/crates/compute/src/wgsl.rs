@@ -1,0 +1,215 @@
+//! A client's own kernel, bounded from all sides.
+//!
+//! The source is parsed and checked here ([`check`]), rewritten so that loops are metered and the grid can be run in
+//! slices ([`meter`]), and run on a device of its own. An invocation's steps are bounded by `fuel`, its accesses by
+//! wgpu's run-time checks, its memory by [`check`]; what is left (a driver that hangs) ends with the process.
+
+mod check;
+mod meter;
+
+use crate::{Error, Output, Progress, device::Gpu, pace::Pace};
+use std::{ops::Range, sync::mpsc, time::Duration};
+use tender_base::job::{Access, WgslWork};
+
+/// Stack of the thread that parses: naga recurses with the nesting of the source.
+const PARSER_STACK_BYTES: usize = 8 << 20;
+/// Longest that parsing and checking may take; 256 KiB of ordinary source take some milliseconds.
+const PARSER_LIMIT: Duration = Duration::from_secs(5);
+/// Bind group that the metering adds; a client's buffers are in group 0.
+const OWN_GROUP: u32 = 1;
+
+/// Runs the kernel over the whole grid, or over the workgroups of `parts` alone. Counts
+/// workgroups × workgroup size × fuel.
+///
+/// `input` is the source, then each `read` buffer. The output is the `write` buffer, or the ranges of it that the
+/// chosen workgroups own, in the order of `parts`.
+///
+/// # Errors
+/// [`Error::Kernel`] when the source is refused, [`Error::FuelExhausted`] when an invocation ran out of fuel,
+/// [`Error::Invalid`] for an input of another length or parts outside the grid, or whatever the GPU reports.
+pub fn run(
+    gpu: &Gpu,
+    work: &WgslWork,
+    input: &[u8],
+    parts: Option<&[u32]>,
+    progress: Progress<'_>,
+) -> Result<Output, Error> {
+    let Some((source, mut rest)) = input.split_at_checked(work.source_bytes as usize) else {
+        return Err(Error::Invalid("the input is shorter than source_bytes".into()));
+    };
+    if let Some(part) = parts.and_then(|p| p.iter().find(|&&p| p >= work.workgroups)) {
+        return Err(Error::Invalid(format!("parts names workgroup {part}, but there are {}", work.workgroups)));
+    }
+    let source = std::str::from_utf8(source).map_err(|e| Error::Kernel(format!("the source is no UTF-8: {e}")))?;
+    let module = prepare(source.to_owned(), work.clone())?;
+
+    let gpu = gpu.sandbox()?;
+    let kernel = Kernel::new(&gpu, work, module)?;
+    let mut buffers = Vec::with_capacity(work.buffers.len());
+    for declared in &work.buffers {
+        buffers.push(match declared.access {
+            Access::Write => gpu.storage(declared.bytes.into()),
+            Access::Read => {
+                let (content, after) = rest
+                    .split_at_checked(declared.bytes as usize)
+                    .ok_or_else(|| Error::Invalid("the input is shorter than its buffers".into()))?;
+                rest = after;
+                gpu.upload(content)
+            }
+        });
+    }
+    gpu.check()?;
+    let Some(output) = work.buffers.iter().position(|b| b.access == Access::Write) else {
+        return Err(Error::Invalid("no buffer has access write".into()));
+    };
+
+    let ranges = grid_ranges(work, parts);
+    let total = ranges.iter().map(|r| r.end - r.start).sum();
+    let groups = kernel.bind(&gpu, work, &buffers);
+    let mut pace = Pace::new();
+    let mut done = 0;
+    for range in ranges {
+        pace.run(range, |first, count| {
+            kernel.slice(&gpu, work, &groups, first, count)?;
+            done += count;
+            progress(done, total);
+            Ok(())
+        })?;
+    }
+
+    let (output, bytes) = (&buffers[output], u64::from(work.buffers[output].bytes));
+    let each = bytes / u64::from(work.workgroups);
+    let read = match parts {
+        None => vec![0..bytes],
+        Some(parts) => parts.iter().map(|&g| u64::from(g) * each..(u64::from(g) + 1) * each).collect(),
+    };
+    let bytes = gpu.read(output, &read)?;
+    Ok(Output { bytes, units: u64::from(total) * u64::from(work.workgroup_size) * u64::from(work.fuel) })
+}
+
+/// Parses, checks and rewrites the source on a thread whose stack suffices and whose time is limited.
+fn prepare(source: String, work: WgslWork) -> Result<naga::Module, Error> {
+    let (send, receive) = mpsc::channel();
+    std::thread::Builder::new()
+        .name("wgsl".into())
+        .stack_size(PARSER_STACK_BYTES)
+        .spawn(move || {
+            let module = check::check(&source, &work).and_then(|module| meter::meter(module, work.fuel));
+            // Nobody listens any more when the time is up.
+            let _ = send.send(module);
+        })
+        .map_err(|e| Error::Thread(e.to_string()))?;
+    match receive.recv_timeout(PARSER_LIMIT) {
+        Ok(module) => module,
+        Err(mpsc::RecvTimeoutError::Timeout) => {
+            Err(Error::Kernel(format!("checking the source takes longer than {} s", PARSER_LIMIT.as_secs())))
+        }
+        Err(mpsc::RecvTimeoutError::Disconnected) => Err(Error::Kernel("the parser gave up on the source".into())),
+    }
+}
+
+/// The workgroups to run, neighbours joined.
+fn grid_ranges(work: &WgslWork, parts: Option<&[u32]>) -> Vec<Range<u32>> {
+    let Some(parts) = parts else {
+        return std::iter::once(0..work.workgroups).collect();
+    };
+    let mut ranges: Vec<Range<u32>> = Vec::new();
+    for &part in parts {
+        match ranges.last_mut() {
+            Some(last) if last.end == part => last.end += 1,
+            _ => ranges.push(part..part + 1),
+        }
+    }
+    ranges
+}
+
+/// The compiled kernel and what metering talks through.
+struct Kernel {
+    pipeline: wgpu::ComputePipeline,
+    layouts: [wgpu::BindGroupLayout; 2],
+    /// First workgroup of the slice, workgroups of the grid.
+    grid: wgpu::Buffer,
+    /// Not zero when an invocation ran out of fuel.
+    exhausted: wgpu::Buffer,
+}
+
+impl Kernel {
+    fn new(gpu: &Gpu, work: &WgslWork, module: naga::Module) -> Result<Self, Error> {
+        let entry = |binding, ty| wgpu::BindGroupLayoutEntry {
+            binding,
+            visibility: wgpu::ShaderStages::COMPUTE,
+            ty: wgpu::BindingType::Buffer { ty, has_dynamic_offset: false, min_binding_size: None },
+            count: None,
+        };
+        let clients: Vec<_> = work
+            .buffers
+            .iter()
+            .map(|b| entry(b.binding, wgpu::BufferBindingType::Storage { read_only: b.access == Access::Read }))
+            .collect();
+        let own = [
+            entry(meter::GRID_BINDING, wgpu::BufferBindingType::Uniform),
+            entry(meter::EXHAUSTED_BINDING, wgpu::BufferBindingType::Storage { read_only: false }),
+        ];
+        let layouts = [clients.as_slice(), own.as_slice()].map(|entries| {
+            gpu.device.create_bind_group_layout(&wgpu::BindGroupLayoutDescriptor { label: None, entries })
+        });
+        let layout = gpu.device.create_pipeline_layout(&wgpu::PipelineLayoutDescriptor {
+            label: None,
+            bind_group_layouts: &[Some(&layouts[0]), Some(&layouts[1])],
+            immediate_size: 0,
+        });
+        // With all of wgpu's run-time checks.
+        let shader = gpu.device.create_shader_module(wgpu::ShaderModuleDescriptor {
+            label: None,
+            source: wgpu::ShaderSource::Naga(std::borrow::Cow::Owned(module)),
+        });
+        let pipeline = gpu.device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
+            label: None,
+            layout: Some(&layout),
+            module: &shader,
+            entry_point: Some(&work.entry),
+            compilation_options: wgpu::PipelineCompilationOptions::default(),
+            cache: None,
+        });
+        gpu.check().map_err(|e| match e {
+            Error::Driver(why) => Error::Kernel(why),
+            other => other,
+        })?;
+        Ok(Self { pipeline, layouts, grid: gpu.uniform(&[0; 4]), exhausted: gpu.storage(4) })
+    }
+
+    fn bind(&self, gpu: &Gpu, work: &WgslWork, buffers: &[wgpu::Buffer]) -> [wgpu::BindGroup; 2] {
+        let clients: Vec<_> = work.buffers.iter().map(|b| b.binding).zip(buffers).collect();
+        let own = [(meter::GRID_BINDING, &self.grid), (meter::EXHAUSTED_BINDING, &self.exhausted)];
+        [(&self.layouts[0], clients.as_slice()), (&self.layouts[1], own.as_slice())].map(|(layout, buffers)| {
+            let entries: Vec<_> = buffers
+                .iter()
+                .map(|&(binding, buffer)| wgpu::BindGroupEntry { binding, resource: buffer.as_entire_binding() })
+                .collect();
+            gpu.device.create_bind_group(&wgpu::BindGroupDescriptor { label: None, layout, entries: &entries })
+        })
+    }
+
+    /// Runs workgroups `[first, first + count)`, which see their numbers in the whole grid.
+    fn slice(
+        &self,
+        gpu: &Gpu,
+        work: &WgslWork,
+        groups: &[wgpu::BindGroup; 2],
+        first: u32,
+        count: u32,
+    ) -> Result<(), Error> {
+        gpu.queue.write_buffer(&self.grid, 0, bytemuck::cast_slice(&[first, work.workgroups, 0, 0]));
+        gpu.submit(|encoder| {
+            let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default());
+            pass.set_pipeline(&self.pipeline);
+            pass.set_bind_group(0, &groups[0], &[]);
+            pass.set_bind_group(OWN_GROUP, &groups[1], &[]);
+            pass.dispatch_workgroups(count, 1, 1);
+        })?;
+        if gpu.read(&self.exhausted, std::slice::from_ref(&(0..4)))?.iter().any(|&b| b != 0) {
+            return Err(Error::FuelExhausted(work.fuel));
+        }
+        Ok(())
+    }
+}
