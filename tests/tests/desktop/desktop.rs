@@ -16,6 +16,10 @@ use tempfile::TempDir;
 const ELEMENT: &str = "element-6066-11e4-a52e-4f735466cecf";
 /// The drivers, the window and the page: seconds on a loaded machine.
 const START_LIMIT: Duration = Duration::from_secs(60);
+/// Where the session bus of the app can be reached, in its data directory.
+const BUS_FILE: &str = "bus";
+/// The tray icon's menu on that bus, as libappindicator names it.
+const TRAY_MENU: &str = "/org/ayatana/NotificationItem/tray_icon_tray_app_tender/Menu";
 /// How often something that is waited for is looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 
@@ -57,7 +61,7 @@ pub struct Desktop {
     // Ended in this order: first what is shown, then where, at last its data.
     _driver: Group,
     _display: Group,
-    _data: TempDir,
+    data: TempDir,
 }
 
 impl Desktop {
@@ -75,7 +79,14 @@ impl Desktop {
         let (port, native) = (free_port(), free_port());
         let driver = Group::start(
             Command::new("dbus-run-session")
-                .args(["--", "tauri-driver", "--port", &port.to_string(), "--native-port", &native.to_string()])
+                .args([
+                    "--",
+                    "sh",
+                    "-c",
+                    "echo \"$DBUS_SESSION_BUS_ADDRESS\" > \"$BUS_FILE\"; exec tauri-driver \"$@\"",
+                ])
+                .args(["tauri-driver", "--port", &port.to_string(), "--native-port", &native.to_string()])
+                .env("BUS_FILE", data.path().join(BUS_FILE))
                 .env("DISPLAY", screen)
                 .env_remove("WAYLAND_DISPLAY")
                 .env("GDK_BACKEND", "x11")
@@ -109,7 +120,7 @@ impl Desktop {
         };
         let shots = built.join("../shots");
         fs::create_dir_all(&shots).unwrap();
-        Self { http, session, shots, _driver: driver, _display: display, _data: data }
+        Self { http, session, shots, _driver: driver, _display: display, data }
     }
 
     /// The window's title.
@@ -179,6 +190,62 @@ impl Desktop {
         fs::write(self.shots.join(format!("desktop-{name}.png")), bytes).unwrap();
     }
 
+    /// What the tray menu shows, as the desktop reads it from the bus: labels, switches, numbers of entries.
+    pub fn tray(&self) -> String {
+        self.on_the_bus(&["com.canonical.dbusmenu.GetLayout", "--", "0", "-1", "['label','enabled','toggle-state']"])
+    }
+
+    /// Waits until the tray menu shows this.
+    pub async fn wait_for_tray(&self, entry: &str, limit: Duration) {
+        let started = Instant::now();
+        while !self.tray().contains(entry) {
+            assert!(started.elapsed() < limit, "the tray does not show {entry}, but: {}", self.tray());
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
+    }
+
+    /// Clicks an entry of the tray menu.
+    pub fn click_in_tray(&self, label: &str) {
+        let layout = self.tray();
+        let (before, _) = layout
+            .split_once(&format!(", {{'label': <'{label}'>"))
+            .unwrap_or_else(|| panic!("the tray has no entry “{label}”: {layout}"));
+        let number = before.rsplit('(').next().unwrap();
+        self.on_the_bus(&["com.canonical.dbusmenu.Event", "--", number, "clicked", "<0>", "0"]);
+    }
+
+    /// Whether the app has a node, by the file that a node removes when it ends.
+    pub fn has_node(&self) -> bool {
+        self.data.path().join("node/node.json").exists()
+    }
+
+    fn on_the_bus(&self, call: &[&str]) -> String {
+        let bus = fs::read_to_string(self.data.path().join(BUS_FILE)).unwrap();
+        let everybody = gdbus(
+            bus.trim(),
+            &[
+                "call",
+                "--session",
+                "--dest",
+                "org.freedesktop.DBus",
+                "--object-path",
+                "/",
+                "--method",
+                "org.freedesktop.DBus.ListNames",
+            ],
+        );
+        // The menu's connection has no name of its own.
+        for name in everybody.split('\'').filter(|name| name.starts_with(':')) {
+            let mut arguments = vec!["call", "--session", "--dest", name, "--object-path", TRAY_MENU, "--method"];
+            arguments.extend(call);
+            let answer = gdbus(bus.trim(), &arguments);
+            if !answer.is_empty() {
+                return answer;
+            }
+        }
+        panic!("nobody on the bus has a tray menu: {everybody}");
+    }
+
     async fn get(&self, what: &str) -> Value {
         let answer: Value =
             self.http.get(format!("{}/{what}", self.session)).send().await.unwrap().json().await.unwrap();
@@ -197,6 +264,13 @@ impl Desktop {
 fn value_of(answer: Value) -> Value {
     assert!(answer["value"]["error"].is_null(), "the driver refuses: {answer}");
     answer["value"].clone()
+}
+
+/// What gdbus answers; nothing when it was refused.
+fn gdbus(bus: &str, arguments: &[&str]) -> String {
+    let output = Command::new("gdbus").args(arguments).env("DBUS_SESSION_BUS_ADDRESS", bus).output();
+    let output = output.unwrap_or_else(|error| panic!("gdbus does not start: {error}; install libglib2.0-bin"));
+    if output.status.success() { String::from_utf8(output.stdout).unwrap() } else { String::new() }
 }
 
 /// Where this test and the programs were built.

@@ -67,3 +67,28 @@ async fn the_page_reaches_the_node_and_nothing_else() {
     let outside = desktop.script_that_calls_back(script, &[]).await;
     assert_eq!(outside, "connect-src", "the page's policy lets it out");
 }
+
+#[tokio::test]
+async fn the_tray_menu_follows_the_node_and_ends_both() {
+    let desktop = Desktop::start().await;
+    desktop.wait_for("Overview", SOON).await;
+    let sell = |on| format!("{{'label': <'Sell'>, 'enabled': <true>, 'toggle-state': <{on}>}}");
+    desktop.wait_for_tray(&sell(0), SOON).await;
+    desktop.click_in_tray("Sell");
+    desktop.wait_for_tray(&sell(1), SOON).await;
+    desktop.click_in_tray("Pause for an hour");
+    desktop.wait_for_tray("'Resume selling'>, 'enabled': <true>", SOON).await;
+    desktop.click_in_tray("Resume selling");
+    desktop.wait_for_tray("'Pause for an hour'>, 'enabled': <true>", SOON).await;
+    desktop.click_in_tray("Sell");
+    desktop.wait_for_tray(&sell(0), SOON).await;
+
+    // Nothing is sold, so nobody is asked; the node was started by the app and ends with it.
+    assert!(desktop.has_node());
+    desktop.click_in_tray("Quit");
+    let started = std::time::Instant::now();
+    while desktop.has_node() {
+        assert!(started.elapsed() < SOON, "the node outlives the app that started it");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+}

@@ -21,8 +21,8 @@ const NODE: &[&str] = &["build-essential", "pkg-config", "libvulkan1", "mesa-vul
 /// The window (WebKitGTK), the tray (appindicator), and what they are built against.
 const APP: &[&str] =
     &["libwebkit2gtk-4.1-dev", "libayatana-appindicator3-dev", "librsvg2-dev", "libxdo-dev", "libdbus-1-dev"];
-/// A display, a session bus, drivers for window and browser, and `ip` for network namespaces.
-const TESTS: &[&str] = &["xvfb", "dbus", "dbus-daemon", "webkit2gtk-driver", "chromium", "iproute2"];
+/// A display, a session bus with a look at it (`gdbus`), drivers for window and browser, and `ip` for network namespaces.
+const TESTS: &[&str] = &["xvfb", "dbus", "dbus-daemon", "webkit2gtk-driver", "libglib2.0-bin", "chromium", "iproute2"];
 
 fn packages(need: Need) -> Vec<&'static str> {
     let sets: &[&[&str]] = match need {
