@@ -35,6 +35,7 @@ pub struct Alternative {
 /// Where a job runs.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "source", rename_all = "snake_case")]
+#[expect(clippy::large_enum_variant, reason = "a key is 200 bytes decoded, and a decision has a dozen sources")]
 pub enum Source {
     /// The own card.
     Local,
