@@ -5,8 +5,8 @@ use std::{
     env, fs,
     io::{BufRead, BufReader},
     net::TcpListener,
-    os::unix::process::CommandExt,
-    path::PathBuf,
+    os::unix::{fs::PermissionsExt, process::CommandExt},
+    path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     time::{Duration, Instant},
 };
@@ -20,6 +20,8 @@ const START_LIMIT: Duration = Duration::from_secs(60);
 const BUS_FILE: &str = "bus";
 /// The tray icon's menu on that bus, as libappindicator names it.
 const TRAY_MENU: &str = "/org/ayatana/NotificationItem/tray_icon_tray_app_tender/Menu";
+/// Something to click is there when its screen is, give or take an animation.
+const CLICK_LIMIT: Duration = Duration::from_secs(15);
 /// How often something that is waited for is looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 
@@ -75,6 +77,7 @@ impl Desktop {
             assert!(path.exists(), "{} is not built: run `cargo xtask test --stage build`", path.display());
         }
         let data = tempfile::tempdir().unwrap();
+        let node = node_on_free_ports(&built, data.path());
         let (display, screen) = display();
         let (port, native) = (free_port(), free_port());
         let driver = Group::start(
@@ -93,6 +96,7 @@ impl Desktop {
                 // No GPU, no accessibility bus: neither is what is tested, and looking for them takes seconds.
                 .env("WEBKIT_DISABLE_DMABUF_RENDERER", "1")
                 .env("NO_AT_BRIDGE", "1")
+                .env("TENDER_EXECUTABLE", node)
                 .env("TENDER_DATA_DIR", data.path().join("node"))
                 .env("XDG_CONFIG_HOME", data.path().join("config"))
                 .env("XDG_DATA_HOME", data.path().join("data")),
@@ -159,24 +163,42 @@ impl Desktop {
         }
     }
 
-    /// Clicks the link, button or switch with this text or label, as soon as there is one that can be clicked.
-    pub async fn click(&self, name: &str) {
-        let xpath = format!(
-            "//*[self::a or self::button or self::label or @role='switch']\
-             [not(@disabled)][normalize-space(.)='{name}' or @aria-label='{name}']"
-        );
+    /// Waits until the page has an element that this CSS selects.
+    pub async fn wait_for_element(&self, css: &str, limit: Duration) {
+        let started = Instant::now();
+        while self.script("return document.querySelector(arguments[0]) !== null", &[json!(css)]).await != json!(true) {
+            if started.elapsed() > limit {
+                self.shot("failed").await;
+                panic!("there is no {css} after {limit:?}; shown is:\n{}", self.text().await);
+            }
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
+    }
+
+    /// Clicks the link or button with this text, as soon as there is one that can be clicked.
+    pub async fn click(&self, text: &str) {
+        let xpath = format!("//*[self::a or self::button][not(@disabled)][normalize-space(.)='{text}']");
+        self.click_found("xpath", &xpath).await;
+    }
+
+    /// Clicks the element that this CSS selects, as soon as there is one that can be clicked.
+    pub async fn click_element(&self, css: &str) {
+        self.click_found("css selector", css).await;
+    }
+
+    async fn click_found(&self, using: &str, what: &str) {
         let started = Instant::now();
         loop {
-            let found = self.post_any("element", &json!({"using": "xpath", "value": xpath})).await;
+            let found = self.post_any("element", &json!({"using": using, "value": what})).await;
             if let Some(id) = found["value"][ELEMENT].as_str() {
                 let clicked = self.post_any(&format!("element/{id}/click"), &json!({})).await;
                 if clicked["value"].is_null() {
                     return;
                 }
             }
-            if started.elapsed() > Duration::from_secs(15) {
+            if started.elapsed() > CLICK_LIMIT {
                 self.shot("failed").await;
-                panic!("“{name}” cannot be clicked ({found}); shown is:\n{}", self.text().await);
+                panic!("{what} cannot be clicked ({found}); shown is:\n{}", self.text().await);
             }
             tokio::time::sleep(LOOK_EVERY).await;
         }
@@ -276,6 +298,16 @@ fn gdbus(bus: &str, arguments: &[&str]) -> String {
 /// Where this test and the programs were built.
 fn built() -> PathBuf {
     env::current_exe().unwrap().parent().unwrap().parent().unwrap().to_owned()
+}
+
+/// A `tender` that serves on free ports: the usual ones may belong to a node of this machine's owner.
+fn node_on_free_ports(built: &Path, folder: &Path) -> PathBuf {
+    let script = folder.join("tender");
+    let tender = built.join("tender");
+    fs::write(&script, format!("#!/bin/sh\nexec '{}' \"$@\" --a2a 127.0.0.1:0 --api 127.0.0.1:0\n", tender.display()))
+        .unwrap();
+    fs::set_permissions(&script, fs::Permissions::from_mode(0o700)).unwrap();
+    script
 }
 
 /// A new display, and its name.

@@ -9,36 +9,38 @@ const SOON: Duration = Duration::from_secs(20);
 /// Three jobs through two nodes, on a software GPU.
 const TRADE: Duration = Duration::from_secs(120);
 
+const SWITCH: &str = "main [role=switch]";
+
 #[tokio::test]
 async fn a_first_trade_is_made_and_seen_on_every_screen() {
     let desktop = Desktop::start().await;
-    desktop.wait_for("Overview", SOON).await;
-    assert!(desktop.title().await.contains("Tender"));
-
     desktop.wait_for("Run a first trade", SOON).await;
+    assert!(desktop.title().await.contains("Tender"));
     desktop.shot("empty").await;
-    desktop.click("Run a first trade").await;
-    desktop.wait_for("Demonstration", SOON).await;
-    desktop.wait_for("verified", TRADE).await;
-    desktop.shot("first-trade").await;
 
-    desktop.click("Sell").await;
-    desktop.wait_for("Selling", SOON).await;
+    desktop.click("Run a first trade").await;
+    desktop.wait_for_element("[data-testid=first-trade]", SOON).await;
+    desktop.wait_for_element("[data-testid=first-trade]:is([data-state=done], [data-state=failed])", TRADE).await;
+    desktop.shot("first-trade").await;
+    let shown = desktop.text().await;
+    assert!(shown.contains("Demonstration"), "demonstration money is not labelled:\n{shown}");
+    let verified = desktop
+        .script("return document.querySelectorAll('[data-testid=first-trade] tbody .earning').length", &[])
+        .await;
+    assert_eq!(verified, 3, "not every job was verified:\n{shown}");
+
+    desktop.click_element(&format!("{SWITCH}[aria-checked=false]")).await;
+    desktop.wait_for_element(&format!("{SWITCH}[aria-checked=true]"), SOON).await;
     desktop.shot("overview").await;
     for screen in ["Jobs", "Earnings", "Network"] {
         desktop.click(screen).await;
-        let shown =
-            format!("return [...document.querySelectorAll('h1')].some(h => h.innerText.trim() === {})", json!(screen));
-        let started = std::time::Instant::now();
-        while desktop.script(&shown, &[]).await != Value::Bool(true) {
-            assert!(started.elapsed() < SOON, "{screen} was not opened:\n{}", desktop.text().await);
-            tokio::time::sleep(Duration::from_millis(100)).await;
-        }
+        desktop.wait_for_element(&format!("nav a[aria-current=page][href$='{}']", screen.to_lowercase()), SOON).await;
+        desktop.wait_for_element("main h1", SOON).await;
         desktop.shot(&screen.to_lowercase()).await;
     }
     desktop.click("Overview").await;
-    desktop.click("Sell").await;
-    desktop.wait_for("Not selling", SOON).await;
+    desktop.click_element(&format!("{SWITCH}[aria-checked=true]")).await;
+    desktop.wait_for_element(&format!("{SWITCH}[aria-checked=false]"), SOON).await;
 }
 
 #[tokio::test]
