@@ -50,9 +50,7 @@ impl Gpu {
         let found = adapters.iter().map(|a| a.get_info().name).collect();
         let adapter = adapters
             .into_iter()
-            .filter(|a| {
-                wanted.as_ref().is_none_or(|w| a.get_info().name.to_lowercase().contains(&w.to_lowercase()))
-            })
+            .filter(|a| wanted.as_ref().is_none_or(|w| a.get_info().name.to_lowercase().contains(&w.to_lowercase())))
             .min_by_key(|a| preference(a.get_info().device_type))
             .ok_or(Error::NoAdapter { wanted, found })?;
         Self::on(adapter)
@@ -139,7 +137,8 @@ impl Gpu {
 
     /// A pipeline of one of our own kernels, without wgpu's run-time checks.
     pub(crate) fn trusted(&self, label: &str, source: &str, entry: &str) -> wgpu::ComputePipeline {
-        let module = wgpu::ShaderModuleDescriptor { label: Some(label), source: wgpu::ShaderSource::Wgsl(source.into()) };
+        let module =
+            wgpu::ShaderModuleDescriptor { label: Some(label), source: wgpu::ShaderSource::Wgsl(source.into()) };
         // SAFETY: the sources are this crate's own; their hosts size and pad every buffer so that no index leaves it,
         // and no loop is endless. No client text is ever part of one.
         #[allow(unsafe_code)]
@@ -155,12 +154,14 @@ impl Gpu {
         })
     }
 
-    /// Bind group 0 of `pipeline`: the buffers at bindings 0, 1, 2, …
-    pub(crate) fn bind(&self, pipeline: &wgpu::ComputePipeline, buffers: &[&wgpu::Buffer]) -> wgpu::BindGroup {
-        let entries: Vec<_> = (0..)
-            .zip(buffers)
-            .map(|(binding, buffer)| wgpu::BindGroupEntry { binding, resource: buffer.as_entire_binding() })
-            .collect();
+    /// Bind group 0 of `pipeline`: the resources at bindings 0, 1, 2, …
+    pub(crate) fn bind<const N: usize>(
+        &self,
+        pipeline: &wgpu::ComputePipeline,
+        resources: [wgpu::BindingResource<'_>; N],
+    ) -> wgpu::BindGroup {
+        let entries: Vec<_> =
+            (0..).zip(resources).map(|(binding, resource)| wgpu::BindGroupEntry { binding, resource }).collect();
         self.device.create_bind_group(&wgpu::BindGroupDescriptor {
             label: None,
             layout: &pipeline.get_bind_group_layout(0),
@@ -227,13 +228,14 @@ impl Gpu {
     }
 }
 
-/// One compute pass with `workgroups` of `pipeline`.
+/// Records a compute pass with `workgroups` of `pipeline`.
 pub(crate) fn dispatch(
-    pass: &mut wgpu::ComputePass<'_>,
+    encoder: &mut wgpu::CommandEncoder,
     pipeline: &wgpu::ComputePipeline,
     group: &wgpu::BindGroup,
     workgroups: u32,
 ) {
+    let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default());
     pass.set_pipeline(pipeline);
     pass.set_bind_group(0, group, &[]);
     pass.dispatch_workgroups(workgroups, 1, 1);

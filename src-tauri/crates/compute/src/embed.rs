@@ -38,13 +38,21 @@ pub fn run(
 ) -> Result<Output, Error> {
     let passages = passages(input)?;
     if passages.len() as u64 != u64::from(declared.0) {
-        return Err(Error::Invalid(format!("the input holds {} passages, not the declared {}", passages.len(), declared.0)));
+        return Err(Error::Invalid(format!(
+            "the input holds {} passages, not the declared {}",
+            passages.len(),
+            declared.0
+        )));
     }
     let ids = encoder.tokens().encode(&passages)?;
     let count = |ids: &[&Vec<u32>]| ids.iter().map(|i| i.len() as u64).sum::<u64>();
     let all: Vec<&Vec<u32>> = ids.iter().collect();
     if count(&all) != declared.1 {
-        return Err(Error::Invalid(format!("the passages have {} tokens, not the declared {}", count(&all), declared.1)));
+        return Err(Error::Invalid(format!(
+            "the passages have {} tokens, not the declared {}",
+            count(&all),
+            declared.1
+        )));
     }
     let chosen = match parts {
         None => all,

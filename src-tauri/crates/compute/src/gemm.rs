@@ -16,7 +16,11 @@ pub fn run(
 ) -> Result<Output, Error> {
     let (a_len, b_len) = (m as usize * k as usize, k as usize * n as usize);
     if input.len() != 4 * (a_len + b_len) {
-        return Err(Error::Invalid(format!("the input has {} bytes, but m, k, n need {}", input.len(), 4 * (a_len + b_len))));
+        return Err(Error::Invalid(format!(
+            "the input has {} bytes, but m, k, n need {}",
+            input.len(),
+            4 * (a_len + b_len)
+        )));
     }
     let values: Vec<f32> = bytemuck::pod_collect_to_vec(input);
     let (a, b) = values.split_at(a_len);

@@ -68,12 +68,7 @@ pub fn serve(mut input: impl Read, mut output: impl Write) -> io::Result<()> {
 }
 
 impl Session {
-    fn answer(
-        &mut self,
-        request: Request,
-        payload: &[u8],
-        output: &mut impl Write,
-    ) -> Result<(Reply, Vec<u8>), Error> {
+    fn answer(&mut self, request: Request, payload: &[u8], output: &mut impl Write) -> Result<(Reply, Vec<u8>), Error> {
         match request {
             Request::Open => {
                 let worker = self.open()?.gpu.info().clone();
@@ -152,7 +147,7 @@ impl Session {
                 let open = self.open()?;
                 let encoder = match open.encoder.take() {
                     Some(encoder) if encoder.is(model_dir, &sha256) => encoder,
-                    _ => Encoder::open(&open.gpu, model_dir, sha256)?,
+                    _ => Encoder::open(&open.gpu, &open.matmul, model_dir, sha256)?,
                 };
                 let encoder = open.encoder.insert(encoder);
                 embed::run(&open.gpu, &open.matmul, encoder, (*passages, *tokens), payload, parts, progress)?

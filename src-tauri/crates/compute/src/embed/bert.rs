@@ -7,12 +7,21 @@ use super::{
 use crate::{
     Error, Progress,
     device::{Gpu, dispatch},
-    matmul::{Matmul, Product, TILE, up},
+    matmul::{Matmul, Operand, Product, TILE, Tiling, up},
 };
 use std::path::{Path, PathBuf};
 use tender_base::{Sha256, catalogue};
 
 const KERNELS: &str = include_str!("kernels.wgsl");
+/// How the attention kernel reads queries, keys and values (see [`Tiling`]).
+const READ_BUFFER: &str = "
+@group(0) @binding(0) var<storage, read> qkv: array<vec4<f32>>;
+fn qkv_at(token: u32, column: u32) -> vec4<f32> { return qkv[token * 3u * (WIDTH / 4u) + column]; }
+";
+const READ_TEXTURE: &str = "
+@group(0) @binding(0) var qkv: texture_2d<f32>;
+fn qkv_at(token: u32, column: u32) -> vec4<f32> { return textureLoad(qkv, vec2<u32>(column, token), 0); }
+";
 /// Tokens of one submission on a GPU: enough to fill it, and a few milliseconds on any that computes 1 TFLOP/s
 /// (a token costs 21 MFLOP).
 const BATCH_TOKENS: usize = 2048;
@@ -53,27 +62,30 @@ impl Encoder {
     /// # Errors
     /// [`Error::UnknownModel`] for a hash outside the catalogue, [`Error::ModelFile`] and [`Error::ModelHash`] for
     /// missing or foreign files, or whatever the GPU reports.
-    pub fn open(gpu: &Gpu, model_dir: &Path, weights_sha256: Sha256) -> Result<Self, Error> {
-        let model =
-            catalogue::Model::with_weights(&weights_sha256).ok_or(Error::UnknownModel(weights_sha256))?;
+    pub fn open(gpu: &Gpu, matmul: &Matmul, model_dir: &Path, weights_sha256: Sha256) -> Result<Self, Error> {
+        let model = catalogue::Model::with_weights(&weights_sha256).ok_or(Error::UnknownModel(weights_sha256))?;
         let tokens = Tokens::open(model_dir)?;
         if tokens.sha256() != model.tokenizer_sha256 {
             let path = model_dir.join(catalogue::TOKENIZER_FILE);
             return Err(Error::ModelHash { path, got: tokens.sha256(), expected: model.tokenizer_sha256 });
         }
         let path = model_dir.join(catalogue::WEIGHTS_FILE);
-        let bytes =
-            std::fs::read(&path).map_err(|e| Error::ModelFile { path: path.clone(), why: e.to_string() })?;
+        let bytes = std::fs::read(&path).map_err(|e| Error::ModelFile { path: path.clone(), why: e.to_string() })?;
         let got = Sha256::of(&bytes);
         if got != weights_sha256 {
             return Err(Error::ModelHash { path, got, expected: weights_sha256 });
         }
-        let pipeline = |entry| gpu.trusted("embed", KERNELS, entry);
+        let attention = match matmul.tiling() {
+            Tiling::Shared => READ_BUFFER,
+            Tiling::Registers => READ_TEXTURE,
+        };
+        let kernels = format!("{KERNELS}{attention}");
+        let pipeline = |entry| gpu.trusted("embed", &kernels, entry);
         let encoder = Self {
             model_dir: model_dir.to_owned(),
             weights_sha256,
             tokens,
-            weights: Weights::upload(gpu, &path, &bytes)?,
+            weights: Weights::upload(gpu, matmul, &path, &bytes)?,
             embed: pipeline("embed"),
             add_norm: pipeline("add_norm"),
             attend: pipeline("attend"),
@@ -140,46 +152,42 @@ impl Encoder {
         let activations = |width: usize| gpu.storage(4 * u64::from(rows) * width as u64);
         let (hidden, qkv, mixed) = (activations(WIDTH), activations(3 * WIDTH), activations(WIDTH));
         let (inner, added) = (activations(INNER), activations(WIDTH));
+        let shown = |columns: usize, buffer| matmul.written(gpu, columns as u32, buffer);
+        let (hidden_in, mixed_in) = (shown(WIDTH, &hidden), shown(WIDTH, &mixed));
+        let (inner_in, qkv_in) = (shown(INNER, &inner), shown(3 * WIDTH, &qkv));
         let tokens = gpu.upload(bytemuck::cast_slice(&batch.tokens));
         let queries = gpu.upload(bytemuck::cast_slice(&batch.queries));
         let spans = gpu.upload(bytemuck::cast_slice(&batch.spans));
         let vectors = gpu.storage((4 * batch.spans.len() * WIDTH) as u64);
         let attend_groups = (batch.queries.len() as u32 * HEADS).div_ceil(ATTEND_WORKGROUP);
         gpu.submit(|encoder| {
-            let pass = &mut encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default());
-            let linear = |pass: &mut _, a, layer: &Linear, c, k: usize, n: usize, gelu| {
-                let product = Product {
-                    a,
-                    b: &layer.matrix,
-                    bias: Some(&layer.bias),
-                    c,
-                    m: rows,
-                    k: k as u32,
-                    n: n as u32,
-                    gelu,
-                };
-                matmul.record(gpu, pass, &product, 0, product.tiles());
+            let all = wgpu::Buffer::as_entire_binding;
+            let linear = |encoder: &mut _, a: &Operand, layer: &Linear, c, k: usize, n: usize, gelu| {
+                a.refresh(encoder);
+                let (b, bias) = (&layer.matrix, Some(&layer.bias));
+                let product = Product { a, b, bias, c, m: rows, k: k as u32, n: n as u32, gelu };
+                matmul.record(gpu, encoder, &product, 0, product.tiles());
             };
-            let add_norm = |pass: &mut _, norm: &Norm| {
-                let group = gpu.bind(&self.add_norm, &[&hidden, &norm.gain, &norm.shift, &added]);
-                dispatch(pass, &self.add_norm, &group, count);
+            let add_norm = |encoder: &mut _, norm: &Norm| {
+                let bound = [&hidden, &norm.gain, &norm.shift, &added].map(all);
+                dispatch(encoder, &self.add_norm, &gpu.bind(&self.add_norm, bound), count);
             };
             let w = &self.weights;
-            let group =
-                gpu.bind(&self.embed, &[&hidden, &w.norm.gain, &w.norm.shift, &tokens, &w.words, &w.positions]);
-            dispatch(pass, &self.embed, &group, count);
+            let bound = [&hidden, &w.norm.gain, &w.norm.shift, &tokens, &w.words, &w.positions].map(all);
+            dispatch(encoder, &self.embed, &gpu.bind(&self.embed, bound), count);
             for layer in &w.layers {
-                linear(pass, &hidden, &layer.qkv, &qkv, WIDTH, 3 * WIDTH, false);
-                let group = gpu.bind(&self.attend, &[&qkv, &queries, &mixed]);
-                dispatch(pass, &self.attend, &group, attend_groups);
-                linear(pass, &mixed, &layer.out, &added, WIDTH, WIDTH, false);
-                add_norm(pass, &layer.norm);
-                linear(pass, &hidden, &layer.wide, &inner, WIDTH, INNER, true);
-                linear(pass, &inner, &layer.narrow, &added, INNER, WIDTH, false);
-                add_norm(pass, &layer.last_norm);
+                linear(encoder, &hidden_in, &layer.qkv, &qkv, WIDTH, 3 * WIDTH, false);
+                qkv_in.refresh(encoder);
+                let group = gpu.bind(&self.attend, [qkv_in.resource(), all(&queries), all(&mixed)]);
+                dispatch(encoder, &self.attend, &group, attend_groups);
+                linear(encoder, &mixed_in, &layer.out, &added, WIDTH, WIDTH, false);
+                add_norm(encoder, &layer.norm);
+                linear(encoder, &hidden_in, &layer.wide, &inner, WIDTH, INNER, true);
+                linear(encoder, &inner_in, &layer.narrow, &added, INNER, WIDTH, false);
+                add_norm(encoder, &layer.last_norm);
             }
-            let group = gpu.bind(&self.pool, &[&hidden, &spans, &vectors]);
-            dispatch(pass, &self.pool, &group, batch.spans.len() as u32);
+            let group = gpu.bind(&self.pool, [&hidden, &spans, &vectors].map(all));
+            dispatch(encoder, &self.pool, &group, batch.spans.len() as u32);
         })?;
         let bytes = gpu.read(&vectors, &[0..(4 * batch.spans.len() * WIDTH) as u64])?;
         Ok(bytemuck::pod_collect_to_vec(&bytes))

@@ -73,7 +73,7 @@ fn add_norm(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_i
     normalise(lane, x, group.x);
 }
 
-@group(0) @binding(0) var<storage, read> qkv: array<vec4<f32>>; // per token: query, key, value, 384 each
+// The host adds `qkv_at(token, column)`; per token: query, key, value, 384 each.
 @group(0) @binding(1) var<storage, read> queries: array<Queries>;
 @group(0) @binding(2) var<storage, read_write> mixed: array<vec4<f32>>;
 
@@ -87,24 +87,22 @@ fn attend(@builtin(global_invocation_id) id: vec3<u32>) {
     }
     let block = queries[id.x % blocks];
     let head = (id.x / blocks) * HEAD;
-    let row = 3u * (WIDTH / 4u);
     let second = block.first + block.count - 1u; // the first again when there is only one
     var q0: array<vec4<f32>, HEAD>;
     var q1: array<vec4<f32>, HEAD>;
     var o0: array<vec4<f32>, HEAD>;
     var o1: array<vec4<f32>, HEAD>;
     for (var i = 0u; i < HEAD; i += 1u) {
-        q0[i] = qkv[block.first * row + head + i] * 0.17677669529663687; // 1 / sqrt(32)
-        q1[i] = qkv[second * row + head + i] * 0.17677669529663687;
+        q0[i] = qkv_at(block.first, head + i) * 0.17677669529663687; // 1 / sqrt(32)
+        q1[i] = qkv_at(second, head + i) * 0.17677669529663687;
     }
     var most = vec2<f32>(-3.0e38);
     var sum = vec2<f32>(0.0);
     for (var t = block.span.first; t < block.span.first + block.span.count; t += 1u) {
-        let at = t * row + head;
         var s0 = vec4<f32>();
         var s1 = vec4<f32>();
         for (var i = 0u; i < HEAD; i += 1u) {
-            let key = qkv[at + WIDTH / 4u + i];
+            let key = qkv_at(t, WIDTH / 4u + head + i);
             s0 = fma(q0[i], key, s0);
             s1 = fma(q1[i], key, s1);
         }
@@ -115,7 +113,7 @@ fn attend(@builtin(global_invocation_id) id: vec3<u32>) {
         most = raised;
         sum = sum * keep + weight;
         for (var i = 0u; i < HEAD; i += 1u) {
-            let value = qkv[at + WIDTH / 2u + i];
+            let value = qkv_at(t, WIDTH / 2u + head + i);
             o0[i] = fma(vec4<f32>(weight.x), value, o0[i] * keep.x);
             o1[i] = fma(vec4<f32>(weight.y), value, o1[i] * keep.y);
         }

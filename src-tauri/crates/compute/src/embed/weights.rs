@@ -1,7 +1,11 @@
 //! The weights on the GPU, laid out as the kernels read them.
 
 use super::WIDTH;
-use crate::{Error, device::Gpu};
+use crate::{
+    Error,
+    device::Gpu,
+    matmul::{Matmul, Operand},
+};
 use safetensors::{Dtype, SafeTensors};
 use std::path::Path;
 
@@ -16,7 +20,7 @@ const POSITIONS: usize = 512;
 
 /// A linear layer: the matrix transposed to inputs × outputs, and the bias.
 pub(super) struct Linear {
-    pub matrix: wgpu::Buffer,
+    pub matrix: Operand,
     pub bias: wgpu::Buffer,
 }
 
@@ -48,14 +52,15 @@ pub(super) struct Weights {
 
 struct File<'a> {
     path: &'a Path,
+    matmul: &'a Matmul,
     tensors: SafeTensors<'a>,
 }
 
 impl Weights {
     /// Decodes a safetensors file and puts it on the GPU.
-    pub(super) fn upload(gpu: &Gpu, path: &Path, bytes: &[u8]) -> Result<Self, Error> {
+    pub(super) fn upload(gpu: &Gpu, matmul: &Matmul, path: &Path, bytes: &[u8]) -> Result<Self, Error> {
         let tensors = SafeTensors::deserialize(bytes).map_err(|e| broken(path, &e))?;
-        let file = File { path, tensors };
+        let file = File { path, matmul, tensors };
         let mut positions = file.tensor("embeddings.position_embeddings.weight", &[POSITIONS, WIDTH])?;
         let types = file.tensor("embeddings.token_type_embeddings.weight", &[2, WIDTH])?;
         for row in positions.chunks_exact_mut(WIDTH) {
@@ -114,7 +119,8 @@ impl File<'_> {
             }
             bias.extend(self.tensor(&format!("{name}.bias"), &[outputs])?);
         }
-        Ok(Linear { matrix: put(gpu, &matrix), bias: put(gpu, &bias) })
+        // At most 1536 columns.
+        Ok(Linear { matrix: self.matmul.constant(gpu, columns as u32, &matrix), bias: put(gpu, &bias) })
     }
 
     fn norm(&self, gpu: &Gpu, name: &str) -> Result<Norm, Error> {

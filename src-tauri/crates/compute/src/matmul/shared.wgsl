@@ -1,4 +1,7 @@
 // For GPUs: a workgroup of 16 × 16 computes a tile of 64 × 64 through workgroup memory, 4 × 4 per invocation.
+@group(0) @binding(1) var<storage, read> a: array<vec4<f32>>;
+@group(0) @binding(2) var<storage, read> b: array<vec4<f32>>;
+
 var<workgroup> tile_a: array<vec4<f32>, 256>; // 16 deep × 64 rows, transposed
 var<workgroup> tile_b: array<vec4<f32>, 256>; // 16 deep × 64 columns
 

@@ -19,8 +19,7 @@ const MAX_WORKGROUP_BYTES: u64 = 16 << 10;
 /// # Errors
 /// [`Error::Kernel`], with line and column where the source has one.
 pub(super) fn check(source: &str, work: &WgslWork) -> Result<Module, Error> {
-    let mut module = naga::front::wgsl::parse_str(source)
-        .map_err(|e| located(e.location(source), e.message()))?;
+    let mut module = naga::front::wgsl::parse_str(source).map_err(|e| located(e.location(source), e.message()))?;
     let info = Validator::new(ValidationFlags::all(), Capabilities::empty())
         .validate(&module)
         .map_err(|e| located(e.location(source), &chain(e.as_inner())))?;
@@ -72,7 +71,9 @@ fn built_in(binding: Option<&Binding>, name: Option<&str>) -> Result<(), Error> 
             | BuiltIn::WorkGroupId
             | BuiltIn::NumWorkGroups,
         )) => Ok(()),
-        _ => Err(refuse(format!("the entry point's argument {} is no built-in value of WGSL 1.0", name.unwrap_or("?")))),
+        _ => {
+            Err(refuse(format!("the entry point's argument {} is no built-in value of WGSL 1.0", name.unwrap_or("?"))))
+        }
     }
 }
 
@@ -174,9 +175,10 @@ fn sizes(module: &Module, info: &ModuleInfo, entry: usize) -> Result<(), Error> 
                 && u64::from(inner.size(module.to_ctx())) > MAX_INVOCATION_BYTES
         })
     };
-    let constants = module.global_expressions.iter().any(|(e, _)| {
-        u64::from(info[e].inner_with(&module.types).size(module.to_ctx())) > MAX_INVOCATION_BYTES
-    });
+    let constants = module
+        .global_expressions
+        .iter()
+        .any(|(e, _)| u64::from(info[e].inner_with(&module.types).size(module.to_ctx())) > MAX_INVOCATION_BYTES);
     if constants
         || module.functions.iter().any(|(h, f)| too_large(f, &info[h]))
         || too_large(&module.entry_points[entry].function, info.get_entry_point(entry))

@@ -173,8 +173,7 @@ fn wrap(module: &mut Module, mut entry: EntryPoint, grid: Handle<GlobalVariable>
             (None, TypeInner::Struct { members, .. }) => {
                 let mut components = Vec::with_capacity(members.len());
                 for (index, member) in (0..).zip(members) {
-                    let part =
-                        expressions.append(Expression::AccessIndex { base: value, index }, Span::UNDEFINED);
+                    let part = expressions.append(Expression::AccessIndex { base: value, index }, Span::UNDEFINED);
                     components.push(shift(&mut expressions, part, &member.binding));
                 }
                 expressions.append(Expression::Compose { ty: argument.ty, components }, Span::UNDEFINED)

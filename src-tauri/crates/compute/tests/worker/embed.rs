@@ -64,7 +64,7 @@ fn floats(bytes: &[u8]) -> Vec<f32> {
 fn vectors_match_candle_and_parts_match_the_whole() {
     let (gpu, matmul) = open();
     let dir = model_dir();
-    let encoder = Encoder::open(&gpu, &dir, MINILM.weights_sha256).unwrap();
+    let encoder = Encoder::open(&gpu, &matmul, &dir, MINILM.weights_sha256).unwrap();
     let texts = sentences();
     let ids = encoder.tokens().encode(&texts).unwrap();
     assert_eq!(ids[2], [101, 102]);
@@ -101,7 +101,7 @@ fn vectors_match_candle_and_parts_match_the_whole() {
 #[test]
 fn two_dozen_passages_take_seconds() {
     let (gpu, matmul) = open();
-    let encoder = Encoder::open(&gpu, &model_dir(), MINILM.weights_sha256).unwrap();
+    let encoder = Encoder::open(&gpu, &matmul, &model_dir(), MINILM.weights_sha256).unwrap();
     let texts = vec![LICENCE.to_owned(); 24];
     let ids = encoder.tokens().encode(&texts).unwrap();
     let tokens: usize = ids.iter().map(Vec::len).sum();
@@ -115,8 +115,8 @@ fn two_dozen_passages_take_seconds() {
 
 #[test]
 fn foreign_and_missing_weights_are_refused() {
-    let (gpu, _) = open();
-    let refused = |dir: &std::path::Path, sha256| Encoder::open(&gpu, dir, sha256).err().unwrap();
+    let (gpu, matmul) = open();
+    let refused = |dir: &std::path::Path, sha256| Encoder::open(&gpu, &matmul, dir, sha256).err().unwrap();
     let unknown = refused(&model_dir(), tender_base::Sha256::of(b"other weights"));
     assert!(matches!(unknown, Error::UnknownModel(_)));
 

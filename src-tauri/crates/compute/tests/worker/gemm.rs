@@ -35,7 +35,8 @@ fn products_of_odd_shapes_match_f64_with_both_tilings() {
         for (m, k, n) in [(1, 1, 1), (1, 300, 1), (3, 5, 7), (64, 64, 64), (65, 17, 129), (200, 333, 70)] {
             let (a, b) = (values(m * k, 1), values(k * n, 2));
             let shape = (m as u32, k as u32, n as u32);
-            let out = gemm::run(&gpu, &matmul, shape, &bytes(&[a.clone(), b.clone()].concat()), &mut |_, _| {}).unwrap();
+            let out =
+                gemm::run(&gpu, &matmul, shape, &bytes(&[a.clone(), b.clone()].concat()), &mut |_, _| {}).unwrap();
             assert_eq!(out.units, 2 * (m * k * n) as u64);
             let c = floats(&out.bytes);
             assert_eq!(c.len(), m * n);

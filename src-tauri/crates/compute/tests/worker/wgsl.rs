@@ -161,7 +161,10 @@ fn refusals_name_the_place_or_the_thing() {
         (refused(&with("var<workgroup> big: array<u32, 5000>;", "big[g.x] = 1u;"), &same), "16384"),
         (refused(&with("enable f16;", ""), &same), "line 2"),
         (
-            refused("@group(0) @binding(0) var<storage, read> out: array<u32>; @compute @workgroup_size(1) fn main() {}", &same),
+            refused(
+                "@group(0) @binding(0) var<storage, read> out: array<u32>; @compute @workgroup_size(1) fn main() {}",
+                &same,
+            ),
             "read",
         ),
         (
