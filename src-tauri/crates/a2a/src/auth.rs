@@ -151,7 +151,8 @@ mod tests {
         let long = URL_SAFE_NO_PAD.encode(canonical(&Signed::new(long, &me)));
         assert!(identify(&long, NOW).unwrap_err().problem.message.contains("five minutes"));
 
-        let mut signed: Signed<AccessToken> = serde_json::from_slice(&URL_SAFE_NO_PAD.decode(token()).unwrap()).unwrap();
+        let mut signed: Signed<AccessToken> =
+            serde_json::from_slice(&URL_SAFE_NO_PAD.decode(token()).unwrap()).unwrap();
         signed.document.expires_at = Timestamp::from_millis(NOW + 1000);
         assert!(identify(&URL_SAFE_NO_PAD.encode(canonical(&signed)), NOW).is_err());
         signed.document.caller = KeySigner::from_seed(&[4; 32]).did();

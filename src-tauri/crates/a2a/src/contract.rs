@@ -10,8 +10,8 @@
 //!   status message. The contract's id is the context id and, once awarded, the task id.
 
 use a2a::{
-    Artifact, Message as WireMessage, Part, PartContent, Role, StreamResponse, Task, TaskArtifactUpdateEvent, TaskState,
-    TaskStatus, TaskStatusUpdateEvent,
+    Artifact, Message as WireMessage, Part, PartContent, Role, StreamResponse, Task, TaskArtifactUpdateEvent,
+    TaskState, TaskStatus, TaskStatusUpdateEvent,
 };
 use chrono::DateTime;
 use serde::{Deserialize, Serialize};

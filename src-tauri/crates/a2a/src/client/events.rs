@@ -27,6 +27,8 @@ const INLINE_BYTES: usize = 256 << 10;
 
 /// What happens to an awarded contract, in the contractor's words.
 #[derive(Clone, Debug, PartialEq)]
+// One delivery per award: boxing it would only be in the way of whoever matches.
+#[allow(clippy::large_enum_variant)]
 pub enum TaskEvent {
     /// The contractor has it. First, and once.
     Accepted {

@@ -342,7 +342,7 @@ mod tests {
         ] {
             assert_eq!(origin(typed).unwrap().as_str(), expected);
         }
-        for typed in ["http://192.0.2.7:1", "http://localhost.example:1", "ftp://x", "", "https://a:b@c", "unix:/x"] {
+        for typed in ["http://192.0.2.7:1", "http://localhost.example:1", "ftp://x", "", "https://a:b@c", "unix://x"] {
             assert_eq!(origin(typed).unwrap_err().code, Code::Invalid, "{typed}");
         }
     }

@@ -65,7 +65,8 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    const STREAM: &[u8] = b": hello\n\nid: 0\ndata: {\"a\":\ndata:1}\n\n:\nevent: x\r\ndata: two\r\n\r\ndata:\n\ndata: cut";
+    const STREAM: &[u8] =
+        b": hello\n\nid: 0\ndata: {\"a\":\ndata:1}\n\n:\nevent: x\r\ndata: two\r\n\r\ndata:\n\ndata: cut";
 
     fn events(pieces: &[&[u8]]) -> Vec<Vec<u8>> {
         let mut decoder = Decoder::default();

@@ -93,11 +93,8 @@ fn stalled() -> A2aError {
 }
 
 fn too_large(limit: usize, peer: bool) -> A2aError {
-    let hint = if peer {
-        "split the job"
-    } else {
-        "only paired peers may send more; pair first, and send your access token"
-    };
+    let hint =
+        if peer { "split the job" } else { "only paired peers may send more; pair first, and send your access token" };
     A2aError::new(ErrorKind::TooLarge, format!("the body is larger than {limit} bytes"), hint)
 }
 

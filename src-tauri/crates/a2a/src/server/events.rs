@@ -1,19 +1,19 @@
 //! Event streams: server-sent events with a running `id:` and a comment every half second, so that a silent
 //! server is told from a silent task.
 
-use super::Server;
+use super::{Server, body::is_large};
 use crate::{
     A2aError, ErrorKind,
     agent::EventStream,
     limits::{Origin, Place},
 };
-use a2a::{StreamResponse, TaskState};
+use a2a::{Part, PartContent, StreamResponse, TaskState};
 use axum::response::{
     IntoResponse, Response,
     sse::{Event, KeepAlive, Sse},
 };
 use futures::{StreamExt, stream};
-use std::{convert::Infallible, time::Duration};
+use std::{convert::Infallible, sync::Arc, time::Duration};
 
 /// A client may take three missed ones for a dead server.
 pub(crate) const KEEP_ALIVE: Duration = Duration::from_millis(500);
@@ -45,14 +45,31 @@ impl Server {
         write: impl Fn(Result<&StreamResponse, &A2aError>) -> Option<String> + Send + Sync + 'static,
     ) -> Response {
         let state = Open { events, _place: place, opened, sequence: 0, ended: false };
-        let body = stream::unfold((state, write), |(mut open, write)| async move {
+        let body = stream::unfold((state, Arc::new(write)), |(mut open, write)| async move {
             let event = open.next().await?;
-            let data = write(event.as_ref())?;
+            let data = if is_large(raw_bytes(&event)) {
+                // Elsewhere, so that keep-alives go on meanwhile.
+                let write = write.clone();
+                tokio::task::spawn_blocking(move || write(event.as_ref())).await.ok().flatten()?
+            } else {
+                write(event.as_ref())?
+            };
             let event = Event::default().id(open.sequence.to_string()).data(data);
             Some((Ok::<_, Infallible>(event), (open, write)))
         });
         Sse::new(body).keep_alive(KeepAlive::new().interval(KEEP_ALIVE)).into_response()
     }
+}
+
+/// How much raw content an event carries.
+fn raw_bytes(event: &Result<StreamResponse, A2aError>) -> usize {
+    let artifacts = match event {
+        Ok(StreamResponse::ArtifactUpdate(update)) => std::slice::from_ref(&update.artifact),
+        Ok(StreamResponse::Task(task)) => task.artifacts.as_deref().unwrap_or_default(),
+        _ => return 0,
+    };
+    let size = |part: &Part| if let PartContent::Raw(bytes) = &part.content { bytes.len() } else { 0 };
+    artifacts.iter().flat_map(|artifact| &artifact.parts).map(size).sum()
 }
 
 impl Open {

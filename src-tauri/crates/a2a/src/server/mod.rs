@@ -143,7 +143,8 @@ fn check_version(uri: &Uri, headers: &HeaderMap) -> Result<(), A2aError> {
     if asked == VERSION || asked.strip_prefix(VERSION).is_some_and(|patch| patch.starts_with('.')) {
         return Ok(());
     }
-    let named = if asked.is_empty() { "0.3 (no A2A-Version was sent)".to_owned() } else { crate::error::readable(asked) };
+    let named =
+        if asked.is_empty() { "0.3 (no A2A-Version was sent)".to_owned() } else { crate::error::readable(asked) };
     Err(A2aError::new(
         ErrorKind::VersionNotSupported,
         format!("A2A {named} is not supported, only {VERSION}"),

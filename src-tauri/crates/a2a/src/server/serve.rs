@@ -58,8 +58,7 @@ pub async fn serve(
         shutdown.await;
         stop.graceful_shutdown(Some(GRACE));
     });
-    let counted =
-        Counted { open: Open::new(limits.connections_per_address, limits.connections_in_total) };
+    let counted = Counted { open: Open::new(limits.connections_per_address, limits.connections_in_total) };
     let service = router.into_make_service_with_connect_info::<SocketAddr>();
     let server = axum_server::from_tcp(listener).map_err(|error| failed(&error))?.handle(handle);
     let served = match tls {
@@ -103,10 +102,8 @@ impl<S> Accept<TcpStream, S> for Counted {
     fn accept(&self, stream: TcpStream, service: S) -> Self::Future {
         ready(stream.peer_addr().and_then(|address| {
             stream.set_nodelay(true)?;
-            let place = self
-                .open
-                .enter(Origin::of(address.ip()))
-                .ok_or_else(|| io::Error::other("too many connections"))?;
+            let place =
+                self.open.enter(Origin::of(address.ip())).ok_or_else(|| io::Error::other("too many connections"))?;
             Ok((CountedStream { stream, _place: place }, service))
         }))
     }

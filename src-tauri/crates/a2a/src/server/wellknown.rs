@@ -11,7 +11,7 @@ use axum::{
 use bytes::Bytes;
 use chrono::{DateTime, NaiveDateTime, Utc};
 use std::sync::{Arc, PoisonError, RwLock};
-use tender_base::{Code, Problem, Sha256, Timestamp};
+use tender_base::{Code, Problem, Sha256, Timestamp, signed::canonical};
 
 /// For how long a card may be used without asking again: prices on it are without obligation.
 const MAX_AGE: &str = "public, max-age=60";
@@ -52,12 +52,16 @@ impl CardSource {
 }
 
 fn published(card: &AgentCard, at: Timestamp) -> Result<Published, Problem> {
-    // Through a value: members come sorted, so the same card has the same bytes and the same ETag.
-    let body = serde_json::to_value(card).and_then(|value| serde_json::to_vec(&value)).map_err(|error| {
+    // Canonical: the same card has the same bytes and the same ETag, also after a restart.
+    let body = serde_json::to_value(card).map(|value| canonical(&value)).map_err(|error| {
         Problem::new(Code::Internal, format!("the card is not writable: {error}"), "report this as a bug")
     })?;
     let etag = format!("\"{}\"", Sha256::of(&body));
-    Ok(Published { body: body.into(), etag, modified: DateTime::from_timestamp_millis(at.millis()).unwrap_or_default() })
+    Ok(Published {
+        body: body.into(),
+        etag,
+        modified: DateTime::from_timestamp_millis(at.millis()).unwrap_or_default(),
+    })
 }
 
 pub(super) async fn card(State(server): State<Arc<Server>>, headers: HeaderMap) -> Response {

@@ -1,0 +1,357 @@
+//! Both bindings, spoken by hand.
+
+use crate::site::{Site, client_key, contract, contractor_key};
+use reqwest::{Client, Method, RequestBuilder, Response, StatusCode};
+use serde_json::{Value, json};
+use std::sync::Arc;
+use tender_a2a::{CONTRACT_EXTENSION, Limits, bearer};
+use tender_base::{Signer, signed::KeySigner, time::SystemClock};
+
+/// A client without trust: plain HTTP on loopback only.
+pub fn plain_client() -> Client {
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let tls = rustls::ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_root_certificates(rustls::RootCertStore::empty())
+        .with_no_client_auth();
+    Client::builder().tls_backend_preconfigured(tls).no_proxy().build().unwrap()
+}
+
+fn request(site: &Site, method: Method, path: &str) -> RequestBuilder {
+    plain_client().request(method, format!("{}{path}", site.url)).header("A2A-Version", "1.0")
+}
+
+fn post(site: &Site, path: &str, body: &Value) -> RequestBuilder {
+    request(site, Method::POST, path).header("Content-Type", "application/json").body(body.to_string())
+}
+
+fn rpc(method: &str, params: Value) -> Value {
+    json!({"jsonrpc": "2.0", "id": "7", "method": method, "params": params})
+}
+
+fn text(text: &str) -> Value {
+    json!({"message": {"messageId": "m1", "role": "ROLE_USER", "parts": [{"text": text}]}})
+}
+
+async fn body(response: Response) -> Value {
+    serde_json::from_slice(&response.bytes().await.unwrap()).unwrap()
+}
+
+async fn send(request: RequestBuilder) -> (StatusCode, Value) {
+    let response = request.send().await.unwrap();
+    (response.status(), body(response).await)
+}
+
+/// Everything of an event stream: its ids and its data.
+async fn sse(request: RequestBuilder) -> Vec<(String, Value)> {
+    let response = request.send().await.unwrap();
+    assert_eq!(response.headers()["content-type"], "text/event-stream");
+    let text = response.text().await.unwrap();
+    text.split("\n\n")
+        .filter_map(|event| {
+            let field = |name: &str| event.lines().find_map(|line| line.strip_prefix(name)).map(str::trim);
+            Some((field("id:")?.to_owned(), serde_json::from_str(field("data:")?).unwrap()))
+        })
+        .collect()
+}
+
+#[tokio::test]
+async fn both_bindings_answer_the_same_and_echo_the_extension() {
+    let site = Site::start().await;
+    for path in ["", "/"] {
+        let request = post(&site, path, &rpc("SendMessage", text("hi"))).header("A2A-Extensions", CONTRACT_EXTENSION);
+        let response = request.send().await.unwrap();
+        assert_eq!(response.headers()["a2a-extensions"], CONTRACT_EXTENSION);
+        assert_eq!(response.headers()["content-type"], "application/json");
+        let body = body(response).await;
+        assert_eq!((&body["id"], &body["result"]["message"]["parts"]), (&json!("7"), &json!([{"text": "hi"}])));
+    }
+    let response = post(&site, "/message:send", &text("hi"))
+        .header("Content-Type", "application/a2a+json")
+        .header("X-A2A-Extensions", format!("urn:other, {CONTRACT_EXTENSION}"))
+        .send()
+        .await
+        .unwrap();
+    assert_eq!(response.headers()["content-type"], "application/a2a+json");
+    assert_eq!(response.headers()["a2a-extensions"], CONTRACT_EXTENSION);
+    assert_eq!(body(response).await["message"]["parts"], json!([{"text": "hi"}]));
+
+    let plain = post(&site, "/message:send", &text("hi")).header("Accept", "application/json").send().await.unwrap();
+    assert_eq!(plain.headers()["content-type"], "application/json");
+    assert!(plain.headers().get("a2a-extensions").is_none());
+}
+
+#[tokio::test]
+async fn every_operation_has_its_method_and_its_route() {
+    let site = Site::start().await;
+    let id = contract().to_string();
+    let (_, task) = send(post(&site, "/", &rpc("GetTask", json!({"id": id})))).await;
+    assert_eq!(task["result"]["status"]["state"], "TASK_STATE_COMPLETED");
+    let (_, list) = send(post(&site, "/", &rpc("ListTasks", json!({"pageSize": 3})))).await;
+    assert_eq!((&list["result"]["pageSize"], &list["result"]["nextPageToken"]), (&json!(3), &json!("")));
+    let (_, cancel) = send(post(&site, "/", &rpc("CancelTask", json!({"id": id})))).await;
+    assert_eq!(cancel["error"]["code"], -32002);
+    let (_, card) = send(post(&site, "/", &rpc("GetExtendedAgentCard", json!({})))).await;
+    assert_eq!(card["error"]["code"], -32004);
+
+    let (status, task) = send(request(&site, Method::GET, &format!("/tasks/{id}?historyLength=0"))).await;
+    assert_eq!((status, &task["id"]), (StatusCode::OK, &json!(id)));
+    let query = "/tasks?pageSize=7&status=TASK_STATE_WORKING&statusTimestampAfter=2026-11-21T08:00:00Z";
+    let (status, list) = send(request(&site, Method::GET, query)).await;
+    assert_eq!((status, &list["pageSize"]), (StatusCode::OK, &json!(7)));
+    let (status, cancel) = send(request(&site, Method::POST, &format!("/tasks/{id}:cancel"))).await;
+    assert_eq!((status, &cancel["error"]["status"]), (StatusCode::BAD_REQUEST, &json!("FAILED_PRECONDITION")));
+    let (_, cancel) = send(post(&site, &format!("/tasks/{id}%3Acancel"), &json!({"metadata": {"a": 1}}))).await;
+    assert_eq!(cancel["error"]["details"][0]["reason"], "TASK_NOT_CANCELABLE");
+    assert!(site.asked().contains(&"list Some(Working) Some(7)".to_owned()));
+}
+
+#[tokio::test]
+async fn events_are_numbered_and_end_with_the_task() {
+    let site = Site::start().await;
+    let states = |events: &[(String, Value)], prefix: &str| {
+        let of = |(id, data): &(String, Value)| {
+            let event = if prefix.is_empty() { data } else { &data[prefix] };
+            let state = event.pointer("/task/status/state").or(event.pointer("/statusUpdate/status/state"));
+            format!("{id} {}", state.and_then(Value::as_str).unwrap_or("?"))
+        };
+        events.iter().map(of).collect::<Vec<_>>()
+    };
+    let whole = ["1 TASK_STATE_SUBMITTED", "2 TASK_STATE_WORKING", "3 TASK_STATE_COMPLETED"];
+    assert_eq!(states(&sse(post(&site, "/", &rpc("SendStreamingMessage", text("x")))).await, "result"), whole);
+    assert_eq!(states(&sse(post(&site, "/message:stream", &text("x"))).await, ""), whole);
+    let parked = ["1 TASK_STATE_INPUT_REQUIRED", "2 TASK_STATE_COMPLETED"];
+    for method in [Method::GET, Method::POST] {
+        assert_eq!(states(&sse(request(&site, method, "/tasks/parked:subscribe")).await, ""), parked);
+    }
+    let wrong = sse(post(&site, "/", &rpc("SendStreamingMessage", text("wrong order")))).await;
+    assert_eq!((wrong.len(), &wrong[0].1["error"]["code"]), (1, &json!(-32006)));
+    // Before the first event an error is an ordinary answer.
+    let (status, error) = send(post(&site, "/", &rpc("SubscribeToTask", json!({"id": "none"})))).await;
+    assert_eq!((status, &error["error"]["code"]), (StatusCode::OK, &json!(-32001)));
+    let (status, _) = send(request(&site, Method::GET, "/tasks/none:subscribe")).await;
+    assert_eq!(status, StatusCode::NOT_FOUND);
+}
+
+#[tokio::test]
+async fn only_version_1_0_is_spoken_on_both_bindings() {
+    let site = Site::start().await;
+    let http = plain_client();
+    for version in ["", "0.3", "1.1", "1.00", "2.0"] {
+        let request = |path: &str, body: Value| {
+            let request = http.post(format!("{}{path}", site.url)).header("Content-Type", "application/json");
+            if version.is_empty() { request } else { request.header("A2A-Version", version) }.body(body.to_string())
+        };
+        let (status, error) = send(request("/", rpc("SendMessage", text("x")))).await;
+        assert_eq!((status, &error["error"]["code"]), (StatusCode::OK, &json!(-32009)), "{version}");
+        assert_eq!(error["id"], "7");
+        let (status, error) = send(request("/message:send", text("x"))).await;
+        assert_eq!(status, StatusCode::BAD_REQUEST, "{version}");
+        assert_eq!(error["error"]["details"][0]["reason"], "VERSION_NOT_SUPPORTED");
+        assert!(error["error"]["details"][0]["metadata"]["hint"].as_str().unwrap().contains("A2A-Version: 1.0"));
+    }
+    let by_query = http.post(format!("{}/message:send?A2A-Version=1.0.1", site.url));
+    let by_query = by_query.header("Content-Type", "application/json").body(text("x").to_string());
+    assert_eq!(send(by_query).await.0, StatusCode::OK);
+}
+
+#[tokio::test]
+async fn methods_of_older_versions_are_told_their_successor() {
+    let site = Site::start().await;
+    for (old, new) in [("tasks/send", "SendMessage"), ("message/send", "SendMessage"), ("tasks/get", "GetTask")] {
+        let body = rpc(old, json!({})).to_string();
+        let request = plain_client().post(&site.url).header("Content-Type", "application/json").body(body);
+        let (_, error) = send(request).await;
+        assert_eq!(error["error"]["code"], -32601);
+        assert!(error["error"]["data"][0]["metadata"]["hint"].as_str().unwrap().contains(new), "{error}");
+    }
+    let (status, error) = send(post(&site, "/v1/message:send", &text("x"))).await;
+    assert_eq!(status, StatusCode::NOT_FOUND);
+    assert!(error["error"]["details"][0]["metadata"]["hint"].as_str().unwrap().contains("/v1"));
+}
+
+#[tokio::test]
+async fn what_is_wrong_is_named() {
+    let site = Site::start().await;
+    let message = |patch: Value| {
+        let mut params = text("x");
+        for (name, value) in patch.as_object().unwrap() {
+            params["message"][name] = value.clone();
+        }
+        params
+    };
+    let long = "x".repeat(257);
+    for (params, code, named) in [
+        (json!({}), -32602, "message"),
+        (message(json!({"messageId": ""})), -32602, "message.messageId"),
+        (message(json!({"messageId": 5})), -32602, "message.messageId"),
+        (message(json!({"contextId": long})), -32602, "message.contextId"),
+        (message(json!({"role": "ROLE_AGENT"})), -32602, "message.role"),
+        (message(json!({"role": "user"})), -32602, "message.role"),
+        (message(json!({"parts": []})), -32602, "message.parts"),
+        (message(json!({"parts": [{"text": "x"}, {"kind": "text"}]})), -32602, "message.parts[1]"),
+        (message(json!({"parts": [{"raw": "!"}]})), -32602, "message.parts[0]"),
+        (message(json!({"parts": [{"text": "x", "mediaType": "image/png"}]})), -32005, "message.parts[0].mediaType"),
+        (message(json!({"extensions": [CONTRACT_EXTENSION]})), -32602, "text"),
+        (json!({"message": text("x")["message"], "configuration": {"historyLength": -1}}), -32602, "historyLength"),
+        (
+            json!({"message": text("x")["message"], "configuration": {"taskPushNotificationConfig": {"url": "http://x"}}}),
+            -32003,
+            "push",
+        ),
+    ] {
+        let (_, error) = send(post(&site, "/", &rpc("SendMessage", params.clone()))).await;
+        assert_eq!(error["error"]["code"], code, "{params} {error}");
+        assert!(error["error"]["message"].as_str().unwrap().contains(named), "{params} {error}");
+        assert!(!error["error"]["data"][0]["metadata"]["hint"].as_str().unwrap().is_empty());
+        let (status, error) = send(post(&site, "/message:send", &params)).await;
+        assert_eq!(status, StatusCode::BAD_REQUEST, "{params} {error}");
+    }
+    for path in ["/tasks?pageSize=0", "/tasks?pageSize=x", "/tasks?status=WORKING", "/tasks/x?historyLength=-1"] {
+        let (status, error) = send(request(&site, Method::GET, path)).await;
+        assert_eq!(status, StatusCode::BAD_REQUEST, "{path}");
+        assert_eq!(error["error"]["status"], "INVALID_ARGUMENT", "{path}");
+    }
+    for (method, path) in
+        [(Method::POST, "/tasks/x/pushNotificationConfigs"), (Method::DELETE, "/tasks/x/pushNotificationConfigs/y")]
+    {
+        let (_, error) = send(request(&site, method, path)).await;
+        assert_eq!(error["error"]["details"][0]["reason"], "PUSH_NOTIFICATION_NOT_SUPPORTED");
+    }
+    // A problem of the agent keeps its code and its hint.
+    let (_, error) = send(post(&site, "/", &rpc("SendMessage", text("problem")))).await;
+    assert_eq!(error["error"]["code"], -32004);
+    assert_eq!(error["error"]["data"][0]["metadata"], json!({"code": "over_limit", "hint": "pay first"}));
+}
+
+#[tokio::test]
+async fn what_is_no_request_is_refused_with_the_right_code() {
+    let site = Site::start().await;
+    let deep = format!("{}1{}", "[".repeat(5000), "]".repeat(5000));
+    for (body, code) in [
+        ("{", -32700),
+        ("", -32700),
+        ("\u{feff}{}", -32700),
+        (&deep, -32700),
+        ("[]", -32600),
+        ("\"x\"", -32600),
+        ("{}", -32600),
+        (r#"{"jsonrpc":"2.0","id":1.5,"method":"GetTask"}"#, -32600),
+        (r#"{"jsonrpc":"1.0","id":1,"method":"GetTask"}"#, -32600),
+        (r#"{"jsonrpc":"2.0","method":"GetTask"}"#, -32600),
+        (r#"{"jsonrpc":"2.0","id":1,"method":["x"]}"#, -32600),
+        (r#"{"jsonrpc":"2.0","id":1,"method":"GetTask","params":[1]}"#, -32602),
+        (r#"{"jsonrpc":"2.0","id":1,"method":"Nonsense"}"#, -32601),
+    ] {
+        let request = request(&site, Method::POST, "/").header("Content-Type", "application/json");
+        let (status, error) = send(request.body(body.to_owned())).await;
+        assert_eq!((status, &error["error"]["code"]), (StatusCode::OK, &json!(code)), "{body:.60}");
+    }
+    for media_type in ["text/plain", "application/x-www-form-urlencoded"] {
+        let wrong = |path| {
+            request(&site, Method::POST, path)
+                .header("Content-Type", media_type)
+                .body(rpc("GetTask", json!({})).to_string())
+        };
+        assert_eq!(send(wrong("/")).await.1["error"]["code"], -32005);
+        let (status, error) = send(wrong("/message:send")).await;
+        assert_eq!((status, &error["error"]["status"]), (StatusCode::BAD_REQUEST, &json!("INVALID_ARGUMENT")));
+    }
+    let get = send(request(&site, Method::GET, "/")).await;
+    assert_eq!(get.0, StatusCode::METHOD_NOT_ALLOWED);
+    assert!(site.asked().is_empty(), "nothing of this reaches the agent");
+}
+
+#[tokio::test]
+async fn strangers_send_little_and_peers_much() {
+    let site = Site::start().await;
+    let big = rpc("SendMessage", text(&"x".repeat(70_000)));
+    let with = |key: &KeySigner| post(&site, "/", &big).bearer_auth(bearer(key, &contractor_key().did(), &SystemClock));
+    let (status, error) = send(post(&site, "/", &big)).await;
+    assert_eq!((status, &error["error"]["code"]), (StatusCode::PAYLOAD_TOO_LARGE, &json!(-32600)));
+    assert!(error["error"]["data"][0]["metadata"]["hint"].as_str().unwrap().contains("pair"));
+    // A key is easily made: it proves no acquaintance.
+    assert_eq!(send(with(&KeySigner::from_seed(&[9; 32]))).await.0, StatusCode::PAYLOAD_TOO_LARGE);
+    assert_eq!(send(with(&client_key())).await.0, StatusCode::OK);
+    // Chunked: the length is not announced.
+    let chunks = futures::stream::iter((0..8).map(|_| Ok::<_, std::io::Error>(vec![b' '; 10_000])));
+    let chunked = request(&site, Method::POST, "/message:send")
+        .header("Content-Type", "application/json")
+        .body(reqwest::Body::wrap_stream(chunks));
+    assert_eq!(send(chunked).await.0, StatusCode::PAYLOAD_TOO_LARGE);
+}
+
+#[tokio::test]
+async fn who_asks_too_often_waits() {
+    let limits = Limits { requests_per_address: 1, ..Limits::default() };
+    let site = Site::with(limits, None, None).await;
+    let statuses =
+        futures::future::join_all((0..4).map(|_| post(&site, "/", &rpc("SendMessage", text("x"))).send())).await;
+    let refused: Vec<_> =
+        statuses.into_iter().map(Result::unwrap).filter(|it| it.status() == StatusCode::TOO_MANY_REQUESTS).collect();
+    assert_eq!(refused.len(), 2);
+    assert_eq!(refused[0].headers()["retry-after"], "1");
+    // Before the token is looked at, and for the card too.
+    let (status, error) = send(post(&site, "/message:send", &json!({})).bearer_auth("nonsense")).await;
+    assert_eq!((status, &error["error"]["status"]), (StatusCode::TOO_MANY_REQUESTS, &json!("RESOURCE_EXHAUSTED")));
+    let card = request(&site, Method::GET, "/.well-known/agent-card.json").send().await.unwrap();
+    assert_eq!(card.status(), StatusCode::TOO_MANY_REQUESTS);
+}
+
+#[tokio::test]
+async fn an_address_has_so_many_streams_and_connections() {
+    let limits = Limits { streams_per_address: 1, connections_per_address: 2, ..Limits::default() };
+    let site = Site::with(limits, None, None).await;
+    let http = plain_client();
+    let token = bearer(&client_key(), &contractor_key().did(), &SystemClock);
+    let award = serde_json::to_value(tender_a2a::contract::wrap_award(
+        &tender_base::documents::Message::Award(crate::site::award()),
+        b"never".to_vec(),
+    ));
+    let open = || {
+        let request =
+            http.post(format!("{}/message:stream", site.url)).bearer_auth(&token).header("A2A-Version", "1.0");
+        request
+            .header("Content-Type", "application/json")
+            .body(json!({"message": award.as_ref().unwrap()}).to_string())
+            .send()
+    };
+    let first = open().await.unwrap();
+    assert_eq!(first.status(), StatusCode::OK);
+    let second = open().await.unwrap();
+    assert_eq!(second.status(), StatusCode::TOO_MANY_REQUESTS);
+    drop(second);
+    // Two connections are open now; a third is closed at once.
+    assert!(plain_client().get(&site.url).send().await.is_err());
+    drop(first);
+    for _ in 0..50 {
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        if open().await.is_ok_and(|response| response.status() == StatusCode::OK) {
+            return;
+        }
+    }
+    panic!("the place did not come back");
+}
+
+#[tokio::test]
+async fn the_card_is_cached() {
+    let site = Site::start().await;
+    for path in ["/.well-known/agent-card.json", "/.well-known/agent.json"] {
+        let get = || plain_client().get(format!("{}{path}", site.url));
+        let first = get().send().await.unwrap();
+        assert_eq!(first.headers()["cache-control"], "public, max-age=60");
+        assert_eq!(first.headers()["last-modified"], "Sat, 21 Nov 2026 08:00:00 GMT");
+        let etag = first.headers()["etag"].clone();
+        for (name, value, status) in [
+            ("If-None-Match", etag.to_str().unwrap(), 304),
+            ("If-None-Match", &format!("\"x\", W/{}", etag.to_str().unwrap()), 304),
+            ("If-None-Match", "\"x\"", 200),
+            ("If-Modified-Since", "Sat, 21 Nov 2026 08:00:00 GMT", 304),
+            ("If-Modified-Since", "Sat, 21 Nov 2026 07:59:59 GMT", 200),
+            ("If-Modified-Since", "yesterday", 200),
+        ] {
+            assert_eq!(get().header(name, value).send().await.unwrap().status().as_u16(), status, "{name}: {value}");
+        }
+    }
+}

@@ -1,0 +1,9 @@
+//! The protocol over real sockets: our server with a scripted agent, our client, and bare HTTP.
+
+#![allow(clippy::unwrap_used)]
+
+mod client;
+mod http;
+mod site;
+mod snapshots;
+mod trust;
