@@ -444,6 +444,7 @@ fn gone() -> Problem {
     Problem::new(Code::Internal, "the engine has ended", "restart Tender")
 }
 
-#[cfg(all(test, unix))]
+#[cfg(test)]
+#[cfg(unix)]
 #[path = "local_tests.rs"]
 mod tests;

@@ -1,1 +1,290 @@
+use super::{freivalds::residual, *};
+use crate::{Output, ProgressSender};
+use proptest::prelude::*;
+use tender_base::{
+    documents::WorkerInfo,
+    job::{Access, Element, ModelRef, WgslBuffer, WgslWork},
+};
 
+fn seed() -> Sha256 {
+    Sha256::of(b"nonce and root")
+}
+
+/// SplitMix64, mapped to [-1, 1).
+fn numbers(mut state: u64, count: usize) -> Vec<f32> {
+    (0..count)
+        .map(|_| {
+            state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+            let mut z = (state ^ (state >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+            z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+            ((z >> 40) as f32 / (1u64 << 23) as f32) - 1.0
+        })
+        .collect()
+}
+
+fn bytes(values: &[f32]) -> Vec<u8> {
+    values.iter().flat_map(|value| value.to_le_bytes()).collect()
+}
+
+/// The product as a plain device does it: f32 sums, one after the other.
+fn multiply([m, k, n]: [usize; 3], a: &[f32], b: &[f32]) -> Vec<f32> {
+    let mut c = vec![0.0f32; m * n];
+    for (a_row, c_row) in a.chunks_exact(k).zip(c.chunks_exact_mut(n)) {
+        for (a, b_row) in a_row.iter().zip(b.chunks_exact(n)) {
+            for (c, b) in c_row.iter_mut().zip(b_row) {
+                *c += a * b;
+            }
+        }
+    }
+    assert_eq!(c.len(), m * n);
+    c
+}
+
+fn check(shape: [usize; 3], a: &[f32], b: &[f32], c: &[f32]) -> f64 {
+    residual(shape, &bytes(&[a, b].concat()), &bytes(c), &seed(), 20).unwrap()
+}
+
+#[test]
+fn honest_products_pass_whatever_their_numbers_look_like() {
+    let side = 512;
+    let shape = [side; 3];
+    let random = numbers(1, side * side);
+    let positive: Vec<f32> = random.iter().map(|x| x.abs()).collect();
+    let constant = vec![0.1f32; side * side];
+    // The first half of every row adds up, the second takes it away again.
+    let cancelling: Vec<f32> = (0..side * side).map(|i| if i % side < side / 2 { 0.7 } else { -0.7 }).collect();
+    let spread: Vec<f32> = random.iter().enumerate().map(|(i, x)| x * 10f32.powi(i as i32 % 37 - 18)).collect();
+    let tiny: Vec<f32> = random.iter().map(|x| x * 1e-30).collect();
+    for (name, a, b) in [
+        ("random", &random, &random),
+        ("positive", &positive, &positive),
+        ("constant", &constant, &constant),
+        ("cancelling", &cancelling, &positive),
+        ("spread", &spread, &spread),
+        ("tiny", &tiny, &tiny),
+    ] {
+        let ratio = check(shape, a, b, &multiply(shape, a, b));
+        assert!(ratio < 0.75, "{name}: {ratio} is too close to the limit");
+    }
+    let zero = vec![0.0; side * side];
+    assert_eq!(check(shape, &zero, &zero, &zero), 0.0);
+}
+
+#[test]
+fn a_product_in_half_precision_is_found() {
+    let side = 512;
+    let shape = [side; 3];
+    let (a, b) = (numbers(1, side * side), numbers(2, side * side));
+    let half = |x: &f32| f32::from_bits((x.to_bits() + 0x1000) & 0xffff_e000);
+    let (half_a, half_b): (Vec<f32>, Vec<f32>) = (a.iter().map(half).collect(), b.iter().map(half).collect());
+    let ratio = check(shape, &a, &b, &multiply(shape, &half_a, &half_b));
+    assert!(ratio > 2.0, "{ratio}");
+}
+
+#[test]
+fn the_largest_honest_and_false_residuals_are_far_apart() {
+    let shape = [64, 1024, 96];
+    let (a, b) = (numbers(3, 64 * 1024), numbers(4, 1024 * 96));
+    let honest = multiply(shape, &a, &b);
+    assert!(check(shape, &a, &b, &honest) < 0.1);
+    // A skipped block of the sum, a row of zeros, two swapped rows.
+    let mut skipped = a.clone();
+    skipped.chunks_exact_mut(1024).for_each(|row| row[1000..].fill(0.0));
+    assert!(check(shape, &a, &b, &multiply(shape, &skipped, &b)) > 100.0);
+    let mut lazy = honest.clone();
+    lazy[96..192].fill(0.0);
+    assert!(check(shape, &a, &b, &lazy) > 100.0);
+    let mut swapped = honest.clone();
+    swapped.swap(5, 6);
+    assert!(check(shape, &a, &b, &swapped) > 100.0);
+}
+
+#[test]
+fn what_is_no_number_fails_and_a_bad_input_is_an_error() {
+    let shape = [4, 4, 4];
+    let (a, b) = (numbers(1, 16), numbers(2, 16));
+    let mut c = multiply(shape, &a, &b);
+    for bad in [f32::NAN, f32::INFINITY] {
+        c[7] = bad;
+        assert_eq!(check(shape, &a, &b, &c), f64::MAX);
+    }
+    let mut input = [a, b].concat();
+    input[3] = f32::NAN;
+    assert_eq!(residual(shape, &bytes(&input), &bytes(&c), &seed(), 20).unwrap_err().code, Code::Invalid);
+    assert_eq!(residual(shape, &[0; 12], &bytes(&c), &seed(), 20).unwrap_err().code, Code::Invalid);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+    /// One element changed by more than twice its row's tolerance is seen by every vector, whatever the shape.
+    #[test]
+    fn one_changed_element_is_found(m in 1..24usize, k in 1..40usize, n in 1..24usize, state: u64, pick: u32, vectors in 1..45u32) {
+        let (a, b) = (numbers(state, m * k), numbers(!state, k * n));
+        let shape = [m, k, n];
+        let honest = multiply(shape, &a, &b);
+        let input = bytes(&[&a[..], &b[..]].concat());
+        let measured = residual(shape, &input, &bytes(&honest), &seed(), vectors).unwrap();
+        prop_assert!(measured <= 1.0, "honest: {}", measured);
+
+        let element = pick as usize % honest.len();
+        let norm = |values: &[f32]| values.iter().map(|x| f64::from(*x).powi(2)).sum::<f64>().sqrt();
+        let row = element / n;
+        let u = f64::from(f32::EPSILON) / 2.0;
+        let depth = k as f64;
+        let tolerance = u * ((2.0 * depth.sqrt() + 2.0) * norm(&a[row * shape[1]..][..shape[1]]) * norm(&b)
+            + depth * norm(&honest[row * n..][..n]));
+        let mut changed = honest;
+        changed[element] += (2.5 * tolerance) as f32;
+        prop_assert!(residual(shape, &input, &bytes(&changed), &seed(), vectors).unwrap() > 1.0);
+    }
+}
+
+#[test]
+fn a_thousand_squared_product_is_checked_in_milliseconds() {
+    let side = 1024;
+    let (a, b) = (numbers(1, side * side), numbers(2, side * side));
+    let input = bytes(&[&a[..], &b[..]].concat());
+    let c = bytes(&a);
+    let start = std::time::Instant::now();
+    residual([side; 3], &input, &c, &seed(), 20).unwrap();
+    let took = start.elapsed();
+    println!("1024³ with 20 vectors: {took:?}");
+    // 50 ms on an idle core; the bar leaves room for a loaded test machine.
+    assert!(took < Duration::from_millis(500), "{took:?}");
+}
+
+/// An engine that answers an order for parts with what it was given, and remembers nothing.
+struct Recomputes(Vec<u8>);
+
+#[async_trait::async_trait]
+impl Engine for Recomputes {
+    async fn run(&self, order: Order, _: ProgressSender) -> Result<Output, Problem> {
+        assert!(order.parts.is_some() && order.tenant == Tenant::Own);
+        let worker = WorkerInfo {
+            adapter: String::new(),
+            driver: String::new(),
+            backend: String::new(),
+            version: String::new(),
+        };
+        Ok(Output { bytes: self.0.clone().into(), units: 1, wall_ms: 1, worker })
+    }
+}
+
+async fn measure(work: Work, delivered: Vec<u8>, again: Vec<u8>, parts: &[u32]) -> Evidence {
+    let claim = Claim { work, input: Bytes::new(), output: delivered.into(), seed: seed() };
+    let probe = Probe::Parts(parts.to_vec());
+    let found = evidence(&claim, &probe, &Recomputes(again), None, Duration::from_secs(1)).await.unwrap();
+    assert_eq!(found.len(), 1);
+    found[0].clone()
+}
+
+fn kernel(element: Element) -> Work {
+    Work::Wgsl(WgslWork {
+        source_bytes: 1,
+        entry: "main".into(),
+        workgroups: 4,
+        workgroup_size: 1,
+        fuel: 1,
+        buffers: vec![
+            WgslBuffer { binding: 0, access: Access::Read, bytes: 64 },
+            WgslBuffer { binding: 1, access: Access::Write, bytes: 32 },
+        ],
+        element,
+    })
+}
+
+#[tokio::test]
+async fn integers_must_agree_bit_for_bit() {
+    let delivered: Vec<u8> = (0..32).collect();
+    let mut again = delivered[8..16].to_vec();
+    again.extend(&delivered[24..32]);
+    let found = measure(kernel(Element::U32), delivered.clone(), again.clone(), &[1, 3]).await;
+    assert_eq!((found.statistic, found.value, found.n, found.seed), (Statistic::AgreeingSlices, 1.0, 2, seed()));
+    again[9] ^= 1;
+    assert_eq!(measure(kernel(Element::U32), delivered.clone(), again.clone(), &[1, 3]).await.value, 0.5);
+    let short = delivered[..31].to_vec();
+    assert_eq!(measure(kernel(Element::U32), short, again, &[1, 3]).await.value, 0.0, "a short delivery");
+}
+
+#[tokio::test]
+async fn floats_may_differ_by_rounding_and_not_by_more() {
+    let honest = [1.0f32, -2.0, 1e-9, 3.0, f32::NAN, 5.0, 6.0, 7.0];
+    let cases = [
+        (honest, 1.0),
+        ([1.00005, -2.0001, 2e-6, 3.0, f32::NAN, 5.0, 6.0, 7.0], 1.0),
+        ([1.0, -2.0, 1e-9, 3.003, f32::NAN, 5.0, 6.0, 7.0], 0.75),
+        ([1.0, -2.0, 1e-9, 3.0, 4.0, 5.0, 6.0, 7.0], 0.75),
+        ([1.0, -2.0, f32::INFINITY, f32::NAN, f32::NAN, f32::NAN, 6.0, -7.0], 0.25),
+    ];
+    for (delivered, agreeing) in cases {
+        let found = measure(kernel(Element::F32), bytes(&delivered), bytes(&honest), &[0, 1, 2, 3]).await;
+        assert_eq!(found.value, agreeing, "{delivered:?}");
+    }
+}
+
+fn embedding(passages: u32) -> Work {
+    let model = ModelRef { name: "all-MiniLM-L6-v2".into(), sha256: Sha256::of(b"") };
+    Work::Embed { model, passages, tokens: 8 * u64::from(passages) }
+}
+
+fn rows(count: u64) -> Vec<f32> {
+    let unit = |state| {
+        let row = numbers(state, 384);
+        let length = row.iter().map(|x| x * x).sum::<f32>().sqrt();
+        row.into_iter().map(move |x| x / length)
+    };
+    (0..count).flat_map(unit).collect()
+}
+
+#[tokio::test]
+async fn embeddings_are_compared_by_their_smallest_cosine() {
+    let delivered = rows(3);
+    let again = [&delivered[..384], &delivered[768..]].concat();
+    let near: Vec<f32> = again.iter().map(|x| x * (1.0 + 1e-6)).collect();
+    let found = measure(embedding(3), bytes(&delivered), bytes(&near), &[0, 2]).await;
+    assert!(found.statistic == Statistic::MinCosine && found.n == 2 && found.value > 0.99999, "{found:?}");
+
+    let swapped = measure(embedding(3), bytes(&delivered), bytes(&again), &[0, 1]).await;
+    assert!(swapped.value < 0.5, "{swapped:?}");
+    let scaled: Vec<f32> = delivered.iter().map(|x| x * 2.0).collect();
+    let scaled = measure(embedding(3), bytes(&scaled), bytes(&again), &[0, 2]).await;
+    assert!((scaled.value - 0.5).abs() < 1e-6, "a scaled embedding is not the embedding: {scaled:?}");
+    for bad in [f32::NAN, f32::INFINITY] {
+        let mut broken = delivered.clone();
+        broken[800] = bad;
+        assert_eq!(measure(embedding(3), bytes(&broken), bytes(&again), &[0, 2]).await.value, -1.0);
+    }
+    let zeros = vec![0.0; delivered.len()];
+    assert!(measure(embedding(3), bytes(&zeros), bytes(&again), &[0, 2]).await.value <= 0.0);
+    assert_eq!(measure(embedding(3), vec![0; 8], vec![], &[0, 2]).await.value, -1.0, "a short delivery");
+}
+
+#[tokio::test]
+async fn a_probe_that_does_not_fit_and_a_failed_recomputation_are_errors() {
+    let claim = Claim { work: embedding(3), input: Bytes::new(), output: bytes(&rows(3)).into(), seed: seed() };
+    let limit = Duration::from_secs(1);
+    let none = Recomputes(vec![]);
+    for probe in [Probe::Freivalds { vectors: 20 }, Probe::Parts(vec![])] {
+        assert_eq!(evidence(&claim, &probe, &none, None, limit).await.unwrap_err().code, Code::Invalid);
+    }
+    let probe = Probe::Parts(vec![0]);
+    assert_eq!(evidence(&claim, &probe, &none, None, limit).await.unwrap_err().code, Code::WorkFailed);
+}
+
+#[tokio::test]
+async fn a_product_is_checked_without_the_engine() {
+    let shape = [8, 8, 8];
+    let (a, b) = (numbers(1, 64), numbers(2, 64));
+    let claim = Claim {
+        work: Work::Gemm { m: 8, k: 8, n: 8 },
+        input: bytes(&[&a[..], &b[..]].concat()).into(),
+        output: bytes(&multiply(shape, &a, &b)).into(),
+        seed: seed(),
+    };
+    let probe = Probe::Freivalds { vectors: 20 };
+    let none = Recomputes(vec![]);
+    let found = evidence(&claim, &probe, &none, None, Duration::ZERO).await.unwrap();
+    assert!(found[0].value <= 1.0 && found[0].n == 20 && found[0].seed == seed(), "{found:?}");
+    let short = Claim { output: Bytes::from_static(&[0; 8]), ..claim };
+    assert_eq!(evidence(&short, &probe, &none, None, Duration::ZERO).await.unwrap()[0].value, f64::MAX);
+}
