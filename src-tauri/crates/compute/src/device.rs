@@ -183,6 +183,14 @@ impl Gpu {
         waited.map(|_| ()).map_err(|e| Error::Lost(e.to_string()))
     }
 
+    /// Copies the first `bytes` of `buffer` here.
+    ///
+    /// # Errors
+    /// As [`Self::read`].
+    pub(crate) fn read_head(&self, buffer: &wgpu::Buffer, bytes: u64) -> Result<Vec<u8>, Error> {
+        self.read(buffer, std::slice::from_ref(&(0..bytes)))
+    }
+
     /// Copies `ranges` of `buffer` here, one after the other. Offsets and lengths are multiples of four.
     ///
     /// # Errors

@@ -68,8 +68,7 @@ pub fn run(
     let vectors = encoder.encode(gpu, matmul, &chosen, progress)?;
     for (at, vector) in vectors.chunks_exact(WIDTH).enumerate() {
         let length = vector.iter().map(|&x| f64::from(x).powi(2)).sum::<f64>().sqrt();
-        // Also false for NaN.
-        if !((length - 1.0).abs() < LENGTH_TOLERANCE) {
+        if length.is_nan() || (length - 1.0).abs() > LENGTH_TOLERANCE {
             return Err(Error::BadOutput(format!("vector {at} has length {length}, not one")));
         }
     }

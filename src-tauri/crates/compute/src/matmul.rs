@@ -26,28 +26,30 @@ pub struct Matmul {
 }
 
 /// A row-major f32 matrix that kernels read, as the tiling wants it.
-pub(crate) struct Operand {
-    buffer: Option<wgpu::Buffer>,
-    texture: Option<wgpu::Texture>,
-    view: Option<wgpu::TextureView>,
+pub(crate) enum Operand {
+    Buffer(wgpu::Buffer),
+    Texture {
+        texture: wgpu::Texture,
+        view: wgpu::TextureView,
+        /// The buffer that a kernel writes, of which the texture is a copy.
+        written: Option<wgpu::Buffer>,
+    },
 }
 
 impl Operand {
     /// Takes over what a kernel wrote into the buffer that this shows.
     pub(crate) fn refresh(&self, encoder: &mut wgpu::CommandEncoder) {
-        if let (Some(buffer), Some(texture)) = (&self.buffer, &self.texture) {
-            let layout = texel_layout(texture.width());
-            let source = wgpu::TexelCopyBufferInfo { buffer, layout };
+        if let Self::Texture { texture, written: Some(buffer), .. } = self {
+            let source = wgpu::TexelCopyBufferInfo { buffer, layout: texel_layout(texture.width()) };
             encoder.copy_buffer_to_texture(source, texture.as_image_copy(), texture.size());
         }
     }
 
     /// What a bind group takes.
     pub(crate) fn resource(&self) -> wgpu::BindingResource<'_> {
-        match (&self.view, &self.buffer) {
-            (Some(view), _) => wgpu::BindingResource::TextureView(view),
-            (None, Some(buffer)) => buffer.as_entire_binding(),
-            (None, None) => unreachable!("every operand has a buffer or a view"),
+        match self {
+            Self::Buffer(buffer) => buffer.as_entire_binding(),
+            Self::Texture { view, .. } => wgpu::BindingResource::TextureView(view),
         }
     }
 }
@@ -97,31 +99,28 @@ impl Matmul {
     /// A matrix that stays as it is. Columns are a multiple of [`TILE`].
     pub(crate) fn constant(&self, gpu: &Gpu, columns: u32, values: &[f32]) -> Operand {
         match self.tiling {
-            Tiling::Shared => {
-                Operand { buffer: Some(gpu.upload(bytemuck::cast_slice(values))), texture: None, view: None }
-            }
+            Tiling::Shared => Operand::Buffer(gpu.upload(bytemuck::cast_slice(values))),
             Tiling::Registers => {
                 // Sides are at most MAX_GEMM_SIDE, so that the number of rows fits.
                 let (texture, view) = texture(gpu, values.len() as u32 / columns, columns);
                 let layout = texel_layout(texture.width());
                 let bytes = bytemuck::cast_slice(values);
                 gpu.queue.write_texture(texture.as_image_copy(), bytes, layout, texture.size());
-                Operand { buffer: None, texture: Some(texture), view: Some(view) }
+                Operand::Texture { texture, view, written: None }
             }
         }
     }
 
     /// A matrix that another kernel writes; [`Operand::refresh`] after each time.
     pub(crate) fn written(&self, gpu: &Gpu, columns: u32, buffer: &wgpu::Buffer) -> Operand {
-        let (texture, view) = match self.tiling {
-            Tiling::Shared => (None, None),
+        match self.tiling {
+            Tiling::Shared => Operand::Buffer(buffer.clone()),
             Tiling::Registers => {
                 let rows = (buffer.size() / (4 * u64::from(columns))) as u32;
                 let (texture, view) = texture(gpu, rows, columns);
-                (Some(texture), Some(view))
+                Operand::Texture { texture, view, written: Some(buffer.clone()) }
             }
-        };
-        Operand { buffer: Some(buffer.clone()), texture, view }
+        }
     }
 
     /// Records `count` tiles of the product from tile `first` on.
@@ -181,14 +180,12 @@ impl Matmul {
             progress(first + count, product.tiles());
             Ok(())
         })?;
-        let rows: Vec<_> = (0..u64::from(m))
-            .map(|row| {
-                let start = 4 * row * u64::from(padded_n);
-                start..start + 4 * u64::from(n)
-            })
-            .collect();
-        let bytes =
-            gpu.read(&buffer_c, &if n == padded_n { vec![0..4 * u64::from(m) * u64::from(n)] } else { rows })?;
+        let bytes = if n == padded_n {
+            gpu.read_head(&buffer_c, 4 * u64::from(m) * u64::from(n))?
+        } else {
+            let starts = (0..u64::from(m)).map(|row| 4 * row * u64::from(padded_n));
+            gpu.read(&buffer_c, &starts.map(|start| start..start + 4 * u64::from(n)).collect::<Vec<_>>())?
+        };
         Ok(bytemuck::pod_collect_to_vec(&bytes))
     }
 

@@ -79,11 +79,13 @@ pub fn run(
 
     let (output, bytes) = (&buffers[output], u64::from(work.buffers[output].bytes));
     let each = bytes / u64::from(work.workgroups);
-    let read = match parts {
-        None => vec![0..bytes],
-        Some(parts) => parts.iter().map(|&g| u64::from(g) * each..(u64::from(g) + 1) * each).collect(),
+    let bytes = match parts {
+        None => gpu.read_head(output, bytes)?,
+        Some(parts) => {
+            let owned: Vec<_> = parts.iter().map(|&g| u64::from(g) * each..(u64::from(g) + 1) * each).collect();
+            gpu.read(output, &owned)?
+        }
     };
-    let bytes = gpu.read(output, &read)?;
     Ok(Output { bytes, units: u64::from(total) * u64::from(work.workgroup_size) * u64::from(work.fuel) })
 }
 
@@ -207,7 +209,7 @@ impl Kernel {
             pass.set_bind_group(OWN_GROUP, &groups[1], &[]);
             pass.dispatch_workgroups(count, 1, 1);
         })?;
-        if gpu.read(&self.exhausted, std::slice::from_ref(&(0..4)))?.iter().any(|&b| b != 0) {
+        if gpu.read_head(&self.exhausted, 4)?.iter().any(|&b| b != 0) {
             return Err(Error::FuelExhausted(work.fuel));
         }
         Ok(())

@@ -189,7 +189,7 @@ impl Encoder {
             let group = gpu.bind(&self.pool, [&hidden, &spans, &vectors].map(all));
             dispatch(encoder, &self.pool, &group, batch.spans.len() as u32);
         })?;
-        let bytes = gpu.read(&vectors, &[0..(4 * batch.spans.len() * WIDTH) as u64])?;
+        let bytes = gpu.read_head(&vectors, vectors.size())?;
         Ok(bytemuck::pod_collect_to_vec(&bytes))
     }
 }
@@ -206,4 +206,4 @@ impl Batch {
 }
 
 // Every side of the model's products is whole tiles; only the number of tokens is padded.
-const _: () = assert!(WIDTH as u32 % TILE == 0 && INNER as u32 % TILE == 0);
+const _: () = assert!((WIDTH as u32).is_multiple_of(TILE) && (INNER as u32).is_multiple_of(TILE));

@@ -1,5 +1,7 @@
 //! Real work on whatever adapter this machine has (Mesa lavapipe without a GPU), checked against references.
 
+#![allow(clippy::unwrap_used, reason = "helpers of tests, which clippy does not see as tests")]
+
 mod embed;
 mod frames;
 mod gemm;
