@@ -232,11 +232,9 @@ fn next_event(buffer: &mut Vec<u8>) -> Option<(u64, Value)> {
 async fn problem_of(answer: reqwest::Response) -> Problem {
     let status = answer.status();
     match answer.json::<ApiProblem>().await {
-        Ok(p) => Problem::new(
-            serde_json::from_value(Value::String(p.code)).unwrap_or(Code::Internal),
-            p.message,
-            p.hint,
-        ),
+        Ok(p) => {
+            Problem::new(serde_json::from_value(Value::String(p.code)).unwrap_or(Code::Internal), p.message, p.hint)
+        }
         Err(_) => Problem::new(Code::Lost, format!("the node answered {status}"), "restart it"),
     }
 }

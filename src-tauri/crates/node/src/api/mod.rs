@@ -7,6 +7,13 @@
 
 pub mod types;
 
+#[cfg(feature = "host")]
+pub(crate) mod handlers;
+#[cfg(feature = "host")]
+pub(crate) mod http;
+#[cfg(feature = "host")]
+pub(crate) mod views;
+
 use serde::{Deserialize, Serialize};
 
 /// What an operation may do.

@@ -1,0 +1,284 @@
+//! The command line.
+
+use clap::{Parser, Subcommand, ValueEnum};
+use std::{net::SocketAddr, path::PathBuf};
+
+/// Sell spare GPU time to your peers, and buy it where it is really cheapest.
+#[derive(Parser)]
+#[command(name = "tender", version, about, max_term_width = 100)]
+pub(crate) struct Args {
+    /// Print one JSON document instead of text.
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+    /// Where the node keeps its data [default: the platform's data folder].
+    #[arg(long, global = true, env = "TENDER_DATA_DIR", value_name = "DIR")]
+    pub(crate) data_dir: Option<PathBuf>,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Subcommand)]
+pub(crate) enum Command {
+    /// A whole trade on this machine: two throw-away nodes, real jobs, verified and settled with play money.
+    Demo {
+        /// The worker's executable, when it is not beside `tender`.
+        #[arg(long, value_name = "FILE")]
+        worker: Option<PathBuf>,
+    },
+    /// Host a node; the app and the other commands attach to it.
+    Serve(Serve),
+    /// Run a job: here or on a peer, whichever is cheapest under its constraints.
+    Submit(Submit),
+    /// Sell to peers, or stop selling.
+    Sell {
+        /// on or off.
+        state: OnOff,
+    },
+    /// Stop everything, or end that stop.
+    Stop {
+        /// on or off.
+        state: OnOff,
+    },
+    /// Look at settings or change them.
+    Settings {
+        #[command(subcommand)]
+        command: Option<SettingsCommand>,
+    },
+    /// Your circle of peers.
+    Peers {
+        #[command(subcommand)]
+        command: Option<PeersCommand>,
+    },
+    /// Jobs bought and sold, newest first; with an id, everything about one.
+    Jobs {
+        /// Job or contract id.
+        id: Option<String>,
+        /// Write the job's output to this file.
+        #[arg(long, value_name = "FILE", requires = "id")]
+        output: Option<PathBuf>,
+        /// Write the signed receipt to this file.
+        #[arg(long, value_name = "FILE", requires = "id")]
+        receipt: Option<PathBuf>,
+    },
+    /// End a job of yours; what was awarded is given up, nothing is owed.
+    Cancel {
+        /// Job id.
+        id: String,
+    },
+    /// What was earned and spent, delivered, owed and paid.
+    Earnings {
+        /// How many days back.
+        #[arg(long, default_value_t = 30)]
+        days: u32,
+        /// The demonstration's play money instead.
+        #[arg(long)]
+        demo: bool,
+    },
+    /// Why a job ran where it ran, and why not elsewhere.
+    Explain {
+        /// Job id.
+        job: String,
+    },
+    /// Check a receipt or an agent card offline.
+    Verify {
+        /// The file.
+        file: PathBuf,
+    },
+    /// What works on this machine, and what to do about what does not.
+    Doctor,
+    /// Copy identity and ledger into a new folder.
+    Backup {
+        /// A folder that does not exist yet.
+        to: PathBuf,
+    },
+    /// Put a backup into an empty data directory.
+    Restore {
+        /// The folder that `tender backup` made.
+        from: PathBuf,
+    },
+    /// Measure this machine.
+    Bench(Bench),
+}
+
+#[derive(clap::Args)]
+pub(crate) struct Serve {
+    /// Where peers reach this node; TLS unless loopback. Port 0 takes a free one.
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:7420")]
+    pub(crate) a2a: SocketAddr,
+    /// Where the local API and the screens are; loopback only.
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:7421")]
+    pub(crate) api: SocketAddr,
+    /// HOST:PORT that peers use, when it differs from --a2a.
+    #[arg(long, value_name = "HOST:PORT")]
+    pub(crate) public_address: Option<String>,
+    /// Where a new identity's key is kept [default: the keyring if it works, else a file].
+    #[arg(long, value_enum)]
+    pub(crate) identity: Option<IdentityOption>,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+pub(crate) enum IdentityOption {
+    /// The desktop's keyring.
+    Keyring,
+    /// A systemd credential named tender-identity.
+    Credential,
+    /// A file that only this user can read.
+    File,
+}
+
+#[derive(clap::Args)]
+pub(crate) struct Submit {
+    /// What kind of work.
+    #[arg(long, value_enum)]
+    pub(crate) kind: KindOption,
+    /// embed: a text file, one passage per paragraph. gemm: A then B as little-endian f32. wgsl: the source.
+    #[arg(long, value_name = "FILE", required_unless_present = "prompt")]
+    pub(crate) input: Option<PathBuf>,
+    /// embed: the text itself.
+    #[arg(long, value_name = "TEXT", conflicts_with = "input")]
+    pub(crate) prompt: Option<String>,
+    /// The model; the only one of this version is all-MiniLM-L6-v2.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) model: Option<String>,
+    /// gemm: M,K,N.
+    #[arg(long, value_name = "M,K,N", value_delimiter = ',')]
+    pub(crate) shape: Vec<u32>,
+    /// wgsl: entry point.
+    #[arg(long, default_value = "main")]
+    pub(crate) entry: String,
+    /// wgsl: workgroups of the grid.
+    #[arg(long, default_value_t = 1)]
+    pub(crate) workgroups: u32,
+    /// wgsl: invocations per workgroup, as in the source.
+    #[arg(long, default_value_t = 64)]
+    pub(crate) workgroup_size: u32,
+    /// wgsl: loop iterations per invocation.
+    #[arg(long, default_value_t = 10_000)]
+    pub(crate) fuel: u32,
+    /// wgsl: how results are compared.
+    #[arg(long, value_enum, default_value = "u32")]
+    pub(crate) element: ElementOption,
+    /// wgsl: a storage buffer, BINDING=FILE to read or BINDING=BYTES to write (exactly one); may be repeated.
+    #[arg(long, value_name = "BINDING=FILE|BYTES")]
+    pub(crate) buffer: Vec<String>,
+    /// The most it may cost, in US dollars.
+    #[arg(long, value_name = "USD", default_value = "0.01")]
+    pub(crate) budget: String,
+    /// The result must be there after so many seconds.
+    #[arg(long, value_name = "SECONDS", default_value_t = 300)]
+    pub(crate) deadline: u32,
+    /// Only the own GPU may see the input.
+    #[arg(long)]
+    pub(crate) private: bool,
+    /// Never run it here.
+    #[arg(long, conflicts_with = "private")]
+    pub(crate) peers_only: bool,
+    /// Decide only; run nothing.
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    /// Write the output to this file.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) output: Option<PathBuf>,
+    /// Come back at once instead of waiting for the result.
+    #[arg(long, conflicts_with = "output")]
+    pub(crate) no_wait: bool,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum KindOption {
+    /// Sentence embeddings.
+    Embed,
+    /// A dense f32 matrix product.
+    Gemm,
+    /// Your own compute kernel.
+    Wgsl,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+pub(crate) enum ElementOption {
+    /// Bit for bit.
+    U32,
+    /// Within a relative tolerance.
+    F32,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum OnOff {
+    /// On.
+    On,
+    /// Off.
+    Off,
+}
+
+#[derive(Subcommand)]
+pub(crate) enum SettingsCommand {
+    /// Print one setting, or all.
+    Get {
+        /// Its name.
+        key: Option<String>,
+    },
+    /// Change one setting.
+    Set {
+        /// Its name.
+        key: String,
+        /// Its new value; `default` returns to the default.
+        value: String,
+    },
+}
+
+#[derive(Subcommand)]
+pub(crate) enum PeersCommand {
+    /// Print a one-line invitation to paste on the other machine.
+    Invite {
+        /// What the new peer may owe you at most, in US dollars.
+        #[arg(long, value_name = "USD", default_value = "1")]
+        credit: String,
+        /// Valid for so many minutes.
+        #[arg(long, value_name = "MINUTES", default_value_t = 60)]
+        valid: u32,
+    },
+    /// Accept an invitation.
+    Add {
+        /// The line that `peers invite` printed.
+        link: String,
+        /// What the inviter may owe you at most, in US dollars.
+        #[arg(long, value_name = "USD", default_value = "0")]
+        credit: String,
+    },
+    /// Change what a peer may owe you.
+    Credit {
+        /// did:key:…
+        did: String,
+        /// In US dollars.
+        usd: String,
+    },
+    /// Record that everything owed to a peer was paid, outside the app.
+    Paid {
+        /// did:key:…
+        did: String,
+        /// How, such as "bank transfer 2026-11-21".
+        #[arg(long)]
+        method: String,
+    },
+    /// End the trade with a peer.
+    Remove {
+        /// did:key:…
+        did: String,
+    },
+}
+
+#[derive(clap::Args)]
+pub(crate) struct Bench {
+    /// What to measure.
+    #[arg(value_enum)]
+    pub(crate) name: BenchName,
+    /// The worker's executable, when it is not beside `tender`.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) worker: Option<PathBuf>,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+pub(crate) enum BenchName {
+    /// Call for proposals to 16 peers, and award to the first frame of progress.
+    Quote,
+}

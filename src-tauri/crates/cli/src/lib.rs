@@ -1,1 +1,0 @@
-//! The tender binary: node host and command line, without GTK.

@@ -1,0 +1,53 @@
+//! `tender`: hosts a node and talks to one.
+//!
+//! With `--json` every command prints one JSON document on standard output; errors are one line on standard error
+//! and a non-zero exit either way.
+
+mod args;
+mod ask;
+mod bench;
+mod demo;
+mod offline;
+mod print;
+mod serve;
+mod submit;
+
+use args::{Args, Command};
+use clap::Parser;
+use std::process::ExitCode;
+use tender_base::Problem;
+
+fn main() -> ExitCode {
+    let args = Args::parse();
+    let filter = tracing_subscriber::EnvFilter::try_from_env("TENDER_LOG")
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("warn"));
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    // Two threads serve a desktop; each one costs an idle node memory.
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
+    let outcome = match runtime {
+        Ok(runtime) => runtime.block_on(run(args)),
+        Err(e) => Err(Problem::new(tender_base::Code::Internal, format!("the runtime does not start: {e}"), "")),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(problem) => {
+            eprintln!("tender: {problem}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(args: Args) -> Result<(), Problem> {
+    let Args { json, data_dir, command } = args;
+    let dir = data_dir.unwrap_or_else(tender_node::attach::default_data_dir);
+    match command {
+        Command::Serve(options) => serve::run(dir, options, json).await,
+        Command::Demo { worker } => demo::run(worker, json).await,
+        Command::Submit(options) => submit::run(&dir, options, json).await,
+        Command::Verify { file } => offline::verify(&file, json),
+        Command::Backup { to } => offline::backup(&dir, &to, json).await,
+        Command::Restore { from } => offline::restore(&from, &dir, json).await,
+        Command::Bench(bench) => bench::run(bench, json).await,
+        other => ask::run(&dir, other, json).await,
+    }
+}

@@ -1,0 +1,117 @@
+//! `tender submit`.
+
+use crate::{
+    args::{ElementOption, KindOption, Submit},
+    ask::{Source, dollars},
+    print,
+};
+use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
+use std::{fs, path::Path, time::Duration};
+use tender_base::{Code, JobState, Problem};
+use tender_node::api::types::*;
+
+pub(crate) async fn run(dir: &Path, options: Submit, json: bool) -> Result<(), Problem> {
+    if let Some(model) = options.model.as_deref().filter(|model| *model != "all-MiniLM-L6-v2") {
+        return Err(Problem::new(Code::NotFound, format!("there is no model {model}"), "use all-MiniLM-L6-v2"));
+    }
+    let input = SubmitInput {
+        budget_micro_usd: dollars(&options.budget)?,
+        deadline_seconds: Some(options.deadline),
+        private: Some(options.private),
+        dry_run: Some(options.dry_run),
+        peers_only: Some(options.peers_only),
+        work: work(&options)?,
+    };
+    let node = Source::of(dir, false).await?;
+    let submitted: Submitted = node.ask("submit", &input).await?;
+    let Some(id) = submitted.job.clone().filter(|_| !options.no_wait) else {
+        print::answer(json, &submitted, |s| match (&s.job, &s.explanation) {
+            (Some(job), _) => format!("Submitted as {job}"),
+            (None, Some(explanation)) => explanation.text.trim_end().to_owned(),
+            (None, None) => String::new(),
+        });
+        return Ok(());
+    };
+    let detail = wait(&node, &id).await?;
+    if let (Some(file), Some(JobState::Completed)) = (&options.output, detail.summary.state) {
+        let output: JobOutput = node.ask("output", &ById { id }).await?;
+        let bytes = BASE64.decode(&output.data_base64).unwrap_or_default();
+        fs::write(file, bytes)
+            .map_err(|e| Problem::new(Code::Storage, format!("cannot write {}: {e}", file.display()), ""))?;
+    }
+    print::answer(json, &detail, print::job);
+    match (detail.summary.state, detail.problem) {
+        (Some(JobState::Completed), _) => Ok(()),
+        (_, Some(problem)) => Err(Problem::new(Code::WorkFailed, problem.message, problem.hint)),
+        (_, None) => Err(Problem::new(Code::WorkFailed, "the job did not complete", "")),
+    }
+}
+
+async fn wait(node: &Source, id: &str) -> Result<JobDetail, Problem> {
+    let mut pause = Duration::from_millis(20);
+    loop {
+        let detail: JobDetail = node.ask("job", &ById { id: id.to_owned() }).await?;
+        if detail.summary.state.is_none_or(JobState::is_final) {
+            return Ok(detail);
+        }
+        tokio::time::sleep(pause).await;
+        pause = (pause * 2).min(Duration::from_millis(500));
+    }
+}
+
+fn work(options: &Submit) -> Result<SubmitWork, Problem> {
+    let bytes = match (&options.input, &options.prompt) {
+        (Some(file), _) => read(file)?,
+        (None, Some(text)) => text.clone().into_bytes(),
+        (None, None) => Vec::new(),
+    };
+    match options.kind {
+        KindOption::Embed => {
+            let text = utf8(bytes)?;
+            let paragraphs = text.split("\n\n").map(str::trim).filter(|p| !p.is_empty());
+            Ok(SubmitWork::Embed { passages: paragraphs.map(str::to_owned).collect() })
+        }
+        KindOption::Gemm => {
+            let &[m, k, n] = options.shape.as_slice() else {
+                return Err(Problem::new(Code::Invalid, "gemm needs --shape M,K,N", "such as --shape 512,512,512"));
+            };
+            Ok(SubmitWork::Gemm { m, k, n, input_base64: BASE64.encode(bytes) })
+        }
+        KindOption::Wgsl => Ok(SubmitWork::Wgsl {
+            source: utf8(bytes)?,
+            entry: options.entry.clone(),
+            workgroups: options.workgroups,
+            workgroup_size: options.workgroup_size,
+            fuel: options.fuel,
+            element: match options.element {
+                ElementOption::U32 => "u32".to_owned(),
+                ElementOption::F32 => "f32".to_owned(),
+            },
+            buffers: options.buffer.iter().map(|text| buffer(text)).collect::<Result<_, _>>()?,
+        }),
+    }
+}
+
+/// `BINDING=BYTES` is the output, `BINDING=FILE` an input.
+fn buffer(text: &str) -> Result<SubmitBuffer, Problem> {
+    let wrong = || {
+        let hint = "write 0=4096 for the output or 1=data.bin for an input";
+        Problem::new(Code::Invalid, format!("--buffer {text} is not BINDING=FILE or BINDING=BYTES"), hint)
+    };
+    let (binding, what) = text.split_once('=').ok_or_else(wrong)?;
+    let binding = binding.parse().map_err(|_| wrong())?;
+    if let Ok(bytes) = what.parse() {
+        return Ok(SubmitBuffer { binding, bytes, data_base64: None });
+    }
+    let data = read(Path::new(what))?;
+    let bytes = u32::try_from(data.len()).map_err(|_| wrong())?;
+    Ok(SubmitBuffer { binding, bytes, data_base64: Some(BASE64.encode(data)) })
+}
+
+fn read(file: &Path) -> Result<Vec<u8>, Problem> {
+    fs::read(file).map_err(|e| Problem::new(Code::Invalid, format!("cannot read {}: {e}", file.display()), ""))
+}
+
+fn utf8(bytes: Vec<u8>) -> Result<String, Problem> {
+    String::from_utf8(bytes).map_err(|_| Problem::new(Code::Invalid, "the input is not UTF-8 text", "convert it first"))
+}

@@ -1,0 +1,278 @@
+//! The operations, one function each, in the order of the list.
+
+use super::{types::*, views, with_operations};
+use crate::{node::Node, settings};
+use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
+use serde_json::Value;
+use std::{sync::Arc, time::Duration};
+use tender_base::{Book, Code, Problem, Role, ids::ContractId, ids::JobId};
+use tender_host::Places;
+use tender_store::{ContractFilter, Event, JobFilter};
+
+/// Jobs on a page when nothing else is said, and at most.
+const PAGE: u32 = 200;
+const MAX_PAGE: u32 = 1000;
+/// Days of earnings when nothing else is said, and at most.
+const DAYS: u32 = 30;
+const MAX_DAYS: u32 = 366;
+/// Longest pause, a week.
+const MAX_PAUSE_MINUTES: u32 = 7 * 24 * 60;
+
+type Answer<T> = Result<T, Problem>;
+
+macro_rules! dispatcher {
+    ($($name:ident: $kind:ident, $input:ident => $output:ident;)*) => {
+        /// Runs the operation `name`. A subscription answers with its snapshot of this moment.
+        ///
+        /// # Errors
+        /// [`Code::NotFound`] for an unknown name, [`Code::Invalid`] for input of the wrong form, and the
+        /// operation's own.
+        pub(crate) async fn dispatch(node: &Arc<Node>, name: &str, input: Value) -> Answer<Value> {
+            match name {
+                $(stringify!($name) => {
+                    let input: $input = serde_json::from_value(input).map_err(|e| {
+                        Problem::new(Code::Invalid, format!("{name}: {e}"), "see the API's types for this operation")
+                    })?;
+                    let output: $output = $name(node, input).await?;
+                    serde_json::to_value(output)
+                        .map_err(|e| Problem::new(Code::Internal, format!("{name}: {e}"), ""))
+                })*
+                _ => Err(Problem::new(Code::NotFound, format!("there is no operation {name}"), "")),
+            }
+        }
+    };
+}
+with_operations!(dispatcher);
+
+async fn overview(node: &Arc<Node>, _: Nothing) -> Answer<Overview> {
+    views::overview(node).await
+}
+
+async fn jobs(node: &Arc<Node>, query: JobsQuery) -> Answer<JobPage> {
+    let limit = query.limit.unwrap_or(PAGE).clamp(1, MAX_PAGE);
+    let before = query.before.as_deref();
+    let mut page = Vec::new();
+    if query.role != Some(Role::Contractor) {
+        let filter = JobFilter { before: before.map(parse_job).transpose()?, limit: limit, ..JobFilter::default() };
+        for job in node.store.jobs(filter).await.map_err(|e| e.problem())? {
+            page.push(views::bought(node, &job).await?);
+        }
+    }
+    if query.role != Some(Role::Client) {
+        let filter = ContractFilter {
+            role: Some(Role::Contractor),
+            before: before.map(parse_contract).transpose()?,
+            limit: limit,
+            ..ContractFilter::default()
+        };
+        for record in node.contracts(filter).await? {
+            page.push(views::sold(node, &record).await?);
+        }
+    }
+    // Both kinds of id begin with their time (UUIDv7), so they sort together.
+    page.sort_by(|a, b| b.id.cmp(&a.id));
+    let more = page.len() > limit as usize || page.len() == limit as usize;
+    page.truncate(limit as usize);
+    let next = page.last().map(|job| job.id.clone()).filter(|_| more);
+    Ok(JobPage { jobs: page, next })
+}
+
+async fn job(node: &Arc<Node>, by: ById) -> Answer<JobDetail> {
+    views::detail(node, &by.id).await
+}
+
+async fn explain(node: &Arc<Node>, by: ById) -> Answer<Explanation> {
+    let job = node.job_record(parse_job(&by.id)?).await?;
+    let decision = views::decision(&job).ok_or_else(|| {
+        Problem::new(Code::NotFound, "nothing is decided about this job yet", "ask again when it runs")
+    })?;
+    Ok(views::explanation(&decision))
+}
+
+async fn output(node: &Arc<Node>, by: ById) -> Answer<JobOutput> {
+    let missing = || Problem::new(Code::NotFound, "there is no output", "wait until the job is completed");
+    let (work, blob) = match node.store.job(parse_job(&by.id)?).await.map_err(|e| e.problem())? {
+        Some(job) => (job.spec.work, job.output.ok_or_else(missing)?),
+        None => {
+            let record = node.record(parse_contract(&by.id)?).await?;
+            let call = record.call().ok_or_else(missing)?;
+            (call.document.job.work.clone(), record.output.ok_or_else(missing)?)
+        }
+    };
+    let bytes = node.stored_blob(&blob).await?;
+    Ok(JobOutput { data_base64: BASE64.encode(bytes), sha256: blob.sha256.to_string(), layout: views::layout(&work) })
+}
+
+async fn receipt(node: &Arc<Node>, by: ById) -> Answer<ReceiptFile> {
+    let id = match node.store.job(parse_job(&by.id)?).await.map_err(|e| e.problem())? {
+        Some(job) => views::chosen_contract(&node.contracts_of(job.id).await?).map(|record| record.id),
+        None => Some(parse_contract(&by.id)?),
+    };
+    let missing =
+        || Problem::new(Code::NotFound, "there is no complete receipt", "it is made when a delivery is accepted");
+    let receipt = node.store.receipt(id.ok_or_else(missing)?).await.map_err(|e| e.problem())?.ok_or_else(missing)?;
+    let verdict = receipt.verify();
+    Ok(ReceiptFile {
+        receipt: serde_json::to_value(&receipt).unwrap_or_default(),
+        valid: verdict.is_ok(),
+        problem: verdict.err().map(ApiProblem::from),
+    })
+}
+
+async fn earnings(node: &Arc<Node>, query: EarningsQuery) -> Answer<Earnings> {
+    let book = query.book.unwrap_or(Book::Real);
+    views::earnings(node, book, query.days.unwrap_or(DAYS).clamp(1, MAX_DAYS)).await
+}
+
+async fn peers(node: &Arc<Node>, _: Nothing) -> Answer<Peers> {
+    let mut peers = Vec::new();
+    for record in node.store.peers().await.map_err(|e| e.problem())? {
+        if !record.removed {
+            peers.push(views::peer(node, &record).await?);
+        }
+    }
+    peers.sort_by(|a, b| a.name.cmp(&b.name));
+    Ok(Peers { peers })
+}
+
+async fn settings(node: &Arc<Node>, _: Nothing) -> Answer<Settings> {
+    let stored = node.store.settings().await.map_err(|e| e.problem())?;
+    let settings = settings::KNOWN.iter().map(|known| Setting {
+        key: known.key.to_owned(),
+        value: settings::current(&stored, known.key),
+        default: (known.default)(),
+        about: known.about.to_owned(),
+    });
+    Ok(Settings { settings: settings.collect() })
+}
+
+async fn doctor(node: &Arc<Node>, _: Nothing) -> Answer<Doctor> {
+    let settings = node.settings();
+    let places = Places {
+        data_dir: node.config.data_dir.clone(),
+        worker: tender_engine::find_worker(settings.worker.as_deref()),
+    };
+    // Looks at the file system and may load a driver: not on the runtime's own threads.
+    let found = tokio::task::spawn_blocking(move || tender_host::checks(&places)).await;
+    let mut checks: Vec<DoctorCheck> = found.unwrap_or_default().into_iter().map(crate::looking::shown).collect();
+    checks.push(views::check(
+        "GPU",
+        node.engine
+            .open()
+            .await
+            .map(|worker| format!("{} ({}, {}), test kernel passed", worker.adapter, worker.backend, worker.driver)),
+    ));
+    let minilm = tender_base::catalogue::MINILM.to_ref();
+    let model = crate::models::folder(&settings, &minilm);
+    let hash = minilm.sha256;
+    checks.push(views::check("Embedding model", model.map(|dir| format!("{}, weights {hash}", dir.display()))));
+    let kept = node.identity.store.describe(&node.config.data_dir);
+    checks.push(views::check("Identity", Ok(format!("{kept}; {}", node.did()))));
+    let balanced = node.store.ledger_balances().await.map_err(|e| e.problem())?;
+    checks.push(views::check(
+        "Ledger",
+        if balanced {
+            Ok("every entry and the whole ledger balance".to_owned())
+        } else {
+            Err(Problem::new(Code::Storage, "the ledger does not balance", "restore the last backup and report this"))
+        },
+    ));
+    Ok(Doctor { checks })
+}
+
+async fn submit(node: &Arc<Node>, input: SubmitInput) -> Answer<Submitted> {
+    node.submit(input).await
+}
+
+async fn cancel_job(node: &Arc<Node>, by: ById) -> Answer<Nothing> {
+    node.cancel_job(parse_job(&by.id)?).await?;
+    Ok(Nothing {})
+}
+
+async fn sell(node: &Arc<Node>, switch: Switch) -> Answer<Selling> {
+    if switch.on && node.settings().stopped {
+        return Err(Problem::new(Code::Conflict, "everything is stopped", "end the stop first, then sell"));
+    }
+    node.set("selling", switch.on.into()).await?;
+    node.set("paused_until", Value::Null).await?;
+    views::selling(node).await
+}
+
+async fn pause(node: &Arc<Node>, input: PauseInput) -> Answer<Selling> {
+    if input.minutes > MAX_PAUSE_MINUTES {
+        return Err(Problem::new(Code::Invalid, format!("minutes is {}", input.minutes), "pause for a week at most"));
+    }
+    let until = node.now().after(Duration::from_secs(u64::from(input.minutes) * 60));
+    let value = if input.minutes == 0 { Value::Null } else { until.to_string().into() };
+    node.set("paused_until", value).await?;
+    views::selling(node).await
+}
+
+async fn stop_everything(node: &Arc<Node>, switch: Switch) -> Answer<Overview> {
+    node.set("stopped", switch.on.into()).await?;
+    if switch.on {
+        node.stop_work().await?;
+    }
+    views::overview(node).await
+}
+
+async fn set_setting(node: &Arc<Node>, input: SetSettingInput) -> Answer<Settings> {
+    settings::check(&input.key, &input.value)?;
+    match (input.key.as_str(), input.value.as_bool()) {
+        ("stopped", Some(on)) => drop(stop_everything(node, Switch { on }).await?),
+        _ => node.set(&input.key, input.value).await?,
+    }
+    settings(node, Nothing {}).await
+}
+
+async fn invite(node: &Arc<Node>, input: InviteInput) -> Answer<Invitation> {
+    node.invite(input).await
+}
+
+async fn add_peer(node: &Arc<Node>, input: AddPeerInput) -> Answer<Peer> {
+    let record = node.add_peer(input).await?;
+    views::peer(node, &record).await
+}
+
+async fn change_peer(node: &Arc<Node>, input: ChangePeerInput) -> Answer<Peer> {
+    let record = node.peer_named(&input.did).await?;
+    let limit = crate::peers::credit("credit_limit_micro_usd", input.credit_limit_micro_usd)?;
+    let changed = Event::PeerChanged { did: record.did, credit_limit: Some(limit), address: None, name: None };
+    node.apply(vec![changed], Vec::new()).await?;
+    views::peer(node, &node.peer_named(&input.did).await?).await
+}
+
+async fn remove_peer(node: &Arc<Node>, by: ByDid) -> Answer<Nothing> {
+    let record = node.peer_named(&by.did).await?;
+    node.clients.forget(&record.did).await;
+    node.apply(vec![Event::PeerRemoved { did: record.did, at: node.now() }], Vec::new()).await?;
+    Ok(Nothing {})
+}
+
+async fn record_payment(node: &Arc<Node>, input: PayInput) -> Answer<Paid> {
+    node.pay(input).await
+}
+
+async fn start_first_trade(node: &Arc<Node>, _: Nothing) -> Answer<FirstTrade> {
+    node.start_first_trade().await
+}
+
+async fn watch_overview(node: &Arc<Node>, _: Nothing) -> Answer<Overview> {
+    views::overview(node).await
+}
+
+async fn watch_jobs(node: &Arc<Node>, _: Nothing) -> Answer<JobPage> {
+    jobs(node, JobsQuery { role: None, limit: None, before: None }).await
+}
+
+async fn watch_first_trade(node: &Arc<Node>, _: Nothing) -> Answer<FirstTrade> {
+    Ok(node.first_trade())
+}
+
+fn parse_job(id: &str) -> Answer<JobId> {
+    id.parse().map_err(|_| Problem::new(Code::Invalid, format!("{id} is no job id"), "copy it from `tender jobs`"))
+}
+
+fn parse_contract(id: &str) -> Answer<ContractId> {
+    id.parse().map_err(|_| Problem::new(Code::Invalid, format!("{id} is no contract id"), "copy it from `tender jobs`"))
+}

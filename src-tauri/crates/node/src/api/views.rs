@@ -1,0 +1,424 @@
+//! From what is stored to what is shown.
+
+use super::types::*;
+use crate::{client::Checked, node::Node};
+use std::{collections::HashMap, sync::Arc};
+use tender_base::{
+    Book, Code, ContractState, Did, JobState, MicroUsd, Problem, Role, Timestamp, Work, ids::ContractId,
+    ledger::Account,
+};
+use tender_market::decision::{Decision, Outcome};
+use tender_store::{ContractFilter, ContractRecord, JobFilter, JobRecord, PeerRecord};
+
+/// Active jobs shown on the overview.
+const ACTIVE: u32 = 20;
+
+pub(super) async fn overview(node: &Arc<Node>) -> Result<Overview, Problem> {
+    let settings = node.settings();
+    let book = node.config.book;
+    let today = node.store.totals(book, node.now().start_of_day()).await.map_err(|e| e.problem())?;
+    let reserved = node.store.balance(book, &Account::Reserved).await.map_err(|e| e.problem())?;
+    let peers = node.store.peers().await.map_err(|e| e.problem())?;
+    use JobState as J;
+    let unfinished =
+        JobFilter { states: vec![J::Queued, J::Running, J::Verifying], limit: ACTIVE, ..JobFilter::default() };
+    let mut active = Vec::new();
+    for job in node.store.jobs(unfinished).await.map_err(|e| e.problem())? {
+        active.push(bought(node, &job).await?);
+    }
+    for record in node.contracts(under_way()).await? {
+        active.push(sold(node, &record).await?);
+    }
+    active.sort_by(|a, b| b.id.cmp(&a.id));
+    let ended = ContractFilter {
+        states: vec![ContractState::Accepted, ContractState::Settled],
+        limit: 1,
+        ..ContractFilter::default()
+    };
+    let traded = !node.store.contracts(ended).await.map_err(|e| e.problem())?.is_empty();
+    Ok(Overview {
+        did: node.did().to_string(),
+        selling: selling(node).await?,
+        stopped: settings.stopped,
+        earned_today_micro_usd: today.earned.0,
+        spent_today_micro_usd: today.spent.0,
+        reserved_micro_usd: reserved.0,
+        daily_spend_cap_micro_usd: settings.daily_spend_cap.0,
+        peers: count(peers.iter().filter(|peer| !peer.removed).count()),
+        active,
+        traded_before: traded || node.first_trade().state == "done",
+        a2a_address: node.a2a_address.clone(),
+        identity_store: node.identity.store.describe(&node.config.data_dir),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        name: settings.name,
+    })
+}
+
+fn under_way() -> ContractFilter {
+    ContractFilter {
+        role: Some(Role::Contractor),
+        states: vec![ContractState::Awarded, ContractState::Running, ContractState::Delivered],
+        limit: ACTIVE,
+        ..ContractFilter::default()
+    }
+}
+
+pub(super) async fn selling(node: &Arc<Node>) -> Result<Selling, Problem> {
+    let settings = node.settings();
+    let paused_until = settings.paused_until.filter(|until| *until > node.now());
+    let busy = node.store.contracts(under_way()).await.map_err(|e| e.problem())?;
+    let running = busy.iter().filter(|r| r.state != ContractState::Delivered).count();
+    let (state, reason) = if settings.stopped {
+        ("stopped", "Everything is stopped by your switch".to_owned())
+    } else if !settings.selling {
+        ("off", "Selling is switched off".to_owned())
+    } else if let Some(until) = paused_until {
+        ("paused", format!("Paused until {until}"))
+    } else if running > 0 {
+        ("busy", format!("Running {running} of {} slots", settings.slots))
+    } else {
+        ("idle", "Waiting for calls from your peers".to_owned())
+    };
+    Ok(Selling {
+        on: settings.selling && !settings.stopped,
+        state: state.to_owned(),
+        reason,
+        paused_until: paused_until.map(|until| until.to_string()),
+    })
+}
+
+pub(super) async fn bought(node: &Arc<Node>, job: &JobRecord) -> Result<JobSummary, Problem> {
+    let contracts = node.contracts_of(job.id).await?;
+    let chosen = chosen_contract(&contracts);
+    let with = match (&chosen, job.state) {
+        (Some(record), _) => Some(name_of(node, &record.peer).await),
+        (None, JobState::Running | JobState::Verifying | JobState::Completed) => Some("this machine".to_owned()),
+        _ => None,
+    };
+    let amount = job.charged.or_else(|| chosen.and_then(|record| record.amount));
+    Ok(JobSummary {
+        id: job.id.to_string(),
+        role: Role::Client,
+        book: job.book,
+        kind: job.kind,
+        title: title(&job.spec.work),
+        state: Some(job.state),
+        contract_state: chosen.map(|record| record.state),
+        reason: job_reason(job, chosen, with.as_deref()),
+        with,
+        amount_micro_usd: amount.map(|a| a.0),
+        progress: node.live.progress(job.id),
+        created_at: job.submitted_at.to_string(),
+        changed_at: job.changed_at.to_string(),
+    })
+}
+
+pub(super) async fn sold(node: &Arc<Node>, record: &ContractRecord) -> Result<JobSummary, Problem> {
+    let work =
+        &record.call().ok_or_else(|| Problem::new(Code::Internal, "a contract has no call", ""))?.document.job.work;
+    let with = name_of(node, &record.peer).await;
+    Ok(JobSummary {
+        id: record.id.to_string(),
+        role: Role::Contractor,
+        book: record.book,
+        kind: work.kind(),
+        title: title(work),
+        state: None,
+        contract_state: Some(record.state),
+        reason: record.reason.as_ref().map_or_else(|| waits_for(record, &with), |p| p.message.clone()),
+        with: Some(with),
+        amount_micro_usd: record.amount.map(|a| a.0),
+        progress: node.live.progress(record.id),
+        created_at: record.opened_at.to_string(),
+        changed_at: record.changed_at.to_string(),
+    })
+}
+
+pub(super) async fn detail(node: &Arc<Node>, id: &str) -> Result<JobDetail, Problem> {
+    let bad = || Problem::new(Code::NotFound, format!("there is no job {id}"), "`tender jobs` lists them");
+    if let Some(job) = node.store.job(id.parse().map_err(|_| bad())?).await.map_err(|e| e.problem())? {
+        let contracts = node.contracts_of(job.id).await?;
+        let mut shown = Vec::new();
+        let chosen = chosen_contract(&contracts).map(|record| record.id);
+        for record in
+            contracts.iter().filter(|r| Some(r.id) == chosen).chain(contracts.iter().filter(|r| Some(r.id) != chosen))
+        {
+            shown.push(contract_detail(node, record).await?);
+        }
+        let decision = decision(&job);
+        let checked: Option<Checked> = job.checked.clone().and_then(|value| serde_json::from_value(value).ok());
+        return Ok(JobDetail {
+            summary: bought(node, &job).await?,
+            contracts: shown,
+            decision: decision.as_ref().map(decision_rows).unwrap_or_default(),
+            decision_summary: decision.as_ref().and_then(|d| d.chosen.map(|row| d.why_not(row))),
+            verification: checked.map(|checked| checked.describe()),
+            input_bytes: job.spec.input.bytes,
+            output_bytes: job.output.map(|blob| blob.bytes),
+            output_sha256: job.output.map(|blob| blob.sha256.to_string()),
+            problem: job.reason.map(ApiProblem::from),
+        });
+    }
+    let id: ContractId = id.parse().map_err(|_| bad())?;
+    let record = node.store.contract(id).await.map_err(|e| e.problem())?.ok_or_else(bad)?;
+    let output = record.output;
+    let evidence = record.acceptance().map(|acceptance| {
+        let count = acceptance.document.evidence.len();
+        if count == 0 {
+            "The client accepted without a check.".to_owned()
+        } else {
+            "The client's check passed.".to_owned()
+        }
+    });
+    Ok(JobDetail {
+        summary: sold(node, &record).await?,
+        contracts: vec![contract_detail(node, &record).await?],
+        decision: Vec::new(),
+        decision_summary: None,
+        verification: evidence,
+        input_bytes: record.call().map_or(0, |call| call.document.job.input.bytes),
+        output_bytes: output.map(|blob| blob.bytes),
+        output_sha256: output.map(|blob| blob.sha256.to_string()),
+        problem: record.reason.map(ApiProblem::from),
+    })
+}
+
+async fn contract_detail(node: &Arc<Node>, record: &ContractRecord) -> Result<ContractDetail, Problem> {
+    let with = name_of(node, &record.peer).await;
+    let delivery = record.delivery().map(|delivery| &delivery.document);
+    Ok(ContractDetail {
+        id: record.id.to_string(),
+        state: record.state,
+        waits_for: waits_for(record, &with),
+        steps: record.times.iter().map(|(state, at)| ContractStep { state: *state, at: at.to_string() }).collect(),
+        amount_micro_usd: record.amount.map(|amount| amount.0),
+        energy_joules: delivery.and_then(|d| d.meter.energy_joules),
+        adapter: delivery.map(|d| d.worker.adapter.clone()),
+        receipt: record.countersignature().is_some(),
+        with,
+    })
+}
+
+/// The contract a job rests on: the furthest one, the latest among equals.
+pub(crate) fn chosen_contract(contracts: &[ContractRecord]) -> Option<&ContractRecord> {
+    let furthest = |record: &&ContractRecord| match record.state {
+        ContractState::Accepted | ContractState::Settled => 4,
+        ContractState::Delivered => 3,
+        ContractState::Running | ContractState::Awarded => 2,
+        ContractState::Rejected | ContractState::Failed | ContractState::Abandoned => 1,
+        ContractState::Announced | ContractState::Proposed | ContractState::Lapsed => 0,
+    };
+    contracts.iter().filter(|r| furthest(r) > 0).max_by_key(|record| (furthest(record), record.id))
+}
+
+fn waits_for(record: &ContractRecord, with: &str) -> String {
+    let (client, contractor) = match record.role {
+        Role::Client => ("you", with),
+        Role::Contractor => (with, "you"),
+    };
+    let verb = |who: &str| if who == "you" { "Your" } else { "Their" };
+    match record.state {
+        ContractState::Announced => format!("Waits for a proposal from {contractor}"),
+        ContractState::Proposed => format!("Waits for {client} to decide"),
+        ContractState::Awarded => format!("Waits for {contractor} to start"),
+        ContractState::Running => format!("{} machine is computing", verb(contractor)),
+        ContractState::Delivered => format!("Waits for {client} to check the result"),
+        ContractState::Accepted => format!("Owed; waits for a payment from {client}"),
+        ContractState::Settled => "Paid".to_owned(),
+        ContractState::Rejected => format!("Rejected by {client}; open until the deadline"),
+        ContractState::Lapsed => "Not taken".to_owned(),
+        ContractState::Failed => "Failed; nothing is owed".to_owned(),
+        ContractState::Abandoned => "Given up; nothing is owed".to_owned(),
+    }
+}
+
+fn job_reason(job: &JobRecord, chosen: Option<&ContractRecord>, with: Option<&str>) -> String {
+    if let Some(problem) = &job.reason {
+        return problem.message.clone();
+    }
+    let with = with.unwrap_or("nobody yet");
+    match job.state {
+        JobState::Queued => "Collecting proposals".to_owned(),
+        JobState::Running => format!("Computing on {with}"),
+        JobState::Verifying => format!("Checking the result of {with}"),
+        JobState::Completed if chosen.is_some() => "Delivered, checked and booked".to_owned(),
+        JobState::Completed => "Computed on this machine".to_owned(),
+        JobState::Failed | JobState::Cancelled => "Ended; nothing is owed".to_owned(),
+    }
+}
+
+pub(super) fn decision(job: &JobRecord) -> Option<Decision> {
+    serde_json::from_value(job.decision.clone()?).ok()
+}
+
+fn decision_rows(decision: &Decision) -> Vec<DecisionRow> {
+    let rows = decision.situation.alternatives.iter().enumerate().map(|(i, alternative)| {
+        let (cost, measured, estimated) = match &alternative.outcome {
+            Outcome::Offered { cost, cost_measured, estimated_ms, .. } => {
+                (Some(cost.0), *cost_measured, Some(*estimated_ms))
+            }
+            Outcome::Unavailable { .. } => (None, false, None),
+        };
+        DecisionRow {
+            name: alternative.source.label().to_owned(),
+            cost_micro_usd: cost,
+            cost_measured: measured,
+            estimated_ms: estimated,
+            chosen: decision.chosen == Some(i),
+            why: decision.why_not(i),
+        }
+    });
+    rows.collect()
+}
+
+pub(crate) fn explanation(decision: &Decision) -> Explanation {
+    Explanation { text: decision.render(), decision: serde_json::to_value(decision).unwrap_or_default() }
+}
+
+pub(super) async fn earnings(node: &Arc<Node>, book: Book, days: u32) -> Result<Earnings, Problem> {
+    const DAY_MS: i64 = 86_400_000;
+    let today = node.now().start_of_day();
+    let from = Timestamp::from_millis(today.millis() - i64::from(days - 1) * DAY_MS);
+    let to = Timestamp::from_millis(today.millis() + DAY_MS);
+    let by_day = async |role| -> Result<HashMap<Timestamp, tender_store::DayRow>, Problem> {
+        let rows = node.store.earnings(book, role, from, to).await.map_err(|e| e.problem())?;
+        Ok(rows.into_iter().map(|row| (row.day, row)).collect())
+    };
+    let (sold, bought) = (by_day(Role::Contractor).await?, by_day(Role::Client).await?);
+    let row = |offset: u32| {
+        let day = Timestamp::from_millis(from.millis() + i64::from(offset) * DAY_MS);
+        let (s, b) = (sold.get(&day), bought.get(&day));
+        let accepted =
+            |row: Option<&tender_store::DayRow>| row.map_or(0, |r| u32::try_from(r.accepted_count).unwrap_or(u32::MAX));
+        EarningsDay {
+            day: day.to_string()[..10].to_owned(),
+            earned_micro_usd: s.map_or(0, |r| r.owed.0),
+            spent_micro_usd: b.map_or(0, |r| r.owed.0),
+            jobs_sold: accepted(s),
+            jobs_bought: accepted(b),
+        }
+    };
+    let delivered = ContractFilter {
+        role: Some(Role::Contractor),
+        states: vec![ContractState::Delivered],
+        book: Some(book),
+        ..ContractFilter::default()
+    };
+    let delivered = node.store.contracts(delivered).await.map_err(|e| e.problem())?;
+    let settled = async |role| -> Result<i64, Problem> {
+        let filter = ContractFilter {
+            role: Some(role),
+            states: vec![ContractState::Settled],
+            book: Some(book),
+            ..ContractFilter::default()
+        };
+        let records = node.store.contracts(filter).await.map_err(|e| e.problem())?;
+        Ok(records.iter().map(|record| record.amount.map_or(0, |amount| amount.0)).sum())
+    };
+    let balances = peer_balances(node, book).await?;
+    Ok(Earnings {
+        book,
+        days: (0..days).map(row).collect(),
+        owed_to_us_micro_usd: balances.values().map(|b| b.owes_us.0).sum(),
+        owed_by_us_micro_usd: balances.values().map(|b| b.we_owe.0).sum(),
+        delivered_micro_usd: delivered.iter().map(|record| record.amount.map_or(0, |amount| amount.0)).sum(),
+        paid_to_us_micro_usd: settled(Role::Contractor).await?,
+        paid_by_us_micro_usd: settled(Role::Client).await?,
+        by_peer: named_balances(node, balances).await,
+        ledger_balances: node.store.ledger_balances().await.map_err(|e| e.problem())?,
+    })
+}
+
+#[derive(Default)]
+struct Balance {
+    owes_us: MicroUsd,
+    we_owe: MicroUsd,
+}
+
+async fn peer_balances(node: &Arc<Node>, book: Book) -> Result<HashMap<Did, Balance>, Problem> {
+    let mut balances: HashMap<Did, Balance> = HashMap::new();
+    for (account, amount) in node.store.balances(book).await.map_err(|e| e.problem())? {
+        match account {
+            Account::Receivable(peer) => balances.entry(peer).or_default().owes_us = amount,
+            Account::Payable(peer) => balances.entry(peer).or_default().we_owe = amount.negated(),
+            _ => {}
+        }
+    }
+    balances.retain(|_, b| b.owes_us != MicroUsd::ZERO || b.we_owe != MicroUsd::ZERO);
+    Ok(balances)
+}
+
+async fn named_balances(node: &Arc<Node>, balances: HashMap<Did, Balance>) -> Vec<PeerBalance> {
+    let mut named = Vec::new();
+    for (did, balance) in balances {
+        named.push(PeerBalance {
+            name: name_of(node, &did).await,
+            did: did.to_string(),
+            owes_us_micro_usd: balance.owes_us.0,
+            we_owe_micro_usd: balance.we_owe.0,
+        });
+    }
+    named.sort_by(|a, b| a.name.cmp(&b.name).then_with(|| a.did.cmp(&b.did)));
+    named
+}
+
+pub(super) async fn peer(node: &Arc<Node>, record: &PeerRecord) -> Result<Peer, Problem> {
+    let book = node.config.book;
+    let owes = node.store.balance(book, &Account::Receivable(record.did)).await.map_err(|e| e.problem())?;
+    let owed = node.store.balance(book, &Account::Payable(record.did)).await.map_err(|e| e.problem())?;
+    let trades = ContractFilter {
+        peer: Some(record.did),
+        states: vec![ContractState::Accepted, ContractState::Settled],
+        ..ContractFilter::default()
+    };
+    let trades = node.store.contracts(trades).await.map_err(|e| e.problem())?;
+    Ok(Peer {
+        did: record.did.to_string(),
+        name: record.name.clone(),
+        address: record.address.clone(),
+        credit_limit_micro_usd: record.credit_limit.0,
+        owes_us_micro_usd: owes.0,
+        we_owe_micro_usd: owed.negated().0,
+        paired_at: record.paired_at.to_string(),
+        trades: count(trades.len()),
+    })
+}
+
+async fn name_of(node: &Arc<Node>, did: &Did) -> String {
+    match node.store.peer(did).await {
+        Ok(Some(peer)) => peer.name,
+        _ => format!("…{}", did.short()),
+    }
+}
+
+/// A line of `doctor`.
+pub(super) fn check(name: &str, found: Result<String, Problem>) -> DoctorCheck {
+    let (state, message, remedy) = match found {
+        Ok(message) => ("ok", message, String::new()),
+        Err(problem) => ("fault", problem.message, problem.hint),
+    };
+    DoctorCheck { name: name.to_owned(), state: state.to_owned(), message, remedy }
+}
+
+/// What a job is, in a few words.
+fn title(work: &Work) -> String {
+    match work {
+        Work::Embed { passages: 1, .. } => "1 passage".to_owned(),
+        Work::Embed { passages, .. } => format!("{passages} passages"),
+        Work::Gemm { m, k, n } => format!("{m} × {k} × {n}"),
+        Work::Wgsl(kernel) => format!("{} × {} invocations", kernel.workgroups, kernel.workgroup_size),
+    }
+}
+
+/// How to read an output.
+pub(super) fn layout(work: &Work) -> String {
+    match work {
+        Work::Embed { passages, .. } => format!("{passages} × 384 little-endian f32, one row per passage, length one"),
+        Work::Gemm { m, n, .. } => format!("{m} × {n} little-endian f32, row by row"),
+        Work::Wgsl(_) => "the kernel's output buffer, as it wrote it".to_owned(),
+    }
+}
+
+fn count(n: usize) -> u32 {
+    u32::try_from(n).unwrap_or(u32::MAX)
+}

@@ -1,0 +1,51 @@
+//! Backup and restore: the ledger with everything it rests on, and the identity's key when it is a file.
+
+use crate::identity::{KEY_FILE, write_private};
+use std::{fs, path::Path};
+use tender_base::{Code, Problem};
+use tender_store::{DATABASE_FILE, Store};
+
+/// What a backup holds.
+#[derive(Clone, Copy, Debug)]
+pub struct Made {
+    /// Whether the identity's key is in it; a key in a keyring stays there.
+    pub identity_included: bool,
+}
+
+/// Copies the data of `dir`, with or without a running node, into the new folder `to`.
+///
+/// # Errors
+/// [`Code::Conflict`] when `to` exists, [`Code::Storage`] from disk or database.
+pub async fn make(dir: &Path, to: &Path) -> Result<Made, Problem> {
+    if to.exists() {
+        return Err(Problem::new(Code::Conflict, format!("{} exists", to.display()), "name a new folder"));
+    }
+    let store = Store::open_read_only(dir).await.map_err(|e| e.problem())?;
+    fs::create_dir_all(to).map_err(|e| failed(to, &e))?;
+    store.backup(&to.join(DATABASE_FILE)).await.map_err(|e| e.problem())?;
+    let key = dir.join(KEY_FILE);
+    let identity_included = key.is_file();
+    if identity_included {
+        let secret = zeroize::Zeroizing::new(fs::read(&key).map_err(|e| failed(&key, &e))?);
+        write_private(&to.join(KEY_FILE), &secret).map_err(|e| failed(to, &e))?;
+    }
+    Ok(Made { identity_included })
+}
+
+/// Puts the backup `from` into the data directory `dir`, which must hold no database.
+///
+/// # Errors
+/// [`Code::Conflict`] when `dir` holds data, [`Code::NotFound`] when `from` is no backup, [`Code::Storage`].
+pub async fn restore(from: &Path, dir: &Path) -> Result<(), Problem> {
+    Store::restore(&from.join(DATABASE_FILE), dir).await.map_err(|e| e.problem())?;
+    let key = from.join(KEY_FILE);
+    if key.is_file() {
+        let secret = zeroize::Zeroizing::new(fs::read(&key).map_err(|e| failed(&key, &e))?);
+        write_private(&dir.join(KEY_FILE), &secret).map_err(|e| failed(dir, &e))?;
+    }
+    Ok(())
+}
+
+fn failed(path: &Path, error: &std::io::Error) -> Problem {
+    Problem::new(Code::Storage, format!("{}: {error}", path.display()), "check the disk and its permissions")
+}

@@ -1,0 +1,198 @@
+//! Checking what was delivered, and accepting or rejecting it.
+
+use crate::node::Node;
+use serde::{Deserialize, Serialize};
+use std::{sync::Arc, time::Duration};
+use tender_base::{
+    Code, ContractState, JobState, MicroUsd, Problem, Role, Signed,
+    documents::{Acceptance, Evidence, Message, Rejection, Statistic, verification_seed},
+    ids::ContractId,
+};
+use tender_engine::verify::{self, Claim, Probe};
+use tender_market::{
+    checks,
+    contract::Step,
+    decision::Actual,
+    verification::{self, Check},
+};
+use tender_store::{ContractFilter, ContractRecord, Event};
+
+/// Longest that recomputing the sample may take.
+const CHECK_LIMIT: Duration = Duration::from_secs(120);
+
+/// How a delivery was checked, as stored with the job.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Checked {
+    /// What was found.
+    pub(crate) evidence: Vec<Evidence>,
+    /// Whether it passed.
+    pub(crate) passed: bool,
+    /// What checking cost, in milliseconds of this machine.
+    pub(crate) ms: u64,
+}
+
+impl Checked {
+    /// In a sentence.
+    pub(crate) fn describe(&self) -> String {
+        let found: Vec<String> = self.evidence.iter().map(describe).collect();
+        let verdict = if self.passed { "passed" } else { "failed" };
+        format!("{}; {verdict} in {} ms", found.join(", "), self.ms)
+    }
+}
+
+fn describe(evidence: &Evidence) -> String {
+    let Evidence { statistic, value, n, .. } = evidence;
+    match statistic {
+        Statistic::FreivaldsResidual => {
+            format!("Freivalds with {n} random vectors, largest residual {value:.3} of the tolerance")
+        }
+        Statistic::MinCosine => format!("{n} passages embedded again, smallest cosine {value:.6}"),
+        Statistic::AgreeingSlices => {
+            format!("{n} random workgroups run again, {:.1} % agree", value * 100.0)
+        }
+    }
+}
+
+impl Node {
+    /// Checks a delivery with parts that neither side could choose, then accepts or rejects it.
+    ///
+    /// # Errors
+    /// Why it was rejected, or why it could not be checked; then nothing is accepted and the contract stays
+    /// delivered until its review time ends.
+    pub(crate) async fn check_and_accept(self: &Arc<Self>, id: ContractId) -> Result<(), Problem> {
+        let record = self.record(id).await?;
+        let (call, _) = crate::contractor::opening(&record)?;
+        let delivery = record.delivery().ok_or_else(|| Problem::new(Code::Internal, "the delivery is missing", ""))?;
+        let work = &call.document.job.work;
+        let nonce = self.nonce(id);
+        let root = delivery.document.output;
+        let claim = Claim {
+            work: work.clone(),
+            input: self.stored_blob(&call.document.job.input).await?.into(),
+            output: self.stored_blob(&root).await?.into(),
+            seed: verification_seed(&nonce, &root.sha256),
+        };
+        let probe = match verification::plan(work, self.history(&record).await?) {
+            Check::FullFreivalds { vectors } => Probe::Freivalds { vectors },
+            Check::Sample { n } => {
+                let parts = verification::parts(work).unwrap_or(0);
+                Probe::Parts(verification::choose(&claim.seed, n, parts))
+            }
+        };
+        let model = self.model_dir(work)?;
+        let started = self.now();
+        let evidence = verify::evidence(&claim, &probe, self.engine.as_ref(), model.as_deref(), CHECK_LIMIT).await?;
+        let verdict = verification::verdict(work, &evidence);
+        let ms = u64::try_from(self.now().since(started).as_millis()).unwrap_or(u64::MAX);
+        let checked = Checked { evidence, passed: verdict.is_ok(), ms };
+        // The contract may have ended meanwhile: cancelled, or accepted by silence.
+        let record = self.record(id).await?;
+        match verdict {
+            Ok(()) => self.accept(&record, checked).await,
+            Err(problem) => {
+                self.reject(&record, checked, &problem).await?;
+                Err(problem)
+            }
+        }
+    }
+
+    /// Accepted contracts with this contractor so far.
+    async fn history(&self, record: &ContractRecord) -> Result<u32, Problem> {
+        let filter = ContractFilter {
+            role: Some(Role::Client),
+            peer: Some(record.peer),
+            states: vec![ContractState::Accepted, ContractState::Settled],
+            limit: verification::KNOWN_AFTER,
+            ..ContractFilter::default()
+        };
+        let accepted = self.store.contracts(filter).await.map_err(|e| e.problem())?;
+        Ok(u32::try_from(accepted.len()).unwrap_or(u32::MAX))
+    }
+
+    /// One transaction: the acceptance, the postings, the job's end and the decision's actuals.
+    async fn accept(self: &Arc<Self>, record: &ContractRecord, checked: Checked) -> Result<(), Problem> {
+        let delivery = record.delivery().ok_or_else(|| Problem::new(Code::Internal, "the delivery is missing", ""))?;
+        let now = self.now();
+        let acceptance = Acceptance {
+            contract: record.id,
+            client: self.did(),
+            contractor: record.peer,
+            delivery: delivery.hash(),
+            nonce: self.nonce(record.id),
+            evidence: checked.evidence.clone(),
+            amount: delivery.document.amount,
+            accepted_at: now,
+        };
+        let acceptance = Signed::new(acceptance, self.identity.signer.as_ref());
+        let amount = delivery.document.amount;
+        let mut events =
+            vec![self.contract_event(record, Step::Accept, vec![Message::Acceptance(acceptance)], amount, None)?];
+        if let Some(job) = record.job {
+            let wall_ms = record
+                .award()
+                .map_or(0, |award| u64::try_from(now.since(award.document.awarded_at).as_millis()).unwrap_or(u64::MAX));
+            events
+                .extend(self.decided_with(job, Actual { charged: amount, wall_ms, contract: Some(record.id) }).await?);
+            events.push(Event::JobMoved {
+                job,
+                state: JobState::Completed,
+                reason: None,
+                output: Some(delivery.document.output),
+                charged: Some(amount),
+                checked: serde_json::to_value(&checked).ok(),
+                at: now,
+            });
+        }
+        self.apply(events, Vec::new()).await?;
+        // The money is booked; hearing the countersignature may take another try.
+        if let Err(problem) = self.complete_receipt(record.id).await {
+            tracing::info!(contract = %record.id, %problem, "the countersignature is still due");
+            self.due_countersignatures().insert(record.id);
+        }
+        Ok(())
+    }
+
+    /// Sends the acceptance and stores the contractor's countersignature. Repeated by the timer until it is there.
+    pub(crate) async fn complete_receipt(self: &Arc<Self>, id: ContractId) -> Result<(), Problem> {
+        let record = self.record(id).await?;
+        let Some(acceptance) = record.acceptance().filter(|_| record.countersignature().is_none()) else {
+            return Ok(());
+        };
+        let peer = self.peer_row(&record).await?;
+        let client = self.clients.to(&peer).await?;
+        match client.exchange(Message::Acceptance(acceptance.clone())).await? {
+            Message::Countersignature(counter) => {
+                checks::check_countersignature(&counter, acceptance)?;
+                let document = Message::Countersignature(counter);
+                let event = Event::ContractDocumented { contract: id, document, at: self.now() };
+                self.apply(vec![event], Vec::new()).await
+            }
+            Message::Refusal(problem) => Err(problem),
+            _ => Err(Problem::new(Code::Forged, format!("{} answers with something else", peer.name), "")),
+        }
+    }
+
+    async fn reject(
+        self: &Arc<Self>,
+        record: &ContractRecord,
+        checked: Checked,
+        problem: &Problem,
+    ) -> Result<(), Problem> {
+        let delivery = record.delivery().ok_or_else(|| Problem::new(Code::Internal, "the delivery is missing", ""))?;
+        let rejection = Rejection {
+            contract: record.id,
+            client: self.did(),
+            contractor: record.peer,
+            delivery: delivery.hash(),
+            nonce: self.nonce(record.id),
+            evidence: checked.evidence,
+            reason: problem.message.clone(),
+            rejected_at: self.now(),
+        };
+        let rejection = Message::Rejection(Signed::new(rejection, self.identity.signer.as_ref()));
+        let documents = vec![rejection.clone()];
+        self.move_contract(record, Step::Reject, documents, MicroUsd::ZERO, Some(problem.clone())).await?;
+        self.tell(self.peer_row(record).await?, rejection);
+        Ok(())
+    }
+}

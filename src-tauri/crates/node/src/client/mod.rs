@@ -1,0 +1,270 @@
+//! Buying: a job's way from its submission to its checked result.
+
+mod award;
+mod check;
+mod submit;
+mod tendering;
+
+pub(crate) use check::Checked;
+pub(crate) use tendering::Preferences;
+
+use crate::node::Node;
+use serde_json::Value;
+use std::{sync::Arc, time::Duration};
+use tender_base::{
+    Code, ContractState, JobState, Problem, Role, Work,
+    ids::{ContractId, JobId},
+};
+use tender_engine::{Engine, Order, Output, Progress, Tenant};
+use tender_market::{
+    cost::{self, LocalCost, Running, Throughput},
+    decision::{Actual, Alternative, Decision, Outcome},
+};
+use tender_store::{ContractFilter, ContractRecord, Event, JobRecord};
+
+/// How often a job is tendered anew after every alternative has failed.
+const ROUNDS: u32 = 3;
+/// Pause before the next round: a peer that was restarting may be back.
+const BETWEEN_ROUNDS: Duration = Duration::from_millis(500);
+/// Internal setting with what was measured so far, units per second by kind.
+const THROUGHPUT: &str = "measured.throughput";
+
+impl Node {
+    /// Drives a job until it is final. Called at submission and, for a job that was under way, at start.
+    pub(crate) async fn drive(self: Arc<Self>, id: JobId, preferences: Preferences) {
+        let outcome = self.clone().drive_to_end(id, preferences).await;
+        self.live.ended(id);
+        if let Err(problem) = outcome {
+            tracing::warn!(job = %id, %problem, "the job failed");
+            self.end_job(id, JobState::Failed, problem).await;
+        }
+    }
+
+    async fn drive_to_end(self: Arc<Self>, id: JobId, preferences: Preferences) -> Result<(), Problem> {
+        // What an earlier process left: follow the contract that is under way, let the others lapse.
+        for record in self.contracts_of(id).await? {
+            match record.state {
+                ContractState::Awarded | ContractState::Running | ContractState::Delivered => {
+                    if self.follow(&record, None).await.is_ok() {
+                        return Ok(());
+                    }
+                }
+                ContractState::Accepted | ContractState::Settled => return Ok(()),
+                ContractState::Announced | ContractState::Proposed => self.decline(&record).await,
+                _ => {}
+            }
+        }
+        let mut last = Problem::new(Code::Unavailable, "no alternative could do the job", "");
+        for round in 0..ROUNDS {
+            if round > 0 {
+                tokio::time::sleep(BETWEEN_ROUNDS).await;
+            }
+            let job = self.unfinished(id).await?;
+            let decision = self.tender(&job, preferences).await?;
+            if let Some(problem) = decision.problem() {
+                // Peers that are full or down may answer differently in a moment; a budget will not.
+                if problem.code == Code::OverLimit {
+                    return Err(problem);
+                }
+                last = problem;
+                continue;
+            }
+            match self.try_in_order(&job, &decision).await {
+                Ok(()) => return Ok(()),
+                Err(problem) => last = problem,
+            }
+        }
+        Err(last)
+    }
+
+    /// Tries the feasible alternatives, best first, until one delivers what passes its check.
+    async fn try_in_order(self: &Arc<Self>, job: &JobRecord, decision: &Decision) -> Result<(), Problem> {
+        let order: Vec<Alternative> = decision.order().into_iter().cloned().collect();
+        let mut last = Problem::new(Code::Unavailable, "no alternative could do the job", "");
+        for (place, alternative) in order.iter().enumerate() {
+            self.unfinished(job.id).await?;
+            let contract = match &alternative.outcome {
+                Outcome::Offered { contract, .. } => *contract,
+                Outcome::Unavailable { .. } => continue,
+            };
+            // Everyone behind the runner-up can go at once; the runner-up is held until the winner shows life.
+            let rest: Vec<ContractId> = order[place + 1..].iter().filter_map(contract_of).collect();
+            let tried = match contract {
+                None => self.run_here(job).await,
+                Some(contract) => self.buy(contract, &rest).await,
+            };
+            match tried {
+                Ok(()) => {
+                    for other in rest {
+                        self.decline_by_id(other).await;
+                    }
+                    return Ok(());
+                }
+                Err(problem) => {
+                    tracing::info!(job = %job.id, from = alternative.source.label(), %problem, "trying the next one");
+                    last = problem;
+                }
+            }
+        }
+        Err(last)
+    }
+
+    /// Runs a job on the own GPU.
+    async fn run_here(self: &Arc<Self>, job: &JobRecord) -> Result<(), Problem> {
+        let running = self.job_event(job.id, JobState::Running, None);
+        self.apply(vec![running], Vec::new()).await?;
+        let work = job.spec.work.clone();
+        let estimate = self.estimate(&work).await;
+        let order = Order {
+            model_dir: self.model_dir(&work)?,
+            input: self.stored_blob(&job.spec.input).await?.into(),
+            parts: None,
+            wall_limit: crate::contractor::wall_limit(estimate.estimated_ms()),
+            tenant: Tenant::Own,
+            work,
+        };
+        let output = self.run_own(job.id, order).await?;
+        self.learn(&job.spec.work, output.units, output.wall_ms).await;
+        let blob = self.store.put_blob(&output.bytes).await.map_err(|e| e.problem())?;
+        let cost = self.estimate(&job.spec.work).await;
+        let actual = Actual { charged: cost.micro_usd, wall_ms: output.wall_ms, contract: None };
+        let done = Event::JobMoved {
+            job: job.id,
+            state: JobState::Completed,
+            reason: None,
+            output: Some(blob),
+            charged: None,
+            checked: None,
+            at: self.now(),
+        };
+        let mut events = self.decided_with(job.id, actual).await?;
+        events.push(done);
+        self.apply(events, Vec::new()).await
+    }
+
+    async fn run_own(&self, id: JobId, order: Order) -> Result<Output, Problem> {
+        let (sender, mut progress) = tokio::sync::watch::channel(Progress::default());
+        let running = self.engine.run(order, sender);
+        tokio::pin!(running);
+        let mut reporting = true;
+        loop {
+            tokio::select! {
+                output = &mut running => return output,
+                changed = progress.changed(), if reporting => {
+                    reporting = changed.is_ok();
+                    let step: Progress = *progress.borrow_and_update();
+                    if step.total > 0 {
+                        self.live.report(id, step.done, step.total);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Ends a job of the owner; what was awarded is given up.
+    ///
+    /// # Errors
+    /// [`Code::NotFound`], or [`Code::Conflict`] when it has ended already.
+    pub(crate) async fn cancel_job(self: &Arc<Self>, id: JobId) -> Result<(), Problem> {
+        let job = self.unfinished(id).await?;
+        let cancelled = Problem::new(Code::Conflict, "cancelled by its owner", "");
+        self.end_job(job.id, JobState::Cancelled, cancelled.clone()).await;
+        for record in self.contracts_of(id).await? {
+            match record.state {
+                ContractState::Awarded | ContractState::Running => {
+                    self.abandon(&record, &cancelled).await?;
+                }
+                ContractState::Announced | ContractState::Proposed => self.decline(&record).await,
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    async fn end_job(&self, id: JobId, state: JobState, problem: Problem) {
+        let event = self.job_event(id, state, Some(problem));
+        if let Err(problem) = self.apply(vec![event], Vec::new()).await {
+            tracing::error!(job = %id, %problem, "the end of the job could not be stored");
+        }
+    }
+
+    pub(crate) fn job_event(&self, job: JobId, state: JobState, reason: Option<Problem>) -> Event {
+        Event::JobMoved { job, state, reason, output: None, charged: None, checked: None, at: self.now() }
+    }
+
+    /// The decision with what it came to, ready to be stored with the job's end.
+    pub(crate) async fn decided_with(&self, id: JobId, actual: Actual) -> Result<Vec<Event>, Problem> {
+        let job = self.job_record(id).await?;
+        let Some(mut decision) = job.decision.and_then(|value| serde_json::from_value::<Decision>(value).ok()) else {
+            return Ok(Vec::new());
+        };
+        decision.actual = Some(actual);
+        let decision = serde_json::to_value(&decision).unwrap_or(Value::Null);
+        Ok(vec![Event::JobDecided { job: id, decision }])
+    }
+
+    pub(crate) async fn job_record(&self, id: JobId) -> Result<JobRecord, Problem> {
+        self.store
+            .job(id)
+            .await
+            .map_err(|e| e.problem())?
+            .ok_or_else(|| Problem::new(Code::NotFound, format!("there is no job {id}"), "`tender jobs` lists them"))
+    }
+
+    pub(crate) async fn unfinished(&self, id: JobId) -> Result<JobRecord, Problem> {
+        let job = self.job_record(id).await?;
+        if job.state.is_final() {
+            let message = format!("the job is already {}", job.state.name());
+            return Err(Problem::new(Code::Conflict, message, "submit it again if you need it"));
+        }
+        Ok(job)
+    }
+
+    pub(crate) async fn contracts_of(&self, job: JobId) -> Result<Vec<ContractRecord>, Problem> {
+        let filter = ContractFilter { role: Some(Role::Client), job: Some(job), ..ContractFilter::default() };
+        self.contracts(filter).await
+    }
+
+    /// Contracts with their documents, which listings leave out.
+    pub(crate) async fn contracts(&self, filter: ContractFilter) -> Result<Vec<ContractRecord>, Problem> {
+        let mut records = Vec::new();
+        for listed in self.store.contracts(filter).await.map_err(|e| e.problem())? {
+            records.push(self.record(listed.id).await?);
+        }
+        Ok(records)
+    }
+
+    /// What running `work` here costs and takes.
+    pub(crate) async fn estimate(&self, work: &Work) -> LocalCost {
+        let settings = self.settings();
+        let running = Running {
+            watts: tender_base::units::Watts(settings.card_watts),
+            tariff_usd_per_kwh: settings.tariff_usd_per_kwh,
+            ..Running::default()
+        };
+        cost::local(work, &self.throughput().await, &running)
+    }
+
+    async fn throughput(&self) -> Throughput {
+        let stored = self.store.setting(THROUGHPUT).await.ok().flatten();
+        stored.and_then(|value| serde_json::from_value(value).ok()).unwrap_or_default()
+    }
+
+    /// Takes a finished run into account for the next estimate.
+    pub(crate) async fn learn(&self, work: &Work, units: u64, wall_ms: u64) {
+        let mut throughput = self.throughput().await;
+        throughput.learn(work.kind(), units, wall_ms);
+        let value = serde_json::to_value(throughput).unwrap_or(Value::Null);
+        let event = Event::SettingChanged { key: THROUGHPUT.to_owned(), value, at: self.now() };
+        if let Err(problem) = self.apply(vec![event], Vec::new()).await {
+            tracing::warn!(%problem, "the measured throughput could not be stored");
+        }
+    }
+}
+
+fn contract_of(alternative: &Alternative) -> Option<ContractId> {
+    match &alternative.outcome {
+        Outcome::Offered { contract, .. } => *contract,
+        Outcome::Unavailable { .. } => None,
+    }
+}

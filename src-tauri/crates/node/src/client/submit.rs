@@ -1,0 +1,168 @@
+//! From what the user typed to a stored job.
+
+use super::Preferences;
+use crate::{
+    api::types::{SubmitInput, SubmitWork, Submitted},
+    models,
+    node::Node,
+};
+use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
+use std::{sync::Arc, time::Duration};
+use tender_base::{
+    BlobRef, Book, Code, JobSpec, JobState, MicroUsd, Problem, Work, catalogue,
+    ids::JobId,
+    job::{Access, Constraints, Element, MAX_PASSAGES, Privacy, WgslBuffer, WgslWork},
+};
+use tender_store::{Event, JobRecord};
+
+/// Time a job may take when nothing else is said, and at most (a week).
+const DEFAULT_DEADLINE_SECONDS: u32 = 300;
+const MAX_DEADLINE_SECONDS: u32 = 7 * 24 * 3600;
+/// Largest budget, a million dollars: more is a slip of the keyboard.
+const MAX_BUDGET: i64 = 1_000_000_000_000;
+
+impl Node {
+    /// Stores a job and starts to drive it, or only decides (`dry_run`).
+    ///
+    /// # Errors
+    /// [`Code::Invalid`] or [`Code::TooLarge`] naming the field, [`Code::Unavailable`] when this machine lacks the
+    /// model or is stopped.
+    pub(crate) async fn submit(self: &Arc<Self>, input: SubmitInput) -> Result<Submitted, Problem> {
+        if self.settings().stopped {
+            return Err(Problem::new(Code::Unavailable, "everything is stopped", "switch it on again first"));
+        }
+        let preferences = Preferences { peers_only: input.peers_only == Some(true) };
+        let constraints = self.constraints(&input)?;
+        let book = self.config.book;
+        if input.dry_run != Some(true) {
+            let job = self.submit_in(book, input.work, constraints, preferences).await?;
+            return Ok(Submitted { job: Some(job.to_string()), explanation: None });
+        }
+        let (spec, _) = self.prepare(input.work, constraints).await?;
+        let now = self.now();
+        let record = JobRecord {
+            id: JobId::new(self.clock.as_ref(), self.entropy.as_ref()),
+            book,
+            kind: spec.work.kind(),
+            state: JobState::Queued,
+            spec,
+            decision: None,
+            checked: None,
+            reason: None,
+            output: None,
+            charged: None,
+            submitted_at: now,
+            changed_at: now,
+            times: Vec::new(),
+        };
+        let decision = self.rehearse(&record, preferences).await?;
+        Ok(Submitted { job: None, explanation: Some(crate::api::views::explanation(&decision)) })
+    }
+
+    /// Stores a job in the given book and starts to drive it.
+    pub(crate) async fn submit_in(
+        self: &Arc<Self>,
+        book: Book,
+        work: SubmitWork,
+        constraints: Constraints,
+        preferences: Preferences,
+    ) -> Result<JobId, Problem> {
+        let (spec, bytes) = self.prepare(work, constraints).await?;
+        self.store.put_blob(&bytes).await.map_err(|e| e.problem())?;
+        let job = JobId::new(self.clock.as_ref(), self.entropy.as_ref());
+        self.apply(vec![Event::JobSubmitted { job, book, spec, submitted_at: self.now() }], Vec::new()).await?;
+        self.spawn(self.clone().drive(job, preferences));
+        Ok(job)
+    }
+
+    pub(crate) async fn prepare(
+        &self,
+        work: SubmitWork,
+        constraints: Constraints,
+    ) -> Result<(JobSpec, Vec<u8>), Problem> {
+        let (work, bytes) = self.work_and_input(work).await?;
+        let input = BlobRef::of(&bytes);
+        work.check(&input)?;
+        Ok((JobSpec { work, input, constraints }, bytes))
+    }
+
+    fn constraints(&self, input: &SubmitInput) -> Result<Constraints, Problem> {
+        let budget = input.budget_micro_usd;
+        if !(0..=MAX_BUDGET).contains(&budget) {
+            return Err(invalid(format!("budget_micro_usd is {budget}, but must be between 0 and {MAX_BUDGET}")));
+        }
+        let seconds = input.deadline_seconds.unwrap_or(DEFAULT_DEADLINE_SECONDS);
+        if !(1..=MAX_DEADLINE_SECONDS).contains(&seconds) {
+            return Err(invalid(format!("deadline_seconds is {seconds}, but must be between 1 and a week")));
+        }
+        Ok(Constraints {
+            budget: MicroUsd(budget),
+            deadline: self.now().after(Duration::from_secs(u64::from(seconds))),
+            privacy: if input.private == Some(true) { Privacy::Own } else { Privacy::Peers },
+        })
+    }
+
+    /// The work and its input blob.
+    async fn work_and_input(&self, work: SubmitWork) -> Result<(Work, Vec<u8>), Problem> {
+        match work {
+            SubmitWork::Embed { passages } => self.prepare_embed(&passages).await,
+            SubmitWork::Gemm { m, k, n, input_base64 } => {
+                Ok((Work::Gemm { m, k, n }, decode("input_base64", &input_base64)?))
+            }
+            SubmitWork::Wgsl { source, entry, workgroups, workgroup_size, fuel, element, buffers } => {
+                let element = match element.as_str() {
+                    "u32" => Element::U32,
+                    "f32" => Element::F32,
+                    other => return Err(invalid(format!("element is {other}, but must be u32 or f32"))),
+                };
+                let mut bytes = source.into_bytes();
+                let source_bytes = u32::try_from(bytes.len()).map_err(|_| invalid("source is too long".to_owned()))?;
+                let mut declared = Vec::with_capacity(buffers.len());
+                for buffer in buffers {
+                    let access = if buffer.data_base64.is_some() { Access::Read } else { Access::Write };
+                    if let Some(text) = &buffer.data_base64 {
+                        let data = decode("data_base64", text)?;
+                        if data.len() as u64 != u64::from(buffer.bytes) {
+                            return Err(invalid(format!(
+                                "the buffer of binding {} has {} bytes but declares {}",
+                                buffer.binding,
+                                data.len(),
+                                buffer.bytes
+                            )));
+                        }
+                        bytes.extend(data);
+                    }
+                    declared.push(WgslBuffer { binding: buffer.binding, access, bytes: buffer.bytes });
+                }
+                let work =
+                    WgslWork { source_bytes, entry, workgroups, workgroup_size, fuel, buffers: declared, element };
+                Ok((Work::Wgsl(work), bytes))
+            }
+        }
+    }
+
+    /// Tokens are counted by the own worker: they are what is billed, and `tender` itself has no tokenizer.
+    async fn prepare_embed(&self, passages: &[String]) -> Result<(Work, Vec<u8>), Problem> {
+        let count = u32::try_from(passages.len()).unwrap_or(u32::MAX);
+        if !(1..=MAX_PASSAGES).contains(&count) {
+            return Err(invalid(format!("passages has {count} texts, but must have 1 to {MAX_PASSAGES}")));
+        }
+        let model = catalogue::MINILM.to_ref();
+        let dir = models::folder(&self.settings(), &model)?;
+        let bytes = serde_json::to_vec(passages).map_err(|e| invalid(format!("passages: {e}")))?;
+        let tokens = self.engine.count_tokens(&dir, bytes.clone().into()).await?;
+        if tokens.len() != passages.len() {
+            return Err(Problem::new(Code::Internal, "the worker counted another number of passages", ""));
+        }
+        let tokens = tokens.into_iter().map(u64::from).sum();
+        Ok((Work::Embed { model, passages: count, tokens }, bytes))
+    }
+}
+
+fn decode(field: &str, text: &str) -> Result<Vec<u8>, Problem> {
+    BASE64.decode(text).map_err(|e| invalid(format!("{field} is no base64: {e}")))
+}
+
+fn invalid(message: String) -> Problem {
+    Problem::new(Code::Invalid, message, "correct the job and submit it again")
+}

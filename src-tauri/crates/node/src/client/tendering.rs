@@ -1,0 +1,269 @@
+//! The call for proposals: every peer is asked at the same time, under one deadline, and a silent one costs nobody
+//! else anything. What comes back is decided upon and becomes a receipt.
+
+use crate::node::Node;
+use futures::{StreamExt, stream::FuturesUnordered};
+use std::{sync::Arc, time::Duration};
+use tender_base::{
+    Book, Code, ContractState, MicroUsd, Problem, Role, Signed,
+    documents::{CallForProposals, Decline, Message, Proposal},
+    ids::ContractId,
+    job::Privacy,
+    ledger::Account,
+};
+use tender_market::{
+    checks,
+    contract::Step,
+    decision::{Alternative, Decision, Outcome, Policy, Situation, Source, decide},
+};
+use tender_store::{ContractRecord, Event, JobRecord, PeerRecord};
+
+/// How a job may be done, beyond its constraints.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Preferences {
+    /// Never here, even if that is cheapest.
+    pub(crate) peers_only: bool,
+}
+
+/// What became of one call.
+struct Answered {
+    peer: PeerRecord,
+    call: Signed<CallForProposals>,
+    outcome: Result<Signed<Proposal>, Problem>,
+}
+
+impl Node {
+    /// Collects proposals, decides and stores the decision together with the contracts it rests on.
+    pub(crate) async fn tender(
+        self: &Arc<Self>,
+        job: &JobRecord,
+        preferences: Preferences,
+    ) -> Result<Decision, Problem> {
+        let answers = self.collect(job).await?;
+        let decision = self.decide_among(job, preferences, &answers).await?;
+        let now = self.now();
+        let mut events = vec![Event::JobDecided {
+            job: job.id,
+            decision: serde_json::to_value(&decision)
+                .map_err(|e| Problem::new(Code::Internal, format!("the decision cannot be written: {e}"), ""))?,
+        }];
+        for Answered { peer, call, outcome } in answers {
+            let Ok(proposal) = outcome else { continue };
+            events.push(Event::ContractOpened {
+                contract: call.document.contract,
+                role: Role::Client,
+                book: job.book,
+                peer: peer.did,
+                job: Some(job.id),
+                state: ContractState::Proposed,
+                expires_at: Some(proposal.document.valid_until),
+                call,
+                proposal: Some(proposal),
+                at: now,
+            });
+        }
+        self.apply(events, Vec::new()).await?;
+        Ok(decision)
+    }
+
+    /// Decides only: proposals are collected, nothing is stored, every held slot is given back.
+    pub(crate) async fn rehearse(
+        self: &Arc<Self>,
+        job: &JobRecord,
+        preferences: Preferences,
+    ) -> Result<Decision, Problem> {
+        let answers = self.collect(job).await?;
+        let decision = self.decide_among(job, preferences, &answers).await?;
+        for Answered { peer, call, outcome } in answers {
+            if let Ok(proposal) = outcome {
+                self.send_decline(&peer, call.document.contract, proposal);
+            }
+        }
+        Ok(decision)
+    }
+
+    async fn decide_among(
+        &self,
+        job: &JobRecord,
+        preferences: Preferences,
+        answers: &[Answered],
+    ) -> Result<Decision, Problem> {
+        let settings = self.settings();
+        let now = self.now();
+        let totals = self.store.totals(job.book, now.start_of_day()).await.map_err(|e| e.problem())?;
+        let reserved = self.store.balance(job.book, &Account::Reserved).await.map_err(|e| e.problem())?;
+        let committed = totals.spent.0.saturating_add(reserved.0);
+        let mut alternatives = vec![self.local_alternative(job, preferences).await];
+        for answer in answers {
+            alternatives.push(Alternative {
+                source: Source::Peer { did: answer.peer.did, name: answer.peer.name.clone() },
+                outcome: match &answer.outcome {
+                    Ok(signed) => Outcome::Offered {
+                        cost: signed.document.amount,
+                        cost_measured: true,
+                        estimated_ms: signed.document.estimated_ms,
+                        reliability: self.reliability(&answer.peer).await,
+                        contract: Some(signed.document.contract),
+                    },
+                    Err(problem) => Outcome::Unavailable { problem: problem.clone() },
+                },
+            });
+        }
+        let situation = Situation {
+            job: job.spec.clone(),
+            book: job.book,
+            decided_at: now,
+            spend_left: Some(MicroUsd(settings.daily_spend_cap.0.saturating_sub(committed).max(0))),
+            alternatives,
+        };
+        Ok(decide(&situation, Policy::CheapestFeasible))
+    }
+
+    async fn local_alternative(&self, job: &JobRecord, preferences: Preferences) -> Alternative {
+        let outcome = if preferences.peers_only {
+            Err(Problem::new(Code::Unavailable, "the job was submitted for peers only", ""))
+        } else if !self.settings().use_own_gpu {
+            Err(Problem::new(Code::Unavailable, "own jobs do not run on the own GPU", "set use_own_gpu to true"))
+        } else {
+            self.model_dir(&job.spec.work).map(|_| ())
+        };
+        let outcome = match outcome {
+            Err(problem) => Outcome::Unavailable { problem },
+            Ok(()) => {
+                let cost = self.estimate(&job.spec.work).await;
+                Outcome::Offered {
+                    cost: cost.micro_usd,
+                    cost_measured: cost.measured,
+                    estimated_ms: cost.estimated_ms(),
+                    reliability: None,
+                    contract: None,
+                }
+            }
+        };
+        Alternative { source: Source::Local, outcome }
+    }
+
+    /// Fraction of this peer's finished contracts that were accepted; none without history.
+    async fn reliability(&self, peer: &PeerRecord) -> Option<f64> {
+        let filter = tender_store::ContractFilter {
+            role: Some(Role::Client),
+            peer: Some(peer.did),
+            ..tender_store::ContractFilter::default()
+        };
+        let records = self.store.contracts(filter).await.ok()?;
+        let count = |states: &[ContractState]| records.iter().filter(|r| states.contains(&r.state)).count();
+        let good = count(&[ContractState::Accepted, ContractState::Settled]);
+        let bad = count(&[ContractState::Rejected, ContractState::Failed, ContractState::Abandoned]);
+        (good + bad > 0).then(|| good as f64 / (good + bad) as f64)
+    }
+
+    /// Asks every peer that sells. Who does not answer by the deadline is reported as such.
+    async fn collect(self: &Arc<Self>, job: &JobRecord) -> Result<Vec<Answered>, Problem> {
+        if job.spec.constraints.privacy == Privacy::Own {
+            return Ok(Vec::new());
+        }
+        let span = Duration::from_millis(self.settings().proposal_deadline_ms);
+        let deadline = tokio::time::Instant::now() + span;
+        let peers = self.store.peers().await.map_err(|e| e.problem())?;
+        let demo_peer = self.demo_peer().await;
+        let asked: FuturesUnordered<_> = peers
+            .into_iter()
+            .filter(|peer| !peer.removed && peer.address.is_some())
+            // The second node of a demonstration gets its jobs and no others.
+            .filter(|peer| (Some(peer.did) == demo_peer) == (job.book == Book::Demo && demo_peer.is_some()))
+            .map(|peer| self.ask(job, peer, span, deadline))
+            .collect();
+        Ok(asked.collect().await)
+    }
+
+    async fn ask(
+        self: &Arc<Self>,
+        job: &JobRecord,
+        peer: PeerRecord,
+        span: Duration,
+        deadline: tokio::time::Instant,
+    ) -> Answered {
+        let now = self.now();
+        let call = CallForProposals {
+            contract: ContractId::new(self.clock.as_ref(), self.entropy.as_ref()),
+            client: self.did(),
+            contractor: peer.did,
+            book: job.book,
+            job: job.spec.clone(),
+            called_at: now,
+            respond_by: now.after(span),
+        };
+        let call = Signed::new(call, self.identity.signer.as_ref());
+        let outcome = match tokio::time::timeout_at(deadline, self.proposal_of(&peer, &call)).await {
+            Ok(outcome) => outcome,
+            Err(_) => Err(Problem::new(
+                Code::Expired,
+                format!("{} did not answer within {} ms", peer.name, span.as_millis()),
+                "it may be off or busy; proposal_deadline_ms sets how long to wait",
+            )),
+        };
+        if outcome.as_ref().is_err_and(|problem| matches!(problem.code, Code::Lost | Code::Unavailable)) {
+            self.clients.forget(&peer.did).await;
+        }
+        Answered { peer, call, outcome }
+    }
+
+    async fn proposal_of(
+        &self,
+        peer: &PeerRecord,
+        call: &Signed<CallForProposals>,
+    ) -> Result<Signed<Proposal>, Problem> {
+        let client = self.clients.to(peer).await?;
+        match client.exchange(Message::Call(call.clone())).await? {
+            Message::Proposal(proposal) => {
+                checks::check_proposal(&proposal, call, self.now())?;
+                Ok(proposal)
+            }
+            Message::Refusal(problem) => Err(problem),
+            _ => Err(Problem::new(Code::Forged, format!("{} answers the call with something else", peer.name), "")),
+        }
+    }
+
+    /// Gives a proposal back: stored first, then told, best effort; the peer's own timer frees the slot anyway.
+    pub(crate) async fn decline(self: &Arc<Self>, record: &ContractRecord) {
+        if let Err(problem) = self.move_contract(record, Step::Lapse, Vec::new(), MicroUsd::ZERO, None).await {
+            tracing::debug!(contract = %record.id, %problem, "not declined");
+            return;
+        }
+        if let (Some(proposal), Ok(Some(peer))) = (record.proposal(), self.store.peer(&record.peer).await) {
+            self.send_decline(&peer, record.id, proposal.clone());
+        }
+    }
+
+    pub(crate) async fn decline_by_id(self: &Arc<Self>, id: ContractId) {
+        if let Ok(record) = self.record(id).await
+            && record.state == ContractState::Proposed
+        {
+            self.decline(&record).await;
+        }
+    }
+
+    fn send_decline(self: &Arc<Self>, peer: &PeerRecord, contract: ContractId, proposal: Signed<Proposal>) {
+        let decline = Decline {
+            contract,
+            client: self.did(),
+            contractor: peer.did,
+            proposal: proposal.hash(),
+            declined_at: self.now(),
+        };
+        let message = Message::Decline(Signed::new(decline, self.identity.signer.as_ref()));
+        self.tell(peer.clone(), message);
+    }
+
+    /// Sends something that needs no answer, in the background.
+    pub(crate) fn tell(self: &Arc<Self>, peer: PeerRecord, message: Message) {
+        let node = self.clone();
+        self.spawn(async move {
+            if let Ok(client) = node.clients.to(&peer).await
+                && let Err(problem) = client.exchange(message).await
+            {
+                tracing::debug!(peer = %peer.did, %problem, "not delivered");
+            }
+        });
+    }
+}

@@ -1,0 +1,342 @@
+//! Selling: what a contractor does with each message of a contract.
+//!
+//! Every step is one transaction; the answer leaves after it is durable. A message that comes twice (the client did
+//! not hear the answer) finds its own document stored and gets the same answer again.
+
+mod agent;
+mod run;
+
+pub(crate) use agent::Contractor;
+pub(crate) use run::wall_limit;
+
+use crate::{models, node::Node};
+use std::sync::Arc;
+use tender_base::{
+    Code, ContractState, Did, MicroUsd, Problem, Role, Signed, Timestamp, Work,
+    documents::{
+        Abandonment, Acceptance, Award, CallForProposals, Countersignature, Decline, Message, Proposal, Rejection,
+    },
+    ids::ContractId,
+};
+use tender_market::{
+    checks,
+    contract::{self, Amounts, Step},
+};
+use tender_store::{ContractRecord, Event, Guard, PeerRecord};
+
+/// How long a proposal holds its slot: time for the client to hear the other peers and to fail over once.
+const PROPOSAL_VALID: std::time::Duration = std::time::Duration::from_secs(30);
+/// Open proposals that one peer may hold: one per job it tenders, and one more.
+const HOLDS_PER_PEER: u32 = 2;
+
+impl Node {
+    /// Answers a call with a binding proposal and a held slot, or refuses with the reason.
+    pub(crate) async fn on_call(
+        self: &Arc<Self>,
+        caller: Did,
+        call: Signed<CallForProposals>,
+    ) -> Result<Message, Problem> {
+        let peer = self.paired(&caller).await?;
+        if call.signer != caller {
+            return Err(not_yours());
+        }
+        let now = self.now();
+        checks::check_call(&call, &self.did(), now)?;
+        let spec = &call.document.job;
+        if let Some(known) = self.store.contract(call.document.contract).await.map_err(|e| e.problem())? {
+            return repeated_call(&known, &call);
+        }
+        self.willing(now)?;
+        if call.document.book != self.config.book {
+            return Err(Problem::new(
+                Code::Forbidden,
+                "this node does not trade in that money",
+                "demonstrations trade only with the second node that they start themselves",
+            ));
+        }
+        spec.work.check(&spec.input)?;
+        let settings = self.settings();
+        if let Work::Embed { model, .. } = &spec.work {
+            models::folder(&settings, model)?;
+        }
+        let rate = settings.prices.rate(spec.work.kind());
+        let units = spec.work.units();
+        let amount = rate.amount(units).ok_or_else(|| {
+            Problem::new(Code::Invalid, "the job is too large to be priced", "split it into smaller jobs")
+        })?;
+        let contract = call.document.contract;
+        let valid_until = now.after(PROPOSAL_VALID).min(spec.constraints.deadline);
+        let proposal = Proposal {
+            contract,
+            contractor: self.did(),
+            client: caller,
+            call: call.hash(),
+            rate,
+            units,
+            amount,
+            valid_until,
+            estimated_ms: self.estimate(&spec.work).await.estimated_ms(),
+            adapter: self.engine.info().map(|worker| worker.adapter).unwrap_or_default(),
+        };
+        let proposal = Signed::new(proposal, self.identity.signer.as_ref());
+        let opened = Event::ContractOpened {
+            contract,
+            role: Role::Contractor,
+            book: call.document.book,
+            peer: caller,
+            job: None,
+            state: ContractState::Proposed,
+            call,
+            proposal: Some(proposal.clone()),
+            expires_at: Some(valid_until),
+            at: now,
+        };
+        let guards = vec![
+            Guard::PeerHolds { peer: caller, limit: HOLDS_PER_PEER, now },
+            Guard::Slots { limit: settings.slots, now },
+            self.credit(&peer, amount),
+        ];
+        self.apply(vec![opened], guards).await?;
+        Ok(Message::Proposal(proposal))
+    }
+
+    /// Takes an award: stores the input, makes the contract durable and starts the work.
+    pub(crate) async fn on_award(
+        self: &Arc<Self>,
+        caller: Did,
+        award: Signed<Award>,
+        input: Option<Vec<u8>>,
+    ) -> Result<ContractId, Problem> {
+        let peer = self.paired(&caller).await?;
+        let id = award.document.contract;
+        let record = self.sold(id, &caller).await?;
+        if let Some(known) = record.award() {
+            return same(known.hash() == award.hash(), "another award was already taken").map(|()| id);
+        }
+        let (call, proposal) = opening(&record)?;
+        let now = self.now();
+        checks::check_award(&award, proposal, call, now)?;
+        self.willing(now)?;
+        let input = input.ok_or_else(|| Problem::new(Code::Invalid, "the award carries no input", "send its bytes"))?;
+        if !call.document.job.input.matches(&input) {
+            return Err(Problem::new(
+                Code::Forged,
+                "the input is not the one that the call names",
+                "send exactly the bytes whose SHA-256 the call states",
+            ));
+        }
+        let to = contract::advance(Role::Contractor, record.state, Step::Award)?;
+        self.store.put_blob(&input).await.map_err(|e| e.problem())?;
+        let moved = Event::ContractMoved {
+            contract: id,
+            from: record.state,
+            to,
+            expires_at: Some(award.document.deadline),
+            documents: vec![Message::Award(award)],
+            entries: Vec::new(),
+            reason: None,
+            at: now,
+        };
+        self.apply(vec![moved], vec![self.credit(&peer, proposal.document.amount)]).await?;
+        self.spawn(self.clone().run_contract(id));
+        Ok(id)
+    }
+
+    /// The client does not take the offer: the slot is free again.
+    pub(crate) async fn on_decline(&self, caller: Did, decline: Signed<Decline>) -> Result<(), Problem> {
+        let record = self.sold(decline.document.contract, &caller).await?;
+        let (_, proposal) = opening(&record)?;
+        checks::check_decline(&decline, proposal)?;
+        if record.state == ContractState::Lapsed {
+            return Ok(());
+        }
+        self.move_contract(&record, Step::Lapse, vec![Message::Decline(decline)], MicroUsd::ZERO, None).await
+    }
+
+    /// The client accepts: the amount is owed, and the countersigned receipt is the answer.
+    pub(crate) async fn on_acceptance(
+        &self,
+        caller: Did,
+        acceptance: Signed<Acceptance>,
+    ) -> Result<Signed<Countersignature>, Problem> {
+        let record = self.sold(acceptance.document.contract, &caller).await?;
+        if let (Some(known), Some(counter)) = (record.acceptance(), record.countersignature()) {
+            same(known.hash() == acceptance.hash(), "another acceptance was already taken")?;
+            return Ok(counter.clone());
+        }
+        let (Some(award), Some(delivery)) = (record.award(), record.delivery()) else {
+            return Err(Problem::new(Code::Conflict, "nothing was delivered under this contract", ""));
+        };
+        checks::check_acceptance(&acceptance, delivery, award)?;
+        let now = self.now();
+        let counter = Countersignature {
+            contract: record.id,
+            contractor: self.did(),
+            client: caller,
+            acceptance: acceptance.hash(),
+            amount: acceptance.document.amount,
+            signed_at: now,
+        };
+        let counter = Signed::new(counter, self.identity.signer.as_ref());
+        let documents = vec![Message::Acceptance(acceptance.clone()), Message::Countersignature(counter.clone())];
+        if record.state == ContractState::Accepted || record.state == ContractState::Settled {
+            // Silence had already counted as acceptance; the late documents complete the receipt.
+            let late = documents.into_iter().map(|document| Event::ContractDocumented {
+                contract: record.id,
+                document,
+                at: now,
+            });
+            self.apply(late.collect(), Vec::new()).await?;
+        } else {
+            self.move_contract(&record, Step::Accept, documents, acceptance.document.amount, None).await?;
+        }
+        Ok(counter)
+    }
+
+    /// The client found the delivery wrong.
+    pub(crate) async fn on_rejection(&self, caller: Did, rejection: Signed<Rejection>) -> Result<(), Problem> {
+        let record = self.sold(rejection.document.contract, &caller).await?;
+        let (Some(award), Some(delivery)) = (record.award(), record.delivery()) else {
+            return Err(Problem::new(Code::Conflict, "nothing was delivered under this contract", ""));
+        };
+        checks::check_rejection(&rejection, delivery, award)?;
+        if record.state == ContractState::Rejected {
+            return Ok(());
+        }
+        let reason = Problem::new(Code::WorkFailed, rejection.document.reason.clone(), "");
+        self.move_contract(&record, Step::Reject, vec![Message::Rejection(rejection)], MicroUsd::ZERO, Some(reason))
+            .await
+    }
+
+    /// The client gave the award up: the work stops.
+    pub(crate) async fn on_abandonment(&self, caller: Did, note: Signed<Abandonment>) -> Result<(), Problem> {
+        let record = self.sold(note.document.contract, &caller).await?;
+        let award = record.award().ok_or_else(|| Problem::new(Code::Conflict, "there is no award to give up", ""))?;
+        checks::check_abandonment(&note, award)?;
+        if record.state == ContractState::Abandoned {
+            return Ok(());
+        }
+        let reason = Problem::new(Code::Lost, note.document.reason.clone(), "");
+        let documents = vec![Message::Abandonment(note)];
+        self.move_contract(&record, Step::Abandon, documents, MicroUsd::ZERO, Some(reason)).await
+    }
+
+    /// A contract that this node sells to `caller`. Another's looks as if it did not exist.
+    pub(crate) async fn sold(&self, id: ContractId, caller: &Did) -> Result<ContractRecord, Problem> {
+        self.store
+            .contract(id)
+            .await
+            .map_err(|e| e.problem())?
+            .filter(|record| record.role == Role::Contractor && record.peer == *caller)
+            .ok_or_else(|| {
+                Problem::new(Code::NotFound, format!("there is no contract {id}"), "call for proposals first")
+            })
+    }
+
+    /// The peer row that authorises; a valid token alone does not.
+    pub(crate) async fn paired(&self, did: &Did) -> Result<PeerRecord, Problem> {
+        self.store.peer(did).await.map_err(|e| e.problem())?.filter(|peer| !peer.removed).ok_or_else(|| {
+            Problem::new(
+                Code::Forbidden,
+                format!("{did} is not paired with this node"),
+                "ask its owner for an invitation (`tender peers invite`)",
+            )
+        })
+    }
+
+    fn credit(&self, peer: &PeerRecord, amount: MicroUsd) -> Guard {
+        Guard::PeerCredit { book: self.config.book, peer: peer.did, limit: peer.credit_limit, amount }
+    }
+
+    /// Whether this node sells at this moment.
+    pub(crate) fn willing(&self, now: Timestamp) -> Result<(), Problem> {
+        let settings = self.settings();
+        let refuse = |message: &str, hint: &str| Err(Problem::new(Code::Unavailable, message, hint));
+        if settings.stopped {
+            return refuse("this node was stopped by its owner", "try another peer");
+        }
+        if !settings.selling {
+            return refuse("this node is not selling now", "try later or another peer");
+        }
+        if let Some(until) = settings.paused_until.filter(|until| *until > now) {
+            return refuse("this node pauses selling", &format!("try again after {until}"));
+        }
+        Ok(())
+    }
+
+    /// One step of a contract: checked against the table, posted, durable.
+    pub(crate) async fn move_contract(
+        &self,
+        record: &ContractRecord,
+        step: Step,
+        documents: Vec<Message>,
+        charged: MicroUsd,
+        reason: Option<Problem>,
+    ) -> Result<(), Problem> {
+        let event = self.contract_event(record, step, documents, charged, reason)?;
+        self.apply(vec![event], Vec::new()).await
+    }
+
+    /// The event of such a step, for callers that apply it together with others.
+    pub(crate) fn contract_event(
+        &self,
+        record: &ContractRecord,
+        step: Step,
+        documents: Vec<Message>,
+        charged: MicroUsd,
+        reason: Option<Problem>,
+    ) -> Result<Event, Problem> {
+        let now = self.now();
+        let to = contract::advance(record.role, record.state, step)?;
+        let reserved = record.proposal().map_or(MicroUsd::ZERO, |p| p.document.amount);
+        let entries =
+            contract::entries(record.role, record.book, record.id, record.peer, step, Amounts { reserved, charged });
+        let award = documents.iter().find_map(|d| if let Message::Award(a) = d { Some(a) } else { record.award() });
+        let award = award.or_else(|| record.award()).map(|signed| &signed.document);
+        let expires_at = match to {
+            ContractState::Delivered => {
+                award.map(|a| now.after(std::time::Duration::from_secs(u64::from(a.review_seconds))))
+            }
+            ContractState::Awarded | ContractState::Running => award.map(|a| a.deadline),
+            // A dispute that nobody resolves ends for the client when the job's time is over.
+            ContractState::Rejected => award.map(|a| a.deadline.max(now)),
+            _ => None,
+        };
+        Ok(Event::ContractMoved {
+            contract: record.id,
+            from: record.state,
+            to,
+            documents,
+            entries,
+            reason,
+            expires_at,
+            at: now,
+        })
+    }
+}
+
+/// The call and the proposal with which a contract began.
+pub(crate) fn opening(record: &ContractRecord) -> Result<(&Signed<CallForProposals>, &Signed<Proposal>), Problem> {
+    match (record.call(), record.proposal()) {
+        (Some(call), Some(proposal)) => Ok((call, proposal)),
+        _ => Err(Problem::new(Code::Conflict, "this contract has no proposal", "call for proposals again")),
+    }
+}
+
+fn repeated_call(known: &ContractRecord, call: &Signed<CallForProposals>) -> Result<Message, Problem> {
+    let (first, proposal) = opening(known)?;
+    same(first.hash() == call.hash(), "this contract id was already used for another call")?;
+    Ok(Message::Proposal(proposal.clone()))
+}
+
+fn same(holds: bool, otherwise: &str) -> Result<(), Problem> {
+    if holds {
+        Ok(())
+    } else {
+        Err(Problem::new(Code::Conflict, otherwise, "each document applies once; start a new contract"))
+    }
+}
+
+fn not_yours() -> Problem {
+    Problem::new(Code::Forbidden, "the document names another sender than the token", "sign both with the same key")
+}

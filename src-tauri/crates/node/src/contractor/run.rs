@@ -1,0 +1,148 @@
+//! Doing the work of an awarded contract.
+
+use super::opening;
+use crate::{models, node::Node};
+use std::{sync::Arc, time::Duration};
+use tender_base::{
+    BlobRef, Code, ContractState, MicroUsd, Problem, Signed, Work,
+    documents::{Delivery, Message},
+    ids::ContractId,
+    units::Meter,
+};
+use tender_engine::{Engine, Order, Output, Progress, Tenant};
+use tender_market::contract::Step;
+use tender_store::ContractRecord;
+
+/// A job may take this many times its estimate before it is killed; the estimate of a first job may be far off, so
+/// at least a minute is allowed.
+const WALL_LIMIT_FACTOR: u64 = 3;
+const LEAST_WALL_LIMIT: Duration = Duration::from_secs(60);
+
+impl Node {
+    /// Runs the job of an awarded contract to its delivery, or fails the contract with the reason. Also called at
+    /// start for a contract that was under way: the work is done again, the contract goes on.
+    pub(crate) async fn run_contract(self: Arc<Self>, id: ContractId) {
+        let outcome = self.run_and_deliver(id).await;
+        self.live.ended(id);
+        if let Err(problem) = outcome {
+            tracing::warn!(contract = %id, %problem, "the contract failed");
+            self.fail_sold(id, problem).await;
+        }
+    }
+
+    async fn run_and_deliver(self: &Arc<Self>, id: ContractId) -> Result<(), Problem> {
+        let record = self.record(id).await?;
+        let (call, proposal) = opening(&record)?;
+        let work = call.document.job.work.clone();
+        let input = self.stored_blob(&call.document.job.input).await?;
+        let order = Order {
+            model_dir: self.model_dir(&work)?,
+            input: input.into(),
+            parts: None,
+            wall_limit: wall_limit(proposal.document.estimated_ms),
+            tenant: Tenant::Peer(record.peer),
+            work,
+        };
+        let metering = crate::metering::start();
+        let output = self.run_with_progress(&record, order).await?;
+        let meter = crate::metering::finish(metering, output.wall_ms);
+        self.learn(&call.document.job.work, output.units, output.wall_ms).await;
+        self.deliver(id, output, meter).await
+    }
+
+    /// Runs the order; the first sign of life makes the contract `running`.
+    async fn run_with_progress(self: &Arc<Self>, record: &ContractRecord, order: Order) -> Result<Output, Problem> {
+        let (sender, mut progress) = tokio::sync::watch::channel(Default::default());
+        let running = self.engine.run(order, sender);
+        tokio::pin!(running);
+        let mut started = record.state == ContractState::Running;
+        let mut reporting = true;
+        loop {
+            tokio::select! {
+                output = &mut running => return output,
+                changed = progress.changed(), if reporting => {
+                    reporting = changed.is_ok();
+                    let step: Progress = *progress.borrow_and_update();
+                    if step.total == 0 {
+                        continue;
+                    }
+                    if !started {
+                        started = true;
+                        let record = self.record(record.id).await?;
+                        self.move_contract(&record, Step::Start, Vec::new(), MicroUsd::ZERO, None).await?;
+                    }
+                    self.live.report(record.id, step.done, step.total);
+                }
+            }
+        }
+    }
+
+    async fn deliver(&self, id: ContractId, output: Output, meter: Meter) -> Result<(), Problem> {
+        let record = self.record(id).await?;
+        if record.state.is_final() {
+            // The client gave up while the work was running: nothing is delivered, nothing is owed.
+            return Ok(());
+        }
+        let (call, proposal) = opening(&record)?;
+        let award = record.award().ok_or_else(|| Problem::new(Code::Internal, "an award is missing", ""))?;
+        let declared = call.document.job.work.units();
+        if output.units != declared {
+            return Err(Problem::new(
+                Code::WorkFailed,
+                format!("the worker counted {} units where the job declares {declared}", output.units),
+                "declare the units that the input really has",
+            ));
+        }
+        let blob: BlobRef = self.store.put_blob(&output.bytes).await.map_err(|e| e.problem())?;
+        let delivery = Delivery {
+            contract: id,
+            contractor: self.did(),
+            client: record.peer,
+            award: award.hash(),
+            output: blob,
+            units: proposal.document.units,
+            amount: proposal.document.amount,
+            meter,
+            worker: output.worker,
+            delivered_at: self.now(),
+        };
+        let delivery = Signed::new(delivery, self.identity.signer.as_ref());
+        self.move_contract(&record, Step::Deliver, vec![Message::Delivery(delivery)], MicroUsd::ZERO, None).await
+    }
+
+    /// Ends a contract that cannot be fulfilled. One that ended meanwhile stays as it is.
+    pub(crate) async fn fail_sold(&self, id: ContractId, problem: Problem) {
+        if let Ok(record) = self.record(id).await
+            && matches!(record.state, ContractState::Awarded | ContractState::Running)
+            && let Err(e) = self.move_contract(&record, Step::Fail, Vec::new(), MicroUsd::ZERO, Some(problem)).await
+        {
+            tracing::error!(contract = %id, problem = %e, "the failure could not be stored");
+        }
+    }
+
+    pub(crate) async fn record(&self, id: ContractId) -> Result<ContractRecord, Problem> {
+        self.store
+            .contract(id)
+            .await
+            .map_err(|e| e.problem())?
+            .ok_or_else(|| Problem::new(Code::NotFound, format!("there is no contract {id}"), ""))
+    }
+
+    pub(crate) async fn stored_blob(&self, blob: &BlobRef) -> Result<Vec<u8>, Problem> {
+        self.store.blob(blob).await.map_err(|e| e.problem())?.ok_or_else(|| {
+            Problem::new(Code::Storage, format!("the stored bytes {} are missing", blob.sha256), "run the job again")
+        })
+    }
+
+    /// The folder of the model that some work needs.
+    pub(crate) fn model_dir(&self, work: &Work) -> Result<Option<std::path::PathBuf>, Problem> {
+        match work {
+            Work::Embed { model, .. } => models::folder(&self.settings(), model).map(Some),
+            Work::Gemm { .. } | Work::Wgsl(_) => Ok(None),
+        }
+    }
+}
+
+pub(crate) fn wall_limit(estimated_ms: u64) -> Duration {
+    Duration::from_millis(estimated_ms.saturating_mul(WALL_LIMIT_FACTOR)).max(LEAST_WALL_LIMIT)
+}

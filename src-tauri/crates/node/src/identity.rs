@@ -1,0 +1,342 @@
+//! Who this node is. Only this module ever holds the secret key; everyone else sees a [`Signer`].
+//!
+//! The secret lives where `--identity` says, and the database remembers where that was and what the public key
+//! is. A secret that is missing or that belongs to another key refuses to start and never makes a new identity:
+//! a locked keyring looks empty, and a new identity would orphan everything that peers owe.
+
+use base64::{Engine, engine::general_purpose::STANDARD as BASE64};
+use std::{
+    env, fs,
+    io::Write,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+use tender_base::{Clock, Code, Did, Entropy, Problem, Signer, ids::DataId, signed::KeySigner, time::SystemClock};
+use tender_store::{Event, Store};
+use zeroize::Zeroizing;
+
+/// Name of the key file in the data directory.
+pub(crate) const KEY_FILE: &str = "identity.key";
+/// Name under which systemd's `LoadCredential=` passes the key.
+const CREDENTIAL: &str = "tender-identity";
+/// Service name of the keyring entry; its user is the data directory's id.
+const KEYRING_SERVICE: &str = "org.tender.Tender";
+/// Setting that remembers which store was chosen.
+const STORE_SETTING: &str = "identity.store";
+
+/// Where the secret is kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum IdentityStore {
+    /// The desktop's keyring.
+    Keyring,
+    /// A credential that systemd passes to the service.
+    Credential,
+    /// A file that only this user can read, as SSH host keys are kept.
+    File,
+}
+
+impl IdentityStore {
+    /// The name on the command line and in the database.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Keyring => "keyring",
+            Self::Credential => "credential",
+            Self::File => "file",
+        }
+    }
+
+    /// By name.
+    #[must_use]
+    pub fn named(name: &str) -> Option<Self> {
+        [Self::Keyring, Self::Credential, Self::File].into_iter().find(|store| store.name() == name)
+    }
+
+    /// Where the secret is, in words for the owner.
+    #[must_use]
+    pub fn describe(self, data_dir: &Path) -> String {
+        match self {
+            Self::Keyring => "Key in the desktop keyring".to_owned(),
+            Self::Credential => "Key passed by systemd".to_owned(),
+            Self::File => format!("Key in the file {}", data_dir.join(KEY_FILE).display()),
+        }
+    }
+}
+
+/// A place that keeps one secret.
+pub trait SecretStore: Send + Sync {
+    /// The secret; `None` when there is none.
+    ///
+    /// # Errors
+    /// When the place does not answer: a locked keyring, an unreadable file.
+    fn read(&self) -> Result<Option<Zeroizing<Vec<u8>>>, Problem>;
+    /// Stores the secret, so that it survives a restart.
+    ///
+    /// # Errors
+    /// When the place refuses.
+    fn write(&self, secret: &[u8]) -> Result<(), Problem>;
+}
+
+/// This node's identity.
+#[derive(Clone)]
+pub struct Identity {
+    /// Signs in its name.
+    pub signer: Arc<dyn Signer>,
+    /// Where the secret is.
+    pub store: IdentityStore,
+    /// Whether it was made at this start.
+    pub created: bool,
+}
+
+impl Identity {
+    /// The public key.
+    #[must_use]
+    pub fn did(&self) -> Did {
+        self.signer.did()
+    }
+
+    /// Loads the identity of `data_dir`, or makes one in an empty data directory.
+    ///
+    /// # Errors
+    /// [`Code::Storage`] when the secret is missing, unreadable or of another key, or when the chosen store does
+    /// not work.
+    pub async fn load(
+        store: &Store,
+        data_dir: &Path,
+        wanted: Option<IdentityStore>,
+        entropy: &dyn Entropy,
+    ) -> Result<Self, Problem> {
+        let known = store.identity().await.map_err(|e| e.problem())?;
+        let chosen = store.setting(STORE_SETTING).await.map_err(|e| e.problem())?;
+        let data_id = data_id(store, entropy).await?;
+        match known {
+            Some(did) => {
+                let kept =
+                    chosen.and_then(|v| v.as_str().and_then(IdentityStore::named)).unwrap_or(IdentityStore::File);
+                if wanted.is_some_and(|w| w != kept) {
+                    return Err(Problem::new(
+                        Code::Conflict,
+                        format!("this data directory's key is kept in the {}", kept.name()),
+                        format!("start with --identity {}, or choose another --data-dir", kept.name()),
+                    ));
+                }
+                load_known(did, kept, data_dir, &data_id)
+            }
+            None => create(store, data_dir, wanted, &data_id, entropy).await,
+        }
+    }
+}
+
+fn load_known(did: Did, kept: IdentityStore, data_dir: &Path, data_id: &DataId) -> Result<Identity, Problem> {
+    let secret = place(kept, data_dir, data_id).read()?.ok_or_else(|| {
+        Problem::new(
+            Code::Storage,
+            format!("the key of {did} is missing from the {}", kept.name()),
+            "unlock or restore it (`tender restore` from a backup); Tender makes no new identity over an existing one",
+        )
+    })?;
+    let signer = signer_from(&secret)?;
+    if signer.did() != did {
+        return Err(Problem::new(
+            Code::Storage,
+            format!("the {} holds the key of {}, but this data belongs to {did}", kept.name(), signer.did()),
+            "restore the right key, or choose another --data-dir",
+        ));
+    }
+    Ok(Identity { signer: Arc::new(signer), store: kept, created: false })
+}
+
+async fn create(
+    store: &Store,
+    data_dir: &Path,
+    wanted: Option<IdentityStore>,
+    data_id: &DataId,
+    entropy: &dyn Entropy,
+) -> Result<Identity, Problem> {
+    let chosen = match wanted {
+        Some(wanted) => wanted,
+        None if keyring_works() => IdentityStore::Keyring,
+        None => IdentityStore::File,
+    };
+    let place = place(chosen, data_dir, data_id);
+    // A crash between writing the secret and recording it leaves a secret without an identity: use it.
+    let seed = match place.read()? {
+        Some(secret) => secret,
+        None => {
+            let seed = Zeroizing::new(entropy.draw32().to_vec());
+            place.write(&seed)?;
+            seed
+        }
+    };
+    let signer = signer_from(&seed)?;
+    let created = vec![
+        Event::IdentityCreated { did: signer.did(), data_id: data_id.uuid() },
+        Event::SettingChanged { key: STORE_SETTING.to_owned(), value: chosen.name().into(), at: SystemClock.now() },
+    ];
+    store.apply(created, Vec::new()).await.map_err(|e| e.problem())?;
+    Ok(Identity { signer: Arc::new(signer), store: chosen, created: true })
+}
+
+/// The id that tells this data directory's keyring entry from others'; written before the identity, so that a
+/// crash in between finds the same entry again.
+async fn data_id(store: &Store, entropy: &dyn Entropy) -> Result<DataId, Problem> {
+    const SETTING: &str = "identity.data_id";
+    let stored = store.setting(SETTING).await.map_err(|e| e.problem())?;
+    if let Some(id) = stored.and_then(|v| v.as_str().and_then(|text| text.parse().ok())) {
+        return Ok(id);
+    }
+    let id = DataId::new(&SystemClock, entropy);
+    let at = SystemClock.now();
+    let event = Event::SettingChanged { key: SETTING.to_owned(), value: id.to_string().into(), at };
+    store.apply(vec![event], Vec::new()).await.map_err(|e| e.problem())?;
+    Ok(id)
+}
+
+fn signer_from(secret: &[u8]) -> Result<KeySigner, Problem> {
+    let seed: &[u8; 32] = secret.try_into().map_err(|_| {
+        Problem::new(
+            Code::Storage,
+            format!("the stored key has {} bytes instead of 32", secret.len()),
+            "restore it from a backup",
+        )
+    })?;
+    Ok(KeySigner::from_seed(seed))
+}
+
+fn place(store: IdentityStore, data_dir: &Path, data_id: &DataId) -> Box<dyn SecretStore> {
+    match store {
+        IdentityStore::Keyring => Box::new(KeyringSecret { user: data_id.to_string() }),
+        IdentityStore::Credential => Box::new(CredentialSecret),
+        IdentityStore::File => Box::new(FileSecret { path: data_dir.join(KEY_FILE) }),
+    }
+}
+
+struct FileSecret {
+    path: PathBuf,
+}
+
+impl SecretStore for FileSecret {
+    fn read(&self) -> Result<Option<Zeroizing<Vec<u8>>>, Problem> {
+        let text = match fs::read_to_string(&self.path) {
+            Ok(text) => Zeroizing::new(text),
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+            Err(e) => return Err(unreadable(&format!("{}: {e}", self.path.display()))),
+        };
+        let bytes = BASE64.decode(text.trim()).map_err(|e| unreadable(&format!("{}: {e}", self.path.display())))?;
+        Ok(Some(Zeroizing::new(bytes)))
+    }
+
+    fn write(&self, secret: &[u8]) -> Result<(), Problem> {
+        let text = Zeroizing::new(format!("{}\n", BASE64.encode(secret)));
+        write_private(&self.path, text.as_bytes())
+            .map_err(|e| Problem::new(Code::Storage, format!("cannot write {}: {e}", self.path.display()), ""))
+    }
+}
+
+/// Writes a file that only this user can read, durably, all or nothing.
+pub(crate) fn write_private(path: &Path, content: &[u8]) -> std::io::Result<()> {
+    let temporary = path.with_extension("tmp");
+    let mut options = fs::OpenOptions::new();
+    options.write(true).create(true).truncate(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    let mut file = options.open(&temporary)?;
+    file.write_all(content)?;
+    file.sync_all()?;
+    fs::rename(&temporary, path)
+}
+
+struct CredentialSecret;
+
+impl SecretStore for CredentialSecret {
+    fn read(&self) -> Result<Option<Zeroizing<Vec<u8>>>, Problem> {
+        let Some(dir) = env::var_os("CREDENTIALS_DIRECTORY") else {
+            return Err(Problem::new(
+                Code::Storage,
+                "systemd passed no credentials",
+                format!("add LoadCredential={CREDENTIAL}:/path to the unit, or start with --identity file"),
+            ));
+        };
+        FileSecret { path: PathBuf::from(dir).join(CREDENTIAL) }.read()
+    }
+
+    fn write(&self, _secret: &[u8]) -> Result<(), Problem> {
+        Err(Problem::new(
+            Code::Storage,
+            format!("the credential {CREDENTIAL} is missing and cannot be written from here"),
+            "make one with `head -c 32 /dev/urandom | base64` and pass it with LoadCredential=",
+        ))
+    }
+}
+
+struct KeyringSecret {
+    user: String,
+}
+
+impl KeyringSecret {
+    /// Keyring calls block, and the D-Bus client must not run inside our runtime: each gets a thread of its own.
+    fn with_entry<T: Send>(
+        &self,
+        action: impl FnOnce(&keyring_core::Entry) -> keyring_core::Result<T> + Send,
+    ) -> Result<T, Problem> {
+        let locked = |e: String| {
+            Problem::new(
+                Code::Storage,
+                format!("the keyring does not answer: {e}"),
+                "unlock the desktop keyring, or start a new data directory with --identity file",
+            )
+        };
+        std::thread::scope(|scope| {
+            let thread = scope.spawn(|| -> Result<T, String> {
+                open_keyring()?;
+                let entry = keyring_core::Entry::new(KEYRING_SERVICE, &self.user).map_err(|e| e.to_string())?;
+                action(&entry).map_err(|e| e.to_string())
+            });
+            thread.join().unwrap_or_else(|_| Err("its client failed".to_owned()))
+        })
+        .map_err(locked)
+    }
+}
+
+impl SecretStore for KeyringSecret {
+    fn read(&self) -> Result<Option<Zeroizing<Vec<u8>>>, Problem> {
+        self.with_entry(|entry| match entry.get_secret() {
+            Ok(secret) => Ok(Some(Zeroizing::new(secret))),
+            Err(keyring_core::Error::NoEntry) => Ok(None),
+            Err(e) => Err(e),
+        })
+    }
+
+    fn write(&self, secret: &[u8]) -> Result<(), Problem> {
+        self.with_entry(|entry| entry.set_secret(secret))
+    }
+}
+
+#[cfg(target_os = "linux")]
+fn open_keyring() -> Result<(), String> {
+    if keyring_core::get_default_store().is_none() {
+        let store = zbus_secret_service_keyring_store::Store::new().map_err(|e| e.to_string())?;
+        keyring_core::set_default_store(store);
+    }
+    Ok(())
+}
+
+#[cfg(not(target_os = "linux"))]
+fn open_keyring() -> Result<(), String> {
+    Err("this build knows no keyring on this system".to_owned())
+}
+
+/// Whether a secret can be written, read back and deleted: a keyring that only opens proves nothing.
+fn keyring_works() -> bool {
+    if cfg!(target_os = "linux") && env::var_os("DBUS_SESSION_BUS_ADDRESS").is_none() {
+        return false;
+    }
+    let canary = KeyringSecret { user: "canary".to_owned() };
+    canary.write(b"canary").is_ok()
+        && canary.read().is_ok_and(|found| found.is_some_and(|secret| secret.as_slice() == b"canary"))
+        && canary.with_entry(keyring_core::Entry::delete_credential).is_ok()
+}
+
+fn unreadable(what: &str) -> Problem {
+    Problem::new(Code::Storage, format!("the identity key cannot be read: {what}"), "restore it from a backup")
+}

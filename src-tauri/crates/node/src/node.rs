@@ -1,0 +1,320 @@
+//! A running node: what its use-cases share, how it starts, and how it ends.
+
+use crate::{
+    api::types::FirstTrade,
+    attach::{NODE_FILE, NodeFile},
+    entropy::OsEntropy,
+    identity::{Identity, IdentityStore, write_private},
+    live::Live,
+    peers::Clients,
+    settings::Settings,
+};
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+use std::{
+    collections::HashSet,
+    fs,
+    net::{SocketAddr, TcpListener},
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, PoisonError, RwLock},
+    time::Duration,
+};
+use tender_base::{Book, Clock, Code, Did, Entropy, Problem, Timestamp, ids::ContractId, time::SystemClock};
+use tender_engine::LocalEngine;
+use tender_store::{ContractFilter, Event, Guard, JobFilter, Store};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+/// How long running tasks may take to end at a shutdown; SIGTERM promises 15 s in all.
+const SHUTDOWN_LIMIT: Duration = Duration::from_secs(8);
+/// Name of the lock file: one node per data directory.
+const LOCK_FILE: &str = "node.lock";
+/// Name of the file with the local API's token.
+const TOKEN_FILE: &str = "api.token";
+
+/// How a node is started.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Where everything is kept.
+    pub data_dir: PathBuf,
+    /// Where the A2A interface listens; port 0 takes a free one. TLS unless loopback.
+    pub a2a: SocketAddr,
+    /// Where the local API and UI listen; loopback only. None for the throw-away nodes of a demonstration.
+    pub api: Option<SocketAddr>,
+    /// `HOST:PORT` that peers use when it differs from the bound address.
+    pub public_address: Option<String>,
+    /// Where a new identity is kept; for an existing one it must agree.
+    pub identity: Option<IdentityStore>,
+    /// Which money this node trades in.
+    pub book: Book,
+}
+
+/// What the use-cases share.
+pub struct Node {
+    pub(crate) config: Config,
+    pub(crate) store: Store,
+    pub(crate) identity: Identity,
+    pub(crate) engine: Arc<LocalEngine>,
+    pub(crate) clients: Clients,
+    pub(crate) live: Live,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) entropy: Arc<dyn Entropy>,
+    pub(crate) a2a_address: String,
+    settings: RwLock<Settings>,
+    pub(crate) first_trade: Mutex<FirstTrade>,
+    due: Mutex<HashSet<ContractId>>,
+    pub(crate) tasks: TaskTracker,
+    pub(crate) shutdown: CancellationToken,
+}
+
+/// A started node. Dropping it does not end it; [`Running::stop`] does.
+pub struct Running {
+    /// The node.
+    pub node: Arc<Node>,
+    /// Base address of the local API, when it listens.
+    pub api_address: Option<String>,
+    /// Token of the local API.
+    pub token: String,
+    _lock: fs::File,
+}
+
+impl Node {
+    /// Starts a node: locks the data directory, opens the database, loads the identity, resumes what was under
+    /// way and listens.
+    ///
+    /// # Errors
+    /// [`Code::Conflict`] when another node holds the directory or a port is taken, [`Code::Storage`] from the
+    /// database or the key store, [`Code::Invalid`] for an API address that is not loopback.
+    pub async fn start(config: Config) -> Result<Running, Problem> {
+        Self::start_with_worker(config, None).await
+    }
+
+    /// The same with another worker than the settings name; for throw-away nodes, which have no settings yet.
+    pub(crate) async fn start_with_worker(config: Config, worker: Option<&Path>) -> Result<Running, Problem> {
+        // Installing it twice (two nodes in one process) is harmless.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        if let Some(api) = config.api.filter(|api| !api.ip().is_loopback()) {
+            return Err(Problem::new(
+                Code::Invalid,
+                format!("--api {api} is not a loopback address"),
+                "the local API serves this machine only; use 127.0.0.1:PORT",
+            ));
+        }
+        let lock = lock_directory(&config.data_dir)?;
+        let store = Store::open(&config.data_dir).await.map_err(|e| e.problem())?;
+        let identity = Identity::load(&store, &config.data_dir, config.identity, &OsEntropy).await?;
+
+        let listener = bind("--a2a", config.a2a)?;
+        let tls = crate::serve::server_tls(&config, &listener)?;
+        let a2a_address = crate::serve::public_address(&config, &listener, tls.is_some())?;
+        let api_listener = config.api.map(|api| bind("--api", api)).transpose()?;
+        let token = URL_SAFE_NO_PAD.encode(OsEntropy.draw32());
+
+        let node = Arc::new(Self::assemble(config, store, identity, a2a_address, worker).await?);
+        node.resume().await?;
+        node.spawn(crate::serve::a2a(node.clone(), listener, tls));
+        let mut api_address = None;
+        if let Some(listener) = api_listener {
+            let address = format!("http://{}", local_address(&listener)?);
+            node.spawn(crate::api::http::serve(node.clone(), listener, token.clone()));
+            node.announce(&address, &token)?;
+            api_address = Some(address);
+        }
+        node.spawn(crate::timers::run(node.clone()));
+        Ok(Running { node, api_address, token, _lock: lock })
+    }
+
+    /// Puts a node together; nothing runs yet.
+    pub(crate) async fn assemble(
+        config: Config,
+        store: Store,
+        identity: Identity,
+        a2a_address: String,
+        worker: Option<&Path>,
+    ) -> Result<Self, Problem> {
+        let mut settings = Settings::read(&store.settings().await.map_err(|e| e.problem())?);
+        settings.worker = worker.map(Path::to_owned).or(settings.worker);
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        Ok(Self {
+            engine: Arc::new(LocalEngine::new(crate::serve::engine_options(&settings))),
+            clients: Clients::new(identity.signer.clone(), clock.clone()),
+            config,
+            store,
+            identity,
+            live: Live::new(),
+            clock,
+            entropy: Arc::new(OsEntropy),
+            a2a_address,
+            settings: RwLock::new(settings),
+            first_trade: Mutex::new(FirstTrade {
+                state: "idle".to_owned(),
+                steps: Vec::new(),
+                jobs: Vec::new(),
+                problem: None,
+            }),
+            due: Mutex::default(),
+            tasks: TaskTracker::new(),
+            shutdown: CancellationToken::new(),
+        })
+    }
+
+    /// This node's key.
+    #[must_use]
+    pub fn did(&self) -> Did {
+        self.identity.did()
+    }
+
+    /// Where peers reach this node.
+    #[must_use]
+    pub fn a2a_address(&self) -> &str {
+        &self.a2a_address
+    }
+
+    /// Where its data is kept.
+    #[must_use]
+    pub fn data_dir(&self) -> &Path {
+        &self.config.data_dir
+    }
+
+    /// Where the identity is kept, and whether it was made at this start.
+    #[must_use]
+    pub fn identity_notice(&self) -> (String, bool) {
+        (self.identity.store.describe(&self.config.data_dir), self.identity.created)
+    }
+
+    /// What is remembered; for benchmarks and tests that look behind the API.
+    #[must_use]
+    pub fn store(&self) -> &Store {
+        &self.store
+    }
+
+    /// Accepted contracts whose countersignature has not been heard yet.
+    pub(crate) fn due_countersignatures(&self) -> std::sync::MutexGuard<'_, HashSet<ContractId>> {
+        self.due.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
+    pub(crate) fn settings(&self) -> Settings {
+        self.settings.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Stores a setting that [`crate::settings::check`] accepted and acts on it.
+    pub(crate) async fn set(&self, key: &str, value: serde_json::Value) -> Result<(), Problem> {
+        let event = Event::SettingChanged { key: key.to_owned(), value, at: self.now() };
+        self.apply(vec![event], Vec::new()).await?;
+        let stored = self.store.settings().await.map_err(|e| e.problem())?;
+        let settings = Settings::read(&stored);
+        *self.settings.write().unwrap_or_else(PoisonError::into_inner) = settings;
+        self.live.touch();
+        Ok(())
+    }
+
+    /// Stops everything that runs: the worker is killed, own jobs are cancelled, sold contracts fail.
+    pub(crate) async fn stop_work(self: &Arc<Self>) -> Result<(), Problem> {
+        use tender_base::{ContractState as S, JobState as J, Role};
+        self.engine.stop().await;
+        let open = JobFilter { states: vec![J::Queued, J::Running, J::Verifying], ..JobFilter::default() };
+        for job in self.store.jobs(open).await.map_err(|e| e.problem())? {
+            self.cancel_job(job.id).await?;
+        }
+        let sold = ContractFilter {
+            role: Some(Role::Contractor),
+            states: vec![S::Awarded, S::Running],
+            ..ContractFilter::default()
+        };
+        for record in self.store.contracts(sold).await.map_err(|e| e.problem())? {
+            let stopped =
+                Problem::new(Code::Unavailable, "the contractor was stopped by its owner", "try another peer");
+            self.fail_sold(record.id, stopped).await;
+        }
+        Ok(())
+    }
+
+    /// Applies events in one transaction and wakes who watches.
+    pub(crate) async fn apply(&self, events: Vec<Event>, guards: Vec<Guard>) -> Result<(), Problem> {
+        self.store.apply(events, guards).await.map_err(|e| e.problem())?;
+        self.live.touch();
+        Ok(())
+    }
+
+    /// Runs `task` until it ends or the node does.
+    pub(crate) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+        let shutdown = self.shutdown.clone();
+        self.tasks.spawn(async move {
+            tokio::select! {
+                () = shutdown.cancelled() => {}
+                () = task => {}
+            }
+        });
+    }
+
+    fn announce(&self, api: &str, token: &str) -> Result<(), Problem> {
+        let dir = &self.config.data_dir;
+        let file = NodeFile {
+            pid: std::process::id(),
+            api: api.to_owned(),
+            a2a: self.a2a_address.clone(),
+            token_file: TOKEN_FILE.into(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+        };
+        let content = serde_json::to_vec_pretty(&file).unwrap_or_default();
+        write_private(&dir.join(TOKEN_FILE), token.as_bytes())
+            .and_then(|()| write_private(&dir.join(NODE_FILE), &content))
+            .map_err(|e| Problem::new(Code::Storage, format!("cannot write to {}: {e}", dir.display()), ""))
+    }
+}
+
+impl Running {
+    /// Ends the node: no new work, the worker killed, tasks ended, the database closed. What was under way is
+    /// taken up again at the next start.
+    pub async fn stop(self) {
+        self.node.shutdown.cancel();
+        self.node.engine.stop().await;
+        self.node.tasks.close();
+        let _ = tokio::time::timeout(SHUTDOWN_LIMIT, self.node.tasks.wait()).await;
+        if let Err(e) = self.node.store.close().await {
+            tracing::error!(problem = %e.problem(), "the database did not close");
+        }
+        let _ = fs::remove_file(self.node.config.data_dir.join(NODE_FILE));
+    }
+}
+
+fn lock_directory(dir: &Path) -> Result<fs::File, Problem> {
+    let cannot = |e: std::io::Error| {
+        Problem::new(
+            Code::Storage,
+            format!("cannot use the data directory {}: {e}", dir.display()),
+            "choose another with --data-dir",
+        )
+    };
+    fs::create_dir_all(dir).map_err(cannot)?;
+    #[cfg(unix)]
+    fs::set_permissions(dir, std::os::unix::fs::PermissionsExt::from_mode(0o700)).map_err(cannot)?;
+    let file =
+        fs::OpenOptions::new().create(true).truncate(false).write(true).open(dir.join(LOCK_FILE)).map_err(cannot)?;
+    file.try_lock().map_err(|e| match e {
+        fs::TryLockError::WouldBlock => Problem::new(
+            Code::Conflict,
+            format!("another node already uses {}", dir.display()),
+            "attach to it (`tender jobs`, the app), or choose another --data-dir",
+        ),
+        fs::TryLockError::Error(e) => cannot(e),
+    })?;
+    Ok(file)
+}
+
+fn bind(option: &str, address: SocketAddr) -> Result<TcpListener, Problem> {
+    let listener = TcpListener::bind(address).and_then(|l| l.set_nonblocking(true).map(|()| l));
+    listener.map_err(|e| {
+        Problem::new(
+            Code::Conflict,
+            format!("{option} {address} cannot be used: {e}"),
+            "end the program that has the port, or choose another (port 0 takes a free one)",
+        )
+    })
+}
+
+pub(crate) fn local_address(listener: &TcpListener) -> Result<SocketAddr, Problem> {
+    listener.local_addr().map_err(|e| Problem::new(Code::Internal, format!("a listener has no address: {e}"), ""))
+}

@@ -1,0 +1,141 @@
+//! Payments made outside the app, recorded by both sides: what was owed is then settled.
+
+use crate::{
+    api::types::{Paid, PayInput},
+    node::Node,
+};
+use std::collections::BTreeMap;
+use tender_base::{
+    Book, Code, ContractState, Did, MicroUsd, Problem, Role, Signed,
+    documents::{Message, Payment, PaymentConfirmation},
+    ids::{ContractId, PaymentId},
+    ledger::Entry,
+};
+use tender_market::{
+    checks,
+    contract::{self, Amounts, Step},
+};
+use tender_store::{ContractFilter, ContractRecord, Event};
+
+/// Contracts cleared by one payment at most; the rest waits for the next.
+const MAX_CONTRACTS: u32 = 500;
+/// Longest description of a payment.
+const MAX_METHOD_CHARS: usize = 120;
+
+impl Node {
+    /// Records that everything owed to a peer was paid, and has the peer confirm it.
+    ///
+    /// # Errors
+    /// [`Code::NotFound`] when nothing is owed, [`Code::Lost`] when the peer does not answer (nothing is recorded
+    /// then), and what the peer refuses.
+    pub(crate) async fn pay(&self, input: PayInput) -> Result<Paid, Problem> {
+        let peer = self.peer_named(&input.did).await?;
+        let method = input.method.trim();
+        if method.is_empty() || method.chars().count() > MAX_METHOD_CHARS || method.chars().any(char::is_control) {
+            return Err(Problem::new(
+                Code::Invalid,
+                format!("method must have 1 to {MAX_METHOD_CHARS} printable characters"),
+                "say how it was paid, such as: bank transfer 2026-11-21",
+            ));
+        }
+        let book = input.book.unwrap_or(Book::Real);
+        let owed = self.owed(Role::Client, book, &peer.did).await?;
+        if owed.is_empty() {
+            return Err(Problem::new(Code::NotFound, format!("nothing is owed to {}", peer.name), ""));
+        }
+        let amounts: BTreeMap<ContractId, MicroUsd> = owed.iter().map(|(r, amount)| (r.id, *amount)).collect();
+        let payment = Payment {
+            payment: PaymentId::new(self.clock.as_ref(), self.entropy.as_ref()),
+            payer: self.did(),
+            payee: peer.did,
+            book,
+            contracts: amounts.keys().copied().collect(),
+            amount: amounts.values().copied().sum(),
+            method: method.to_owned(),
+            paid_at: self.now(),
+        };
+        let paid = Paid {
+            payment: payment.payment.to_string(),
+            amount_micro_usd: payment.amount.0,
+            contracts: u32::try_from(amounts.len()).unwrap_or(u32::MAX),
+        };
+        let payment = Signed::new(payment, self.identity.signer.as_ref());
+        let client = self.clients.to(&peer).await?;
+        let confirmation = match client.exchange(Message::Payment(payment.clone())).await? {
+            Message::PaymentConfirmation(confirmation) => confirmation,
+            Message::Refusal(problem) => return Err(problem),
+            _ => return Err(Problem::new(Code::Forged, "the peer answers the payment with something else", "")),
+        };
+        checks::check_payment_confirmation(&confirmation, &payment)?;
+        let recorded = Event::PaymentRecorded {
+            entries: settlements(Role::Client, book, peer.did, &owed),
+            payment,
+            confirmation: Some(confirmation),
+            role: Role::Client,
+            at: self.now(),
+        };
+        self.apply(vec![recorded], Vec::new()).await?;
+        Ok(paid)
+    }
+
+    /// The payee's side.
+    pub(crate) async fn on_payment(
+        &self,
+        caller: Did,
+        payment: Signed<Payment>,
+    ) -> Result<Signed<PaymentConfirmation>, Problem> {
+        let id = payment.document.payment;
+        if let Some(known) = self.store.payment(id).await.map_err(|e| e.problem())? {
+            return match known.confirmation {
+                Some(confirmation) if known.payment.hash() == payment.hash() => Ok(confirmation),
+                _ => Err(Problem::new(Code::Conflict, format!("the payment {id} was recorded differently"), "")),
+            };
+        }
+        let book = payment.document.book;
+        let owed = self.owed(Role::Contractor, book, &caller).await?;
+        let amounts: BTreeMap<ContractId, MicroUsd> = owed.iter().map(|(r, amount)| (r.id, *amount)).collect();
+        checks::check_payment(&payment, &caller, &self.did(), &amounts, self.now())?;
+        let cleared: Vec<(ContractRecord, MicroUsd)> =
+            owed.into_iter().filter(|(record, _)| payment.document.contracts.contains(&record.id)).collect();
+        let confirmation = PaymentConfirmation {
+            payment: id,
+            payee: self.did(),
+            payer: caller,
+            hash: payment.hash(),
+            confirmed_at: self.now(),
+        };
+        let confirmation = Signed::new(confirmation, self.identity.signer.as_ref());
+        let recorded = Event::PaymentRecorded {
+            entries: settlements(Role::Contractor, book, caller, &cleared),
+            payment,
+            confirmation: Some(confirmation.clone()),
+            role: Role::Contractor,
+            at: self.now(),
+        };
+        self.apply(vec![recorded], Vec::new()).await?;
+        Ok(confirmation)
+    }
+
+    /// Accepted contracts with a peer and what each is owed.
+    async fn owed(&self, role: Role, book: Book, peer: &Did) -> Result<Vec<(ContractRecord, MicroUsd)>, Problem> {
+        let filter = ContractFilter {
+            role: Some(role),
+            states: vec![ContractState::Accepted],
+            peer: Some(*peer),
+            book: Some(book),
+            limit: MAX_CONTRACTS,
+            ..ContractFilter::default()
+        };
+        let records = self.store.contracts(filter).await.map_err(|e| e.problem())?;
+        let billed = |record: ContractRecord| (record.amount.unwrap_or(MicroUsd::ZERO), record);
+        Ok(records.into_iter().map(billed).map(|(amount, record)| (record, amount)).collect())
+    }
+}
+
+fn settlements(role: Role, book: Book, peer: Did, contracts: &[(ContractRecord, MicroUsd)]) -> Vec<Entry> {
+    let entries = contracts.iter().flat_map(|(record, charged)| {
+        let amounts = Amounts { reserved: MicroUsd::ZERO, charged: *charged };
+        contract::entries(role, book, record.id, peer, Step::Settle, amounts)
+    });
+    entries.collect()
+}

@@ -1,0 +1,125 @@
+//! The A2A listener of a node: its TLS key, its card, its address.
+
+use crate::{
+    contractor::Contractor,
+    identity::write_private,
+    models,
+    node::{Config, Node, local_address},
+    settings::Settings,
+};
+use std::{fs, net::TcpListener, sync::Arc, time::Duration};
+use tender_a2a::{
+    Authenticator, CardSource, Limits,
+    card::{self, CardFacts, SkillFacts},
+    tls::{self, ServerTls},
+};
+use tender_base::{Code, JobKind, Problem, Sha256, catalogue};
+use tender_engine::Settings as EngineSettings;
+
+/// Name of the file with the TLS key.
+const TLS_FILE: &str = "tls.key";
+/// An idle worker is ended after this: a warm one answers an award at once, but holds video memory.
+const WORKER_IDLE: Duration = Duration::from_secs(60);
+
+/// How the engine starts its worker.
+pub(crate) fn engine_options(settings: &Settings) -> EngineSettings {
+    EngineSettings { worker: settings.worker.clone(), idle_timeout: WORKER_IDLE }
+}
+
+/// The TLS key, made at the first start; none on loopback, where there is nobody to listen.
+pub(crate) fn server_tls(config: &Config, listener: &TcpListener) -> Result<Option<ServerTls>, Problem> {
+    if local_address(listener)?.ip().is_loopback() {
+        return Ok(None);
+    }
+    let path = config.data_dir.join(TLS_FILE);
+    let pem = match fs::read_to_string(&path) {
+        Ok(pem) => pem,
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => {
+            let pem = tls::generate_key()?;
+            write_private(&path, pem.as_bytes())
+                .map_err(|e| Problem::new(Code::Storage, format!("cannot write {}: {e}", path.display()), ""))?;
+            pem
+        }
+        Err(e) => {
+            let message = format!("cannot read {}: {e}", path.display());
+            return Err(Problem::new(Code::Storage, message, "make it readable for this user"));
+        }
+    };
+    ServerTls::from_key(&pem).map(Some)
+}
+
+/// The base address that peers are told.
+pub(crate) fn public_address(config: &Config, listener: &TcpListener, tls: bool) -> Result<String, Problem> {
+    let scheme = if tls { "https" } else { "http" };
+    let bound = local_address(listener)?;
+    match &config.public_address {
+        Some(public) => Ok(format!("{scheme}://{public}")),
+        None if bound.ip().is_unspecified() => Err(Problem::new(
+            Code::Invalid,
+            format!("--a2a {bound} does not say under which address peers reach this machine"),
+            "name one address in --a2a, or add --public-address HOST:PORT",
+        )),
+        None => Ok(format!("{scheme}://{bound}")),
+    }
+}
+
+/// Serves the A2A interface until the node ends.
+pub(crate) async fn a2a(node: Arc<Node>, listener: TcpListener, tls: Option<ServerTls>) {
+    let key = tls.as_ref().map(ServerTls::key_sha256);
+    let limits = Limits::default();
+    let served = async {
+        let source = CardSource::new(&node.card(key)?, node.now())?;
+        node.spawn(refresh_card(node.clone(), source.clone(), key));
+        let auth = Authenticator::new(node.did(), node.clock.clone());
+        let router = tender_a2a::router(Arc::new(Contractor(node.clone())), source, limits, auth);
+        let shutdown = node.shutdown.clone();
+        tender_a2a::serve(listener, tls, router, limits, async move { shutdown.cancelled().await }).await
+    };
+    if let Err(problem) = served.await {
+        tracing::error!(%problem, "the A2A interface ended");
+    }
+}
+
+/// The card says what is for sale now: it changes with the settings.
+async fn refresh_card(node: Arc<Node>, source: CardSource, key: Option<Sha256>) {
+    let mut ticks = node.live.watch();
+    let mut published = node.settings();
+    while ticks.changed().await.is_ok() {
+        let settings = node.settings();
+        if settings == published {
+            continue;
+        }
+        published = settings;
+        if let Err(problem) = node.card(key).and_then(|card| source.publish(&card, node.now())) {
+            tracing::warn!(%problem, "the card was not refreshed");
+        }
+    }
+}
+
+impl Node {
+    /// The signed card.
+    fn card(&self, tls_key_sha256: Option<Sha256>) -> Result<tender_a2a::wire::AgentCard, Problem> {
+        let settings = self.settings();
+        let minilm = catalogue::MINILM.to_ref();
+        let mut skills = Vec::new();
+        if self.willing(self.now()).is_ok() {
+            for kind in JobKind::ALL {
+                let model = (kind == JobKind::Embed).then(|| minilm.clone());
+                if model.as_ref().is_none_or(|model| models::folder(&settings, model).is_ok()) {
+                    skills.push(SkillFacts { kind, model, rate: settings.prices.rate(kind) });
+                }
+            }
+        }
+        let mut card = card::build(&CardFacts {
+            name: settings.name,
+            description: "Sells GPU computation under signed contracts.".to_owned(),
+            url: format!("{}/", self.a2a_address),
+            did: self.did(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            tls_key_sha256,
+            skills,
+        });
+        card::sign(&mut card, self.identity.signer.as_ref())?;
+        Ok(card)
+    }
+}

@@ -1,0 +1,130 @@
+//! What happens by itself: proposals that run out, deadlines, silence that counts as acceptance, receipts that are
+//! still due, blobs past their retention.
+
+use crate::node::Node;
+use std::{sync::Arc, time::Duration};
+use tender_base::{Code, ContractState, MicroUsd, Problem, Role, ids::ContractId};
+use tender_market::contract::Step;
+use tender_store::{ContractFilter, ContractRecord, MAX_ROWS};
+
+/// How often the clock is looked at. Expiries are checked again where they matter, so nothing depends on this being
+/// short; it costs one indexed query.
+const EVERY: Duration = Duration::from_secs(5);
+/// Blobs are swept once in so many rounds: every hour.
+const SWEEP_ROUNDS: u32 = 720;
+
+/// Runs until the node ends.
+pub(crate) async fn run(node: Arc<Node>) {
+    let mut round = 0u32;
+    loop {
+        tokio::time::sleep(EVERY).await;
+        if let Err(problem) = node.expire().await {
+            tracing::warn!(%problem, "timers");
+        }
+        round = round.wrapping_add(1);
+        if round.is_multiple_of(SWEEP_ROUNDS)
+            && let Err(e) = node.store.sweep_blobs(node.now()).await
+        {
+            tracing::warn!(problem = %e.problem(), "old inputs and outputs were not swept");
+        }
+    }
+}
+
+impl Node {
+    /// Ends every contract whose time is over, and asks again for countersignatures that are due.
+    pub(crate) async fn expire(self: &Arc<Self>) -> Result<(), Problem> {
+        use ContractState as S;
+        let open = vec![S::Announced, S::Proposed, S::Awarded, S::Running, S::Delivered, S::Rejected];
+        let now = self.now();
+        for listed in self.contracts_in(None, open).await? {
+            if listed.expires_at.is_none_or(|at| at > now) {
+                continue;
+            }
+            if let Err(problem) = self.time_is_over(&self.record(listed.id).await?).await {
+                tracing::warn!(contract = %listed.id, %problem, "not expired");
+            }
+        }
+        let due: Vec<ContractId> = self.due_countersignatures().drain().collect();
+        for contract in due {
+            let node = self.clone();
+            self.spawn(async move {
+                if let Err(problem) = node.complete_receipt(contract).await {
+                    tracing::debug!(%contract, %problem, "the countersignature is still due");
+                    node.due_countersignatures().insert(contract);
+                }
+            });
+        }
+        Ok(())
+    }
+
+    async fn contracts_in(
+        &self,
+        role: Option<Role>,
+        states: Vec<ContractState>,
+    ) -> Result<Vec<ContractRecord>, Problem> {
+        let filter = ContractFilter { role, states, limit: MAX_ROWS, ..ContractFilter::default() };
+        self.store.contracts(filter).await.map_err(|e| e.problem())
+    }
+
+    async fn time_is_over(self: &Arc<Self>, record: &ContractRecord) -> Result<(), Problem> {
+        match (record.state, record.role) {
+            (ContractState::Announced | ContractState::Proposed, _) => {
+                let ran_out = Problem::new(Code::Expired, "the proposal ran out", "");
+                self.move_contract(record, Step::Lapse, Vec::new(), MicroUsd::ZERO, Some(ran_out)).await
+            }
+            (ContractState::Awarded | ContractState::Running | ContractState::Rejected, _) => {
+                let late = Problem::new(Code::Expired, "the deadline passed", "");
+                self.move_contract(record, Step::Fail, Vec::new(), MicroUsd::ZERO, Some(late)).await
+            }
+            (ContractState::Delivered, Role::Client) => {
+                // Both sides count the same silence; the job has its output, unchecked.
+                let unchecked =
+                    Problem::new(Code::Expired, "accepted by silence: the check did not come to an end", "");
+                let amount = record.amount.unwrap_or(MicroUsd::ZERO);
+                let mut events =
+                    vec![self.contract_event(record, Step::AcceptBySilence, Vec::new(), amount, Some(unchecked))?];
+                if let Some(job) = record.job {
+                    events.push(tender_store::Event::JobMoved {
+                        job,
+                        state: tender_base::JobState::Completed,
+                        reason: None,
+                        output: record.output,
+                        charged: Some(amount),
+                        checked: None,
+                        at: self.now(),
+                    });
+                }
+                self.apply(events, Vec::new()).await
+            }
+            (ContractState::Delivered, Role::Contractor) => {
+                let amount = record.amount.unwrap_or(MicroUsd::ZERO);
+                self.move_contract(record, Step::AcceptBySilence, Vec::new(), amount, None).await
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Takes up what an earlier process left: sold contracts run again, own jobs are driven on.
+    pub(crate) async fn resume(self: &Arc<Self>) -> Result<(), Problem> {
+        self.clear_demo_peer().await?;
+        let sold = vec![ContractState::Awarded, ContractState::Running];
+        for record in self.contracts_in(Some(Role::Contractor), sold).await? {
+            self.spawn(self.clone().run_contract(record.id));
+        }
+        for listed in self.contracts_in(Some(Role::Client), vec![ContractState::Accepted]).await? {
+            let record = self.record(listed.id).await?;
+            if record.acceptance().is_some() && record.countersignature().is_none() {
+                self.due_countersignatures().insert(record.id);
+            }
+        }
+        use tender_base::JobState as J;
+        let filter = tender_store::JobFilter {
+            states: vec![J::Queued, J::Running, J::Verifying],
+            ..tender_store::JobFilter::default()
+        };
+        for job in self.store.jobs(filter).await.map_err(|e| e.problem())? {
+            self.spawn(self.clone().drive(job.id, crate::client::Preferences::default()));
+        }
+        Ok(())
+    }
+}
