@@ -6,7 +6,7 @@ use crate::{
     documents, ledger,
     rows::{self, Columns},
 };
-use sqlx::{QueryBuilder, Sqlite, SqliteConnection, sqlite::SqliteRow};
+use sqlx::{QueryBuilder, Row, Sqlite, SqliteConnection, sqlite::SqliteRow};
 use std::collections::HashMap;
 use tender_base::{
     BlobRef, Book, ContractState, Did, JobKind, MicroUsd, Problem, Role, Signed, Timestamp,
@@ -79,7 +79,7 @@ impl ContractRecord {
     document!(/** The countersignature; none in listings. */ countersignature, Countersignature, Countersignature);
 }
 
-/// Which contracts to list, newest first. The default lists the newest hundred.
+/// Which contracts to list, newest first. The default lists the newest [`MAX_ROWS`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ContractFilter {
     /// Only as this side.
@@ -100,8 +100,19 @@ pub struct ContractFilter {
 
 impl Default for ContractFilter {
     fn default() -> Self {
-        Self { role: None, states: Vec::new(), peer: None, job: None, book: None, before: None, limit: 100 }
+        Self { role: None, states: Vec::new(), peer: None, job: None, book: None, before: None, limit: MAX_ROWS }
     }
+}
+
+/// All contracts of one side in one state.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StateTotal {
+    /// The state.
+    pub state: ContractState,
+    /// How many.
+    pub count: u64,
+    /// Their bills together; contracts without a proposal count nothing.
+    pub amount: MicroUsd,
 }
 
 /// What [`crate::Event::ContractOpened`] carries.
@@ -416,6 +427,28 @@ impl Store {
         let mut contracts = rows.iter().map(record).collect::<Result<Vec<_>, _>>()?;
         add_times(&mut view, &mut contracts).await?;
         Ok(contracts)
+    }
+
+    /// How many contracts of one side are in each state, and what they come to. Sums are taken here, since a
+    /// listing may be cut.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn contract_totals(&self, book: Book, role: Role) -> Result<Vec<StateTotal>, StoreError> {
+        let rows = sqlx::query(
+            "SELECT state, count(*) AS n, coalesce(sum(amount), 0) AS amount FROM contracts
+             WHERE book = ? AND role = ? GROUP BY state ORDER BY state",
+        )
+        .bind(rows::word(book)?)
+        .bind(rows::word(role)?)
+        .fetch_all(&mut *self.read().await?)
+        .await?;
+        rows.iter()
+            .map(|row| {
+                let count: i64 = row.try_get("n")?;
+                Ok(StateTotal { state: row.word("state")?, count: count.unsigned_abs(), amount: row.money("amount")? })
+            })
+            .collect()
     }
 
     /// The receipt of a contract; none until all six documents are there.

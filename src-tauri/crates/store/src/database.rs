@@ -181,3 +181,121 @@ pub(crate) fn readers(dir: &Path, options: &Options) -> SqlitePool {
         .test_before_acquire(false)
         .connect_lazy_with(options.connect_reader(&dir.join(DATABASE_FILE)))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Event, Store};
+    use serde_json::json;
+    use tender_base::{Code, Timestamp};
+
+    fn setting(key: &str, value: serde_json::Value) -> Event {
+        Event::SettingChanged { key: key.to_owned(), value, at: Timestamp::from_millis(1) }
+    }
+
+    /// The migrations of a later version of this program.
+    async fn later() -> Options {
+        let dir = tempfile::tempdir().unwrap();
+        for entry in fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/migrations")).unwrap() {
+            let entry = entry.unwrap();
+            fs::copy(entry.path(), dir.path().join(entry.file_name())).unwrap();
+        }
+        fs::write(dir.path().join("9000_later.sql"), "ALTER TABLE peers ADD COLUMN nickname TEXT;").unwrap();
+        let migrations = Box::leak(Box::new(Migrator::new(dir.path()).await.unwrap()));
+        Options { migrations, ..Options::default() }
+    }
+
+    #[tokio::test]
+    async fn a_backup_is_made_before_a_migration_and_a_newer_database_is_refused() {
+        let (dir, elsewhere) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let store = Store::open(dir.path()).await.unwrap();
+        store.apply(vec![setting("price", json!(7))], vec![]).await.unwrap();
+        store.close().await.unwrap();
+        assert!(!dir.path().join("tender.db.before-1").exists(), "a new database has nothing to back up");
+
+        let store = Store::open_with(dir.path(), &later().await).await.unwrap();
+        assert_eq!(store.setting("price").await.unwrap(), Some(json!(7)));
+        store.close().await.unwrap();
+
+        let error = Store::open(dir.path()).await.err().unwrap();
+        assert_eq!(error, StoreError::NewerDatabase { found: 9000, known: 1 });
+        let problem = error.problem();
+        assert!(problem.message.contains("9000") && problem.message.contains('1') && !problem.hint.is_empty());
+        assert_eq!(Store::open_read_only(dir.path()).await.err(), Some(error));
+
+        // The backup is a whole database of the old version.
+        let backup = dir.path().join("tender.db.before-9000");
+        let old = elsewhere.path().join("old");
+        Store::restore(&backup, &old).await.unwrap();
+        let store = Store::open(&old).await.unwrap();
+        assert_eq!(store.setting("price").await.unwrap(), Some(json!(7)));
+    }
+
+    #[tokio::test]
+    async fn reading_alone_does_not_migrate() {
+        let dir = tempfile::tempdir().unwrap();
+        Store::open(dir.path()).await.unwrap().close().await.unwrap();
+        let error = check_readable(dir.path(), &later().await).await.unwrap_err();
+        assert_eq!(error, StoreError::OlderDatabase { found: 1, known: 9000 });
+    }
+
+    #[tokio::test]
+    async fn a_full_disk_loses_nothing_acknowledged_and_keeps_nothing_half() {
+        let dir = tempfile::tempdir().unwrap();
+        Store::open(dir.path()).await.unwrap().close().await.unwrap();
+        let pages = u32::try_from(fs::metadata(dir.path().join(DATABASE_FILE)).unwrap().len() / 4096).unwrap();
+        let options = Options { max_pages: Some(pages + 20), ..Options::default() };
+        let store = Store::open_with(dir.path(), &options).await.unwrap();
+
+        let mut acknowledged = 0;
+        let error = loop {
+            // Two events: the second must not survive without the first.
+            let events = vec![
+                setting(&format!("a{acknowledged}"), json!("x".repeat(3000))),
+                setting(&format!("b{acknowledged}"), json!("y".repeat(3000))),
+            ];
+            match store.apply(events, vec![]).await {
+                Ok(_) => acknowledged += 1,
+                Err(error) => break error,
+            }
+            assert!(acknowledged < 1000, "the limit of pages does not hold");
+        };
+        assert!(acknowledged > 0);
+        assert_eq!(error, StoreError::DiskFull);
+        assert_eq!(error.problem().code, Code::Storage);
+        assert_eq!(store.settings().await.unwrap().len(), 2 * acknowledged);
+        assert_eq!(store.last_sequence().await.unwrap(), 2 * acknowledged as u64);
+        store.close().await.unwrap();
+
+        // With room again it goes on where it was.
+        let store = Store::open(dir.path()).await.unwrap();
+        let last = store.apply(vec![setting("after", json!("z".repeat(3000)))], vec![]).await.unwrap();
+        assert_eq!(last, 2 * acknowledged as u64 + 1);
+    }
+
+    #[tokio::test]
+    async fn a_locked_database_says_so_and_recovers() {
+        let dir = tempfile::tempdir().unwrap();
+        let options = Options { busy_timeout: Duration::from_millis(100), ..Options::default() };
+        let store = Store::open_with(dir.path(), &options).await.unwrap();
+        let mut other = SqliteConnection::connect_with(&options.connect_writer(dir.path())).await.unwrap();
+        sqlx::query("BEGIN IMMEDIATE").execute(&mut other).await.unwrap();
+        let error = store.apply(vec![setting("a", json!(1))], vec![]).await.unwrap_err();
+        assert_eq!(error, StoreError::Locked);
+        assert!(error.problem().hint.contains("stop"));
+        sqlx::query("ROLLBACK").execute(&mut other).await.unwrap();
+        store.apply(vec![setting("a", json!(1))], vec![]).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_database_of_another_program_is_left_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join(DATABASE_FILE);
+        let connect = SqliteConnectOptions::new().filename(&file).create_if_missing(true);
+        let mut other = SqliteConnection::connect_with(&connect).await.unwrap();
+        sqlx::query("CREATE TABLE bookmarks (url TEXT)").execute(&mut other).await.unwrap();
+        other.close().await.unwrap();
+        let error = Store::open(dir.path()).await.err().unwrap();
+        assert!(matches!(&error, StoreError::Corrupt { what } if what.contains("another program")), "{error}");
+    }
+}

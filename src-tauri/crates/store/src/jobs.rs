@@ -41,7 +41,7 @@ pub struct JobRecord {
     pub times: Vec<(JobState, Timestamp)>,
 }
 
-/// Which jobs to list, newest first. The default lists the newest hundred.
+/// Which jobs to list, newest first. The default lists the newest [`MAX_ROWS`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct JobFilter {
     /// Only this book.
@@ -56,7 +56,7 @@ pub struct JobFilter {
 
 impl Default for JobFilter {
     fn default() -> Self {
-        Self { book: None, states: Vec::new(), before: None, limit: 100 }
+        Self { book: None, states: Vec::new(), before: None, limit: MAX_ROWS }
     }
 }
 

@@ -24,7 +24,7 @@ mod rows;
 mod settings;
 mod writer;
 
-pub use contracts::{ContractFilter, ContractRecord};
+pub use contracts::{ContractFilter, ContractRecord, StateTotal};
 pub use error::{Limit, StoreError};
 pub use event::{EVENT_VERSION, Event, Guard};
 pub use jobs::{JobFilter, JobRecord};
