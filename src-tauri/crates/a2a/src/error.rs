@@ -1,6 +1,7 @@
 //! Errors as the protocol knows them, on both bindings.
 
 use axum::http::StatusCode;
+use serde::Deserialize;
 use serde_json::{Value, json};
 use std::time::Duration;
 use tender_base::{Code, Problem};
@@ -259,7 +260,7 @@ impl A2aError {
             .find(|kind| info["reason"] == kind.reason() && i64::from(kind.rpc_code()) == rpc_code)
             .or_else(|| ErrorKind::ALL.into_iter().find(|kind| i64::from(kind.rpc_code()) == rpc_code))
             .unwrap_or(K::InvalidAgentResponse);
-        let code = Code::deserialize_or(&info["metadata"]["code"], kind.code());
+        let code = Code::deserialize(&info["metadata"]["code"]).unwrap_or(kind.code());
         let message = readable(body["message"].as_str().unwrap_or_default());
         let message = if message.is_empty() { format!("the peer answered with error {rpc_code}") } else { message };
         let hint = readable(info["metadata"]["hint"].as_str().unwrap_or_default());
@@ -273,16 +274,6 @@ const MAX_TEXT: usize = 500;
 /// A peer's text, fit for a screen.
 pub(crate) fn readable(text: &str) -> String {
     text.chars().filter(|c| !c.is_control()).take(MAX_TEXT).collect()
-}
-
-trait DeserializeOr {
-    fn deserialize_or(value: &Value, otherwise: Self) -> Self;
-}
-
-impl DeserializeOr for Code {
-    fn deserialize_or(value: &Value, otherwise: Self) -> Self {
-        serde_json::from_value(value.clone()).unwrap_or(otherwise)
-    }
 }
 
 impl From<Problem> for A2aError {

@@ -14,7 +14,6 @@ use crate::{
     CONTRACT_EXTENSION, MAX_TOKEN_LIFE, bearer,
     card::{self, Terms},
     contract::{self, Envelope},
-    error::A2aError,
     tls::Pin,
 };
 use a2a::{
@@ -249,12 +248,6 @@ fn read_card(bytes: &[u8], etag: Option<String>, pinned: &Did) -> Result<Known, 
         })?;
     let path = http::path_of(&interface.url)?;
     Ok(Known { card: Arc::new(card), etag, path })
-}
-
-impl From<&A2aError> for Problem {
-    fn from(error: &A2aError) -> Self {
-        error.problem.clone()
-    }
 }
 
 /// Names the extension on every request, so that the peer may answer in it.
