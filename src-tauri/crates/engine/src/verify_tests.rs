@@ -64,10 +64,29 @@ fn honest_products_pass_whatever_their_numbers_look_like() {
         ("tiny", &tiny, &tiny),
     ] {
         let ratio = check(shape, a, b, &multiply(shape, a, b));
+        println!("{name}: {ratio}");
         assert!(ratio < 0.75, "{name}: {ratio} is too close to the limit");
     }
     let zero = vec![0.0; side * side];
     assert_eq!(check(shape, &zero, &zero, &zero), 0.0);
+}
+
+#[test]
+fn the_longest_sums_of_lined_up_roundings_pass() {
+    let shape = [2, 4096, 64];
+    for value in [0.1f32, 0.3, 0.7, 1.0 / 3.0, 0.999, 1.0001, 1.7e-3] {
+        let (a, b) = (vec![value; 2 * 4096], vec![value; 4096 * 64]);
+        let ratio = check(shape, &a, &b, &multiply(shape, &a, &b));
+        println!("constant {value}: {ratio}");
+        assert!(ratio < 0.9, "{value}: {ratio}");
+    }
+    let (a, b) = (numbers(5, 2 * 4096), numbers(6, 4096 * 64));
+    let positive: Vec<f32> = a.iter().map(|x| x.abs()).collect();
+    for (name, a) in [("random", &a), ("positive", &positive)] {
+        let ratio = check(shape, a, &b, &multiply(shape, a, &b));
+        println!("{name}: {ratio}");
+        assert!(ratio < 0.5, "{name}: {ratio}");
+    }
 }
 
 #[test]
@@ -78,6 +97,7 @@ fn a_product_in_half_precision_is_found() {
     let half = |x: &f32| f32::from_bits((x.to_bits() + 0x1000) & 0xffff_e000);
     let (half_a, half_b): (Vec<f32>, Vec<f32>) = (a.iter().map(half).collect(), b.iter().map(half).collect());
     let ratio = check(shape, &a, &b, &multiply(shape, &half_a, &half_b));
+    println!("half precision: {ratio}");
     assert!(ratio > 2.0, "{ratio}");
 }
 
