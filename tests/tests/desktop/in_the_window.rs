@@ -46,21 +46,20 @@ async fn a_first_trade_is_made_and_seen_on_every_screen() {
 #[tokio::test]
 async fn the_page_reaches_the_node_and_nothing_else() {
     let desktop = Desktop::start().await;
-    desktop.wait_for("Overview", SOON).await;
     let invoke = async |command: &str, arguments: Value| {
         let script = "const [command, input, done] = arguments;
             window.__TAURI_INTERNALS__.invoke(command, input).then(
-                value => done({ value }), error => done({ error: error.code ?? String(error) }))";
+                value => done({ value }), error => done({ refused: error.code ?? String(error) }))";
         desktop.script_that_calls_back(script, &[json!(command), arguments]).await
     };
     let overview = invoke("rpc", json!({"name": "overview", "input": {}})).await;
     assert!(overview["value"]["did"].as_str().is_some_and(|did| did.starts_with("did:key:")), "{overview}");
 
     let unknown = invoke("rpc", json!({"name": "../token", "input": {}})).await;
-    assert_eq!(unknown["error"], "not_found", "{unknown}");
+    assert_eq!(unknown["refused"], "not_found", "{unknown}");
     for command in ["plugin:window|close", "plugin:event|listen", "plugin:path|resolve_directory", "no_such_command"] {
         let refused = invoke(command, json!({})).await;
-        assert!(refused["error"].is_string(), "{command} was not refused: {refused}");
+        assert!(refused["refused"].is_string(), "{command} was not refused: {refused}");
     }
 
     let script = "const done = arguments[0];
@@ -73,7 +72,6 @@ async fn the_page_reaches_the_node_and_nothing_else() {
 #[tokio::test]
 async fn the_tray_menu_follows_the_node_and_ends_both() {
     let desktop = Desktop::start().await;
-    desktop.wait_for("Overview", SOON).await;
     let sell = |on| format!("{{'label': <'Sell'>, 'enabled': <true>, 'toggle-state': <{on}>}}");
     desktop.wait_for_tray(&sell(0), SOON).await;
     desktop.click_in_tray("Sell");
