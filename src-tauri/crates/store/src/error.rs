@@ -110,16 +110,16 @@ pub enum StoreError {
 }
 
 /// What a guard limits.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Limit {
     /// Spent today and reserved, in micro-USD.
     DailySpend,
     /// Owed by a peer and in work for it, in micro-USD.
-    PeerCredit(Did),
+    PeerCredit(Box<Did>),
     /// Contracts that hold a slot.
     Slots,
     /// Open proposals to one peer.
-    PeerHolds(Did),
+    PeerHolds(Box<Did>),
 }
 
 impl Limit {
@@ -231,6 +231,7 @@ const IOERR: i32 = 10;
 const CORRUPT: i32 = 11;
 const FULL: i32 = 13;
 const CANTOPEN: i32 = 14;
+const CONSTRAINT: i32 = 19;
 const NOTADB: i32 = 26;
 
 impl From<sqlx::Error> for StoreError {
@@ -252,6 +253,8 @@ impl From<sqlx::Error> for StoreError {
             Some(CORRUPT) => Self::corrupt(error.to_string()),
             Some(NOTADB) => Self::corrupt("the file tender.db is not a SQLite database"),
             Some(FULL) => Self::DiskFull,
+            // The tables' own rules caught what the checks before them did not: the request's fault, not the disk's.
+            Some(CONSTRAINT) => Self::invalid(format!("it contradicts what is stored: {error}")),
             Some(IOERR) => Self::Io { what: "reading or writing the database".to_owned(), message: error.to_string() },
             Some(CANTOPEN) => Self::Io { what: "opening the database".to_owned(), message: error.to_string() },
             _ => Self::Database { message: error.to_string() },

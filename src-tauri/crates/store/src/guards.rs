@@ -1,9 +1,6 @@
 //! Limits, checked in the transaction that would exceed them.
 
-use crate::{
-    Guard, Limit, StoreError, ledger,
-    rows::{self},
-};
+use crate::{Guard, Limit, StoreError, ledger, rows};
 use sqlx::SqliteConnection;
 use tender_base::{Book, ContractState, Did, MicroUsd, Role, Timestamp, ledger::Account};
 
@@ -17,7 +14,7 @@ pub(crate) async fn check(connection: &mut SqliteConnection, guard: &Guard) -> R
         Guard::PeerCredit { book, peer, limit, amount } => {
             let owed = ledger::balance(connection, book, &Account::Receivable(peer)).await?;
             let working = in_work(connection, book, &peer).await?;
-            money(Limit::PeerCredit(peer), &[owed, working], amount, limit)
+            money(Limit::PeerCredit(Box::new(peer)), &[owed, working], amount, limit)
         }
         Guard::Slots { limit, now } => {
             let held = holds(connection, now).await?;
@@ -25,7 +22,7 @@ pub(crate) async fn check(connection: &mut SqliteConnection, guard: &Guard) -> R
         }
         Guard::PeerHolds { peer, limit, now } => {
             let held = open_proposals(connection, &peer, now).await?;
-            count(Limit::PeerHolds(peer), held, limit)
+            count(Limit::PeerHolds(Box::new(peer)), held, limit)
         }
     }
 }

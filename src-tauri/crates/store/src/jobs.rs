@@ -135,10 +135,10 @@ pub(crate) async fn moved(
         });
     }
     sqlx::query(
-        "UPDATE jobs SET state = ?, reason = ?, output_sha256 = coalesce(?, output_sha256),
-             output_bytes = coalesce(?, output_bytes), charged = coalesce(?, charged), checked = coalesce(?, checked),
-             changed_at = CASE WHEN state = ?1 THEN changed_at ELSE ? END
-         WHERE id = ?",
+        "UPDATE jobs SET state = ?1, reason = ?2, output_sha256 = coalesce(?3, output_sha256),
+             output_bytes = coalesce(?4, output_bytes), charged = coalesce(?5, charged), checked = coalesce(?6, checked),
+             changed_at = CASE WHEN state = ?1 THEN changed_at ELSE ?7 END
+         WHERE id = ?8",
     )
     .bind(change.state.name())
     .bind(change.reason.map(rows::json).transpose()?)

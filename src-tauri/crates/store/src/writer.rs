@@ -3,7 +3,7 @@
 //! nobody.
 
 use crate::{Event, Guard, StoreError, apply, blobs, database::Options};
-use sqlx::{Connection, SqliteConnection, sqlite::SqliteConnectOptions};
+use sqlx::{Connection, Sqlite, SqliteConnection, Transaction, sqlite::SqliteConnectOptions};
 use std::{
     path::Path,
     sync::{
@@ -163,20 +163,15 @@ impl Writer {
         let mut waiting = batch.into_iter();
         let result = async {
             let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await?;
-            while let Some(Request { work, answer }) = waiting.next() {
-                let mut savepoint = transaction.begin().await?;
-                match perform(&mut savepoint, work).await {
-                    Ok((last, events)) => {
-                        savepoint.commit().await?;
-                        ran.push(Ran { answer, last, events });
-                    }
-                    Err(error) if error.is_storage_failure() => {
-                        let _ = answer.send(Err(error.clone()));
-                        return Err(error);
-                    }
-                    Err(refusal) => {
-                        savepoint.rollback().await?;
+            for Request { work, answer } in waiting.by_ref() {
+                match in_savepoint(&mut transaction, work).await {
+                    Ok(Ok((last, events))) => ran.push(Ran { answer, last, events }),
+                    Ok(Err(refusal)) => {
                         let _ = answer.send(Err(refusal));
+                    }
+                    Err(failure) => {
+                        let _ = answer.send(Err(failure.clone()));
+                        return Err(failure);
                     }
                 }
             }
@@ -210,7 +205,28 @@ fn refuse(answers: impl Iterator<Item = oneshot::Sender<Result<u64, StoreError>>
     }
 }
 
-async fn perform(connection: &mut SqliteConnection, work: Work) -> Result<(u64, Vec<(u64, Event)>), StoreError> {
+type Performed = (u64, Vec<(u64, Event)>);
+
+/// Runs `work` so that a refusal leaves no trace. The outer error is a failure of the storage.
+async fn in_savepoint(
+    transaction: &mut Transaction<'_, Sqlite>,
+    work: Work,
+) -> Result<Result<Performed, StoreError>, StoreError> {
+    let mut savepoint = transaction.begin().await?;
+    match perform(&mut savepoint, work).await {
+        Ok(performed) => {
+            savepoint.commit().await?;
+            Ok(Ok(performed))
+        }
+        Err(failure) if failure.is_storage_failure() => Err(failure),
+        Err(refusal) => {
+            savepoint.rollback().await?;
+            Ok(Err(refusal))
+        }
+    }
+}
+
+async fn perform(connection: &mut SqliteConnection, work: Work) -> Result<Performed, StoreError> {
     match work {
         Work::Apply { events, guards } => apply::request(connection, SystemClock.now(), events, &guards).await,
         Work::KeepBlob { blob, stored_at, keep_until } => {

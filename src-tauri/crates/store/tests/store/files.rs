@@ -168,3 +168,81 @@ async fn a_data_directory_that_cannot_be_made_is_named() {
     assert!(matches!(error, StoreError::Io { .. }), "{error}");
     assert!(error.to_string().contains("file"), "{error}");
 }
+
+/// A file system that is really full: `TMPDIR` on a tmpfs of a few MiB.
+#[tokio::test]
+#[ignore = "fills the file system of TMPDIR; run with TMPDIR on a tmpfs of at most 16 MiB"]
+async fn a_really_full_disk_is_named_and_recovered_from() {
+    let (dir, store) = store().await;
+    let mut kept = Vec::new();
+    let mut applied = 0;
+    let error = loop {
+        let content = vec![u8::try_from(kept.len() % 251).unwrap(); 100_000 + kept.len()];
+        match store.put_blob(&content).await {
+            Ok(blob) => kept.push(blob),
+            Err(error) => break error,
+        }
+    };
+    assert_eq!(error, StoreError::DiskFull);
+    let error = loop {
+        let event = Event::SettingChanged { key: format!("{applied}"), value: json!("x".repeat(9000)), at: at(0) };
+        match store.apply(vec![event], vec![]).await {
+            Ok(_) => applied += 1,
+            Err(error) => break error,
+        }
+    };
+    assert_eq!(error, StoreError::DiskFull);
+    for blob in &kept {
+        assert!(store.blob(blob).await.unwrap().is_some());
+    }
+    assert_eq!(store.settings().await.unwrap().len(), applied);
+    for blob in kept.iter().take(20) {
+        fs::remove_file(blob_file(dir.path(), blob)).unwrap();
+    }
+    let event = Event::SettingChanged { key: "after".to_owned(), value: json!(1), at: at(0) };
+    store.apply(vec![event], vec![]).await.unwrap();
+    store.check_integrity().await.unwrap();
+}
+
+/// Prints what a commit costs alone and shared, and what an open store takes.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "a measurement"]
+async fn measure() {
+    let resident = || {
+        let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+        status.lines().find(|line| line.starts_with("VmRSS")).unwrap_or("VmRSS unknown").to_owned()
+    };
+    println!("before opening: {}", resident());
+    let (_dir, store) = store().await;
+    store.settings().await.unwrap();
+    println!("open: {}", resident());
+    let trade = || Trade::new(Role::Contractor, None, 3).until_accepted();
+    let trades: Vec<_> = (0..2500).map(|_| trade()).collect();
+    let (alone, together) = trades.split_at(500);
+    let start = std::time::Instant::now();
+    for events in alone {
+        store.apply(events.clone(), vec![]).await.unwrap();
+    }
+    println!("alone: {:.0} requests/s of 5 events", 500.0 / start.elapsed().as_secs_f64());
+    let (start, before) = (std::time::Instant::now(), store.writer_counts());
+    let mut running = tokio::task::JoinSet::new();
+    for events in together.iter().cloned() {
+        let store = store.clone();
+        running.spawn(async move { store.apply(events, vec![]).await.unwrap() });
+    }
+    running.join_all().await;
+    let after = store.writer_counts();
+    println!(
+        "together: {:.0} requests/s of 5 events in {} commits",
+        2000.0 / start.elapsed().as_secs_f64(),
+        after.commits - before.commits
+    );
+    let start = std::time::Instant::now();
+    let listed = store.contracts(tender_store::ContractFilter { limit: 100, ..Default::default() }).await.unwrap();
+    println!("list of {}: {:?}", listed.len(), start.elapsed());
+    let start = std::time::Instant::now();
+    let guard = tender_store::Guard::Slots { limit: 9, now: at(0) };
+    store.apply(vec![], vec![guard]).await.unwrap();
+    println!("guard over {} contracts: {:?}", 2500, start.elapsed());
+    println!("after the work, the test's own {} trades included: {}", trades.len(), resident());
+}

@@ -1,5 +1,8 @@
 //! The store as its callers see it: real files, real processes.
 
+// Test code outside `#[test]` functions, which clippy.toml does not cover.
+#![allow(clippy::unwrap_used)]
+
 mod documents;
 mod durability;
 mod files;
