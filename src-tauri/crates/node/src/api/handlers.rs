@@ -53,7 +53,7 @@ async fn jobs(node: &Arc<Node>, query: JobsQuery) -> Answer<JobPage> {
     let before = query.before.as_deref();
     let mut page = Vec::new();
     if query.role != Some(Role::Contractor) {
-        let filter = JobFilter { before: before.map(parse_job).transpose()?, limit: limit, ..JobFilter::default() };
+        let filter = JobFilter { before: before.map(parse_job).transpose()?, limit, ..JobFilter::default() };
         for job in node.store.jobs(filter).await.map_err(|e| e.problem())? {
             page.push(views::bought(node, &job).await?);
         }
@@ -62,7 +62,7 @@ async fn jobs(node: &Arc<Node>, query: JobsQuery) -> Answer<JobPage> {
         let filter = ContractFilter {
             role: Some(Role::Contractor),
             before: before.map(parse_contract).transpose()?,
-            limit: limit,
+            limit,
             ..ContractFilter::default()
         };
         for record in node.contracts(filter).await? {

@@ -19,11 +19,11 @@ use serde_json::Value;
 use std::{
     collections::HashMap,
     net::TcpListener,
-    sync::Arc,
+    sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
 };
 use tender_base::{Code, Problem};
-use tokio::sync::Mutex;
+use tokio::sync::OnceCell;
 
 /// Largest request: a job's input of 64 MiB in base64, with its description.
 const MAX_BODY_BYTES: usize = 96 << 20;
@@ -41,11 +41,14 @@ const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; i
 #[folder = "$OUT_DIR/ui"]
 struct Ui;
 
+/// A command's first answer: there once it has run, and when it was asked.
+type Answered = (Instant, Arc<OnceCell<Result<Value, Problem>>>);
+
 struct Api {
     node: Arc<Node>,
     token: String,
     host: String,
-    answered: Mutex<HashMap<String, (Instant, Result<Value, Problem>)>>,
+    answered: Mutex<HashMap<String, Answered>>,
 }
 
 /// Serves until the node ends.
@@ -133,17 +136,15 @@ async fn call(State(api): State<Arc<Api>>, Path(name): Path<String>, headers: He
 }
 
 impl Api {
-    /// Runs a command once per key; a repetition hears the first answer. Held while it runs, so that two at the
-    /// same time are one.
+    /// Runs a command once per key; a repetition, also one that comes while it runs, hears the first answer.
     async fn once(&self, key: &str, name: &str, input: Value) -> Result<Value, Problem> {
-        let mut answered = self.answered.lock().await;
-        answered.retain(|_, (at, _)| at.elapsed() < REMEMBER);
-        if let Some((_, answer)) = answered.get(key) {
-            return answer.clone();
-        }
-        let answer = handlers::dispatch(&self.node, name, input).await;
-        answered.insert(key.to_owned(), (Instant::now(), answer.clone()));
-        answer
+        let answer = {
+            let mut answered = self.answered.lock().unwrap_or_else(PoisonError::into_inner);
+            answered.retain(|_, (at, _)| at.elapsed() < REMEMBER);
+            let (_, answer) = answered.entry(key.to_owned()).or_insert_with(|| (Instant::now(), Arc::default()));
+            answer.clone()
+        };
+        answer.get_or_init(|| handlers::dispatch(&self.node, name, input)).await.clone()
     }
 }
 

@@ -44,10 +44,10 @@ impl Node {
         // What an earlier process left: follow the contract that is under way, let the others lapse.
         for record in self.contracts_of(id).await? {
             match record.state {
-                ContractState::Awarded | ContractState::Running | ContractState::Delivered => {
-                    if self.follow(&record, None).await.is_ok() {
-                        return Ok(());
-                    }
+                ContractState::Awarded | ContractState::Running | ContractState::Delivered
+                    if self.follow(&record, None).await.is_ok() =>
+                {
+                    return Ok(());
                 }
                 ContractState::Accepted | ContractState::Settled => return Ok(()),
                 ContractState::Announced | ContractState::Proposed => self.decline(&record).await,

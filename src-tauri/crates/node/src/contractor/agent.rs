@@ -100,7 +100,7 @@ impl Agent for Contractor {
             task.artifacts = task.artifacts.filter(|_| request.include_artifacts == Some(true));
             tasks.push(task);
         }
-        tasks.sort_by(|a, b| b.status.timestamp.cmp(&a.status.timestamp));
+        tasks.sort_by_key(|task| std::cmp::Reverse(task.status.timestamp));
         let total = i32::try_from(tasks.len()).unwrap_or(i32::MAX);
         let page = request.page_size.unwrap_or(50);
         tasks.truncate(usize::try_from(page).unwrap_or(50));
@@ -133,7 +133,7 @@ impl Agent for Contractor {
 }
 
 enum Answer {
-    Document(Message),
+    Document(Box<Message>),
     Task(ContractId),
 }
 
@@ -141,8 +141,8 @@ impl Contractor {
     async fn receive(&self, caller: &Caller, envelope: Envelope) -> Result<Answer, A2aError> {
         if let Message::PairingRequest(request) = envelope.document {
             return match self.on_pairing_request(request).await {
-                Ok(answer) => Ok(Answer::Document(Message::PairingAnswer(answer))),
-                Err(problem) => Ok(Answer::Document(Message::Refusal(problem))),
+                Ok(answer) => Ok(Answer::Document(Box::new(Message::PairingAnswer(answer)))),
+                Err(problem) => Ok(Answer::Document(Box::new(Message::Refusal(problem)))),
             };
         }
         let Some(did) = caller.did() else {
@@ -177,7 +177,7 @@ impl Contractor {
                 return Err(Problem::new(Code::Invalid, wrong, "send a call, an award or an acceptance").into());
             }
         };
-        Ok(Answer::Document(document))
+        Ok(Answer::Document(Box::new(document)))
     }
 
     /// What a client without the extension is told: what is sold here and how to buy it. Non-binding.
