@@ -298,22 +298,9 @@ pub(super) async fn earnings(node: &Arc<Node>, book: Book, days: u32) -> Result<
             jobs_bought: accepted(b),
         }
     };
-    let delivered = ContractFilter {
-        role: Some(Role::Contractor),
-        states: vec![ContractState::Delivered],
-        book: Some(book),
-        ..ContractFilter::default()
-    };
-    let delivered = node.store.contracts(delivered).await.map_err(|e| e.problem())?;
-    let settled = async |role| -> Result<i64, Problem> {
-        let filter = ContractFilter {
-            role: Some(role),
-            states: vec![ContractState::Settled],
-            book: Some(book),
-            ..ContractFilter::default()
-        };
-        let records = node.store.contracts(filter).await.map_err(|e| e.problem())?;
-        Ok(records.iter().map(|record| record.amount.map_or(0, |amount| amount.0)).sum())
+    let in_state = async |role, wanted| -> Result<i64, Problem> {
+        let totals = node.store.contract_totals(book, role).await.map_err(|e| e.problem())?;
+        Ok(totals.iter().filter(|total| total.state == wanted).map(|total| total.amount.0).sum())
     };
     let balances = peer_balances(node, book).await?;
     Ok(Earnings {
@@ -321,9 +308,9 @@ pub(super) async fn earnings(node: &Arc<Node>, book: Book, days: u32) -> Result<
         days: (0..days).map(row).collect(),
         owed_to_us_micro_usd: balances.values().map(|b| b.owes_us.0).sum(),
         owed_by_us_micro_usd: balances.values().map(|b| b.we_owe.0).sum(),
-        delivered_micro_usd: delivered.iter().map(|record| record.amount.map_or(0, |amount| amount.0)).sum(),
-        paid_to_us_micro_usd: settled(Role::Contractor).await?,
-        paid_by_us_micro_usd: settled(Role::Client).await?,
+        delivered_micro_usd: in_state(Role::Contractor, ContractState::Delivered).await?,
+        paid_to_us_micro_usd: in_state(Role::Contractor, ContractState::Settled).await?,
+        paid_by_us_micro_usd: in_state(Role::Client, ContractState::Settled).await?,
         by_peer: named_balances(node, balances).await,
         ledger_balances: node.store.ledger_balances().await.map_err(|e| e.problem())?,
     })
