@@ -103,10 +103,10 @@ pub(crate) enum Command {
 #[derive(clap::Args)]
 pub(crate) struct Serve {
     /// Where peers reach this node; TLS unless loopback. Port 0 takes a free one.
-    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:7420")]
+    #[arg(long, value_name = "ADDR", env = "TENDER_A2A", default_value = "127.0.0.1:7420")]
     pub(crate) a2a: SocketAddr,
     /// Where the local API and the screens are; loopback only.
-    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:7421")]
+    #[arg(long, value_name = "ADDR", env = "TENDER_API", default_value = "127.0.0.1:7421")]
     pub(crate) api: SocketAddr,
     /// HOST:PORT that peers use, when it differs from --a2a.
     #[arg(long, value_name = "HOST:PORT")]

@@ -11,7 +11,7 @@ use crate::{
 };
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use std::{
-    collections::HashSet,
+    collections::{HashMap, HashSet},
     fs,
     net::{SocketAddr, TcpListener},
     path::{Path, PathBuf},
@@ -22,6 +22,7 @@ use tender_base::{Book, Clock, Code, Did, Entropy, Problem, Timestamp, ids::Cont
 use tender_engine::LocalEngine;
 use tender_store::{ContractFilter, Event, Guard, JobFilter, Store};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use uuid::Uuid;
 
 /// How long running tasks may take to end at a shutdown; SIGTERM promises 15 s in all.
 const SHUTDOWN_LIMIT: Duration = Duration::from_secs(8);
@@ -61,6 +62,7 @@ pub struct Node {
     settings: RwLock<Settings>,
     pub(crate) first_trade: Mutex<FirstTrade>,
     due: Mutex<HashSet<ContractId>>,
+    work: Mutex<HashMap<Uuid, CancellationToken>>,
     pub(crate) tasks: TaskTracker,
     pub(crate) shutdown: CancellationToken,
 }
@@ -151,6 +153,7 @@ impl Node {
                 problem: None,
             }),
             due: Mutex::default(),
+            work: Mutex::default(),
             tasks: TaskTracker::new(),
             shutdown: CancellationToken::new(),
         })
@@ -213,7 +216,6 @@ impl Node {
     /// Stops everything that runs: the worker is killed, own jobs are cancelled, sold contracts fail.
     pub(crate) async fn stop_work(self: &Arc<Self>) -> Result<(), Problem> {
         use tender_base::{ContractState as S, JobState as J, Role};
-        self.engine.stop().await;
         let open = JobFilter { states: vec![J::Queued, J::Running, J::Verifying], ..JobFilter::default() };
         for job in self.store.jobs(open).await.map_err(|e| e.problem())? {
             self.cancel_job(job.id).await?;
@@ -228,6 +230,7 @@ impl Node {
                 Problem::new(Code::Unavailable, "the contractor was stopped by its owner", "try another peer");
             self.fail_sold(record.id, stopped).await;
         }
+        self.engine.stop().await;
         Ok(())
     }
 
@@ -238,11 +241,40 @@ impl Node {
         Ok(())
     }
 
+    /// Runs the work of a job or a contract until it ends, is halted, or the node ends.
+    pub(crate) fn spawn_work(self: &Arc<Self>, id: Uuid, task: impl Future<Output = ()> + Send + 'static) {
+        let halt = self.shutdown.child_token();
+        self.work().insert(id, halt.clone());
+        let node = self.clone();
+        self.spawn(async move {
+            tokio::select! {
+                biased;
+                () = halt.cancelled() => {}
+                () = task => {}
+            }
+            node.work().remove(&id);
+            node.live.ended(id);
+        });
+    }
+
+    /// Drops the work of a job or a contract that has ended otherwise; what runs is killed.
+    pub(crate) fn halt(&self, id: Uuid) {
+        if let Some(halt) = self.work().get(&id) {
+            halt.cancel();
+        }
+    }
+
+    fn work(&self) -> std::sync::MutexGuard<'_, HashMap<Uuid, CancellationToken>> {
+        self.work.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Runs `task` until it ends or the node does.
     pub(crate) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
         let shutdown = self.shutdown.clone();
         self.tasks.spawn(async move {
+            // The shutdown first: a task must not take the killed worker for a failure of its own.
             tokio::select! {
+                biased;
                 () = shutdown.cancelled() => {}
                 () = task => {}
             }

@@ -109,7 +109,7 @@ impl Node {
         self.clear_demo_peer().await?;
         let sold = vec![ContractState::Awarded, ContractState::Running];
         for record in self.contracts_in(Some(Role::Contractor), sold).await? {
-            self.spawn(self.clone().run_contract(record.id));
+            self.spawn_work(record.id.uuid(), self.clone().run_contract(record.id));
         }
         for listed in self.contracts_in(Some(Role::Client), vec![ContractState::Accepted]).await? {
             let record = self.record(listed.id).await?;
@@ -123,7 +123,7 @@ impl Node {
             ..tender_store::JobFilter::default()
         };
         for job in self.store.jobs(filter).await.map_err(|e| e.problem())? {
-            self.spawn(self.clone().drive(job.id, crate::client::Preferences::default()));
+            self.spawn_work(job.id.uuid(), self.clone().drive(job.id, crate::client::Preferences::default()));
         }
         Ok(())
     }

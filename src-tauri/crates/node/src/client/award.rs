@@ -13,10 +13,10 @@ use tender_base::{
 use tender_market::{checks, contract::Step};
 use tender_store::{ContractRecord, Guard, PeerRecord};
 
-/// A peer that went silent is looked for this often, this far apart, before it is given up: with the 1.5 s after
-/// which silence is noticed only on a connection that still stands, a crash is replaced within 2 s.
-const RECONNECTS: u32 = 2;
-const RECONNECT_AFTER: Duration = Duration::from_millis(150);
+/// A peer whose connection broke is looked for once more: it may have restarted. Together with the 1.5 s after which
+/// silence on an open connection is noticed, a peer that is gone is given up within 2 s.
+const RECONNECT_AFTER: Duration = Duration::from_millis(100);
+const RECONNECT_LIMIT: Duration = Duration::from_millis(300);
 
 impl Node {
     /// Awards a contract and sees it through. `others` are the proposals to let go: all but the next at once, the
@@ -79,12 +79,12 @@ impl Node {
     ) -> Result<(), Problem> {
         let id = record.id;
         if record.state != ContractState::Delivered {
-            let mut attempts = 0;
+            let mut looked_again = false;
             loop {
-                match self.follow_once(id, &mut runner_up).await {
+                match self.follow_once(id, &mut runner_up, looked_again).await {
                     Ok(()) => break,
-                    Err(problem) if problem.code == Code::Lost && attempts < RECONNECTS => {
-                        attempts += 1;
+                    Err(problem) if matches!(problem.code, Code::Lost | Code::Unavailable) && !looked_again => {
+                        looked_again = true;
                         self.clients.forget(&record.peer).await;
                         tokio::time::sleep(RECONNECT_AFTER).await;
                     }
@@ -102,16 +102,26 @@ impl Node {
     }
 
     /// One connection's worth of events, until the delivery is stored.
-    async fn follow_once(self: &Arc<Self>, id: ContractId, runner_up: &mut Option<ContractId>) -> Result<(), Problem> {
+    async fn follow_once(
+        self: &Arc<Self>,
+        id: ContractId,
+        runner_up: &mut Option<ContractId>,
+        again: bool,
+    ) -> Result<(), Problem> {
         let record = self.record(id).await?;
         let peer = self.peer_row(&record).await?;
         let call = record.call().ok_or_else(|| Problem::new(Code::Internal, "the call is missing", ""))?;
         let award = record.award().ok_or_else(|| Problem::new(Code::Internal, "the award is missing", ""))?;
-        let client = self.clients.to(&peer).await?;
-        // Sending the same award again is safe: the contractor recognises it and goes on.
-        let input = self.stored_blob(&call.document.job.input).await?;
         let left = award.document.deadline.since(self.now());
-        let mut events: TaskEvents = client.award(award.clone(), input).await?;
+        let mut events: TaskEvents = if again {
+            let gone = |_| Problem::new(Code::Lost, format!("{} does not answer any more", peer.name), "");
+            let resumed = async { self.clients.to(&peer).await?.resume(id).await };
+            tokio::time::timeout(RECONNECT_LIMIT, resumed).await.map_err(gone)??
+        } else {
+            // Sending the same award again after a restart is safe: the contractor recognises it and goes on.
+            let input = self.stored_blob(&call.document.job.input).await?;
+            self.clients.to(&peer).await?.award(award.clone(), input).await?
+        };
         let following = async {
             while let Some(event) = events.next().await {
                 match event? {

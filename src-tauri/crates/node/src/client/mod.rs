@@ -33,7 +33,6 @@ impl Node {
     /// Drives a job until it is final. Called at submission and, for a job that was under way, at start.
     pub(crate) async fn drive(self: Arc<Self>, id: JobId, preferences: Preferences) {
         let outcome = self.clone().drive_to_end(id, preferences).await;
-        self.live.ended(id);
         if let Err(problem) = outcome {
             tracing::warn!(job = %id, %problem, "the job failed");
             self.end_job(id, JobState::Failed, problem).await;
@@ -90,7 +89,13 @@ impl Node {
             // Everyone behind the runner-up can go at once; the runner-up is held until the winner shows life.
             let rest: Vec<ContractId> = order[place + 1..].iter().filter_map(contract_of).collect();
             let tried = match contract {
-                None => self.run_here(job).await,
+                None => {
+                    // Nobody's slot is held while this machine works; should it fail, the job is tendered again.
+                    for other in &rest {
+                        self.decline_by_id(*other).await;
+                    }
+                    self.run_here(job).await
+                }
                 Some(contract) => self.buy(contract, &rest).await,
             };
             match tried {
@@ -169,6 +174,7 @@ impl Node {
         let job = self.unfinished(id).await?;
         let cancelled = Problem::new(Code::Conflict, "cancelled by its owner", "");
         self.end_job(job.id, JobState::Cancelled, cancelled.clone()).await;
+        self.halt(id.uuid());
         for record in self.contracts_of(id).await? {
             match record.state {
                 ContractState::Awarded | ContractState::Running => {

@@ -71,7 +71,7 @@ impl Node {
         self.store.put_blob(&bytes).await.map_err(|e| e.problem())?;
         let job = JobId::new(self.clock.as_ref(), self.entropy.as_ref());
         self.apply(vec![Event::JobSubmitted { job, book, spec, submitted_at: self.now() }], Vec::new()).await?;
-        self.spawn(self.clone().drive(job, preferences));
+        self.spawn_work(job.uuid(), self.clone().drive(job, preferences));
         Ok(job)
     }
 

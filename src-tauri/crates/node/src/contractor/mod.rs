@@ -116,7 +116,10 @@ impl Node {
         let (call, proposal) = opening(&record)?;
         let now = self.now();
         checks::check_award(&award, proposal, call, now)?;
-        self.willing(now)?;
+        // A proposal binds: a pause or a switched-off sale does not take it back, only the stop does.
+        if self.settings().stopped {
+            return Err(Problem::new(Code::Unavailable, "this node was stopped by its owner", "try another peer"));
+        }
         let input = input.ok_or_else(|| Problem::new(Code::Invalid, "the award carries no input", "send its bytes"))?;
         if !call.document.job.input.matches(&input) {
             return Err(Problem::new(
@@ -138,7 +141,7 @@ impl Node {
             at: now,
         };
         self.apply(vec![moved], vec![self.credit(&peer, proposal.document.amount)]).await?;
-        self.spawn(self.clone().run_contract(id));
+        self.spawn_work(id.uuid(), self.clone().run_contract(id));
         Ok(id)
     }
 
@@ -218,7 +221,9 @@ impl Node {
         }
         let reason = Problem::new(Code::Lost, note.document.reason.clone(), "");
         let documents = vec![Message::Abandonment(note)];
-        self.move_contract(&record, Step::Abandon, documents, MicroUsd::ZERO, Some(reason)).await
+        self.move_contract(&record, Step::Abandon, documents, MicroUsd::ZERO, Some(reason)).await?;
+        self.halt(record.id.uuid());
+        Ok(())
     }
 
     /// A contract that this node sells to `caller`. Another's looks as if it did not exist.
@@ -291,8 +296,11 @@ impl Node {
         let reserved = record.proposal().map_or(MicroUsd::ZERO, |p| p.document.amount);
         let entries =
             contract::entries(record.role, record.book, record.id, record.peer, step, Amounts { reserved, charged });
-        let award = documents.iter().find_map(|d| if let Message::Award(a) = d { Some(a) } else { record.award() });
-        let award = award.or_else(|| record.award()).map(|signed| &signed.document);
+        let new_award = documents.iter().find_map(|document| match document {
+            Message::Award(award) => Some(award),
+            _ => None,
+        });
+        let award = new_award.or(record.award()).map(|signed| &signed.document);
         let expires_at = match to {
             ContractState::Delivered => {
                 award.map(|a| now.after(std::time::Duration::from_secs(u64::from(a.review_seconds))))

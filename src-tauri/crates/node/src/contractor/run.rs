@@ -23,7 +23,6 @@ impl Node {
     /// start for a contract that was under way: the work is done again, the contract goes on.
     pub(crate) async fn run_contract(self: Arc<Self>, id: ContractId) {
         let outcome = self.run_and_deliver(id).await;
-        self.live.ended(id);
         if let Err(problem) = outcome {
             tracing::warn!(contract = %id, %problem, "the contract failed");
             self.fail_sold(id, problem).await;
@@ -118,6 +117,7 @@ impl Node {
         {
             tracing::error!(contract = %id, problem = %e, "the failure could not be stored");
         }
+        self.halt(id.uuid());
     }
 
     pub(crate) async fn record(&self, id: ContractId) -> Result<ContractRecord, Problem> {
