@@ -399,7 +399,7 @@ impl Decision {
             let rank = self.rows[i].rank.map_or("-".to_owned(), |rank| rank.to_string());
             let (cost, time, reliable) = match &alternatives[i].outcome {
                 Outcome::Offered { cost, cost_measured, estimated_ms, reliability, .. } => (
-                    if *cost_measured { cost.to_string() } else { format!("~{cost}") },
+                    if *cost_measured { cost.to_string() } else { format!("{cost} (estimate)") },
                     seconds(*estimated_ms),
                     reliability.map_or("-".to_owned(), |fraction| format!("{:.0} %", fraction * 100.0)),
                 ),
@@ -441,7 +441,7 @@ impl Decision {
 }
 
 fn seconds(ms: u64) -> String {
-    format!("{}.{} s", ms / 1000, ms % 1000 / 100)
+    if ms < 1000 { format!("{ms} ms") } else { format!("{}.{} s", ms / 1000, ms % 1000 / 100) }
 }
 
 /// Names and messages of others go to a terminal: no control characters.

@@ -74,6 +74,7 @@ impl Attached {
     /// # Errors
     /// When the HTTP client cannot be built.
     pub fn at(address: &str, token: &str) -> Result<Self, Problem> {
+        use_ring();
         // Loopback only: no proxy may see the token, and a connection that is not there fails at once.
         let http = reqwest::Client::builder()
             .no_proxy()
@@ -212,6 +213,12 @@ impl Attached {
             }
         }))
     }
+}
+
+/// Every HTTP client of the process needs a TLS provider, also those that speak to loopback only. Installing it twice
+/// (another node in this process, the desktop shell) is harmless.
+pub(crate) fn use_ring() {
+    let _ = rustls::crypto::ring::default_provider().install_default();
 }
 
 /// Takes the first complete event with data out of the buffer.

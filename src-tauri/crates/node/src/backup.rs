@@ -22,6 +22,8 @@ pub async fn make(dir: &Path, to: &Path) -> Result<Made, Problem> {
     }
     let store = Store::open_read_only(dir).await.map_err(|e| e.problem())?;
     fs::create_dir_all(to).map_err(|e| failed(to, &e))?;
+    #[cfg(unix)]
+    fs::set_permissions(to, std::os::unix::fs::PermissionsExt::from_mode(0o700)).map_err(|e| failed(to, &e))?;
     store.backup(&to.join(DATABASE_FILE)).await.map_err(|e| e.problem())?;
     let key = dir.join(KEY_FILE);
     let identity_included = key.is_file();

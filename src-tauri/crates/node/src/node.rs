@@ -91,8 +91,7 @@ impl Node {
 
     /// The same with another worker than the settings name; for throw-away nodes, which have no settings yet.
     pub(crate) async fn start_with_worker(config: Config, worker: Option<&Path>) -> Result<Running, Problem> {
-        // Installing it twice (two nodes in one process) is harmless.
-        let _ = rustls::crypto::ring::default_provider().install_default();
+        crate::attach::use_ring();
         if let Some(api) = config.api.filter(|api| !api.ip().is_loopback()) {
             return Err(Problem::new(
                 Code::Invalid,
