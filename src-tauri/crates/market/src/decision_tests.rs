@@ -71,7 +71,7 @@ fn the_cheapest_feasible_alternative_wins_and_every_other_row_says_why_not() {
             "this machine costs $0.0004 more than peer 1",
             "peer 1 is the cheapest that meets every constraint",
             "peer 2 costs $0.000001 more than the job's budget",
-            "peer 3 would finish 0.0 s after the deadline",
+            "peer 3 would finish 1 ms after the deadline",
             "peer 4 is not available: no answer within 800 ms",
             "peer 5 offered terms that make no sense",
         ]
