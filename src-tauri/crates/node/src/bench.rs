@@ -2,7 +2,6 @@
 
 use crate::{
     api::types::{AddPeerInput, InviteInput, SubmitBuffer, SubmitWork},
-    client::Preferences,
     demo::throw_away,
     node::Running,
 };
@@ -106,7 +105,7 @@ async fn calls(client: &Running) -> Result<Vec<f64>, Problem> {
     for _ in 0..CALL_ROUNDS {
         let job = rehearsal(client).await?;
         let started = Instant::now();
-        let decision = client.node.rehearse(&job, Preferences { peers_only: true }).await?;
+        let decision = client.node.rehearse(&job).await?;
         times.push(started.elapsed().as_secs_f64() * 1e3);
         let offered = |outcome: &Outcome| matches!(outcome, Outcome::Offered { contract: Some(_), .. });
         let proposals = decision.situation.alternatives.iter().filter(|a| offered(&a.outcome)).count();
@@ -129,6 +128,7 @@ async fn rehearsal(client: &Running) -> Result<tender_store::JobRecord, Problem>
         kind: spec.work.kind(),
         state: JobState::Queued,
         spec,
+        peers_only: true,
         decision: None,
         checked: None,
         reason: None,
@@ -147,8 +147,7 @@ async fn awards(client: &Running, rounds: usize, cold: Option<&Running>) -> Resu
         if let Some(seller) = cold {
             seller.node.engine.stop().await;
         }
-        let preferences = Preferences { peers_only: true };
-        let id = client.node.submit_in(Book::Demo, kernel(), constraints(client), preferences).await?;
+        let id = client.node.submit_in(Book::Demo, kernel(), constraints(client), true).await?;
         let mut ticks = client.node.live.watch();
         loop {
             let job = client.node.job_record(id).await?;

@@ -59,6 +59,7 @@ pub struct Node {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) entropy: Arc<dyn Entropy>,
     pub(crate) a2a_address: String,
+    pub(crate) started_at: Timestamp,
     settings: RwLock<Settings>,
     pub(crate) first_trade: Mutex<FirstTrade>,
     due: Mutex<HashSet<ContractId>>,
@@ -137,6 +138,7 @@ impl Node {
         Ok(Self {
             engine: Arc::new(LocalEngine::new(crate::serve::engine_options(&settings))),
             clients: Clients::new(identity.signer.clone(), clock.clone()),
+            started_at: clock.now(),
             config,
             store,
             identity,
@@ -238,6 +240,16 @@ impl Node {
         self.store.apply(events, guards).await.map_err(|e| e.problem())?;
         self.live.touch();
         Ok(())
+    }
+
+    /// Runs `step` to its end also when who asked for it goes away meanwhile, so that what is stored and what follows
+    /// from it stay together.
+    pub(crate) async fn to_the_end<T: Send + 'static>(
+        &self,
+        step: impl Future<Output = Result<T, Problem>> + Send + 'static,
+    ) -> Result<T, Problem> {
+        let ended_early = |e| Problem::new(Code::Internal, format!("a step ended early: {e}"), "");
+        self.tasks.spawn(step).await.map_err(ended_early)?
     }
 
     /// Runs the work of a job or a contract until it ends, is halted, or the node ends.

@@ -13,6 +13,10 @@ const EVERY: Duration = Duration::from_secs(5);
 /// Blobs are swept once in so many rounds: every hour.
 const SWEEP_ROUNDS: u32 = 720;
 
+/// Contracts that a client gave up or rejected this long ago are told again at a start, since it is not remembered
+/// who has heard it: a week, the longest deadline of a job.
+const RETOLD_FOR: Duration = Duration::from_secs(7 * 24 * 3600);
+
 /// Runs until the node ends.
 pub(crate) async fn run(node: Arc<Node>) {
     let mut round = 0u32;
@@ -72,6 +76,11 @@ impl Node {
                 let ran_out = Problem::new(Code::Expired, "the proposal ran out", "");
                 self.move_contract(record, Step::Lapse, Vec::new(), MicroUsd::ZERO, Some(ran_out)).await
             }
+            (ContractState::Awarded | ContractState::Running, Role::Client) => {
+                // The contractor may have delivered in the last moment: it must hear that nobody took it.
+                let late = Problem::new(Code::Expired, "the deadline passed", "");
+                self.abandon(record, &late).await
+            }
             (ContractState::Awarded | ContractState::Running | ContractState::Rejected, _) => {
                 let late = Problem::new(Code::Expired, "the deadline passed", "");
                 self.move_contract(record, Step::Fail, Vec::new(), MicroUsd::ZERO, Some(late)).await
@@ -83,7 +92,10 @@ impl Node {
                 let amount = record.amount.unwrap_or(MicroUsd::ZERO);
                 let mut events =
                     vec![self.contract_event(record, Step::AcceptBySilence, Vec::new(), amount, Some(unchecked))?];
-                if let Some(job) = record.job {
+                // The owner may have cancelled the job after its delivery; what was delivered is owed all the same.
+                if let Some(job) = record.job
+                    && self.unfinished(job).await.is_ok()
+                {
                     events.push(tender_store::Event::JobMoved {
                         job,
                         state: tender_base::JobState::Completed,
@@ -97,6 +109,11 @@ impl Node {
                 self.apply(events, Vec::new()).await
             }
             (ContractState::Delivered, Role::Contractor) => {
+                // Nobody can speak to a node that is down: the silence begins anew with its start.
+                let review = record.award().map_or(0, |award| award.document.review_seconds);
+                if self.now() < self.started_at.after(Duration::from_secs(u64::from(review))) {
+                    return Ok(());
+                }
                 let amount = record.amount.unwrap_or(MicroUsd::ZERO);
                 self.move_contract(record, Step::AcceptBySilence, Vec::new(), amount, None).await
             }
@@ -117,13 +134,20 @@ impl Node {
                 self.due_countersignatures().insert(record.id);
             }
         }
+        let ended = vec![ContractState::Abandoned, ContractState::Rejected];
+        let since = self.now().millis().saturating_sub(i64::try_from(RETOLD_FOR.as_millis()).unwrap_or(i64::MAX));
+        for record in self.contracts_in(Some(Role::Client), ended).await? {
+            if record.changed_at.millis() >= since {
+                self.tell_end(record.id).await?;
+            }
+        }
         use tender_base::JobState as J;
         let filter = tender_store::JobFilter {
             states: vec![J::Queued, J::Running, J::Verifying],
             ..tender_store::JobFilter::default()
         };
         for job in self.store.jobs(filter).await.map_err(|e| e.problem())? {
-            self.spawn_work(job.id.uuid(), self.clone().drive(job.id, crate::client::Preferences::default()));
+            self.spawn_work(job.id.uuid(), self.clone().drive(job.id, true));
         }
         Ok(())
     }

@@ -23,6 +23,7 @@ CREATE TABLE jobs (
     kind          TEXT    NOT NULL,
     state         TEXT    NOT NULL,
     spec          TEXT    NOT NULL,
+    peers_only    INTEGER NOT NULL CHECK (peers_only IN (0, 1)),
     input_sha256  TEXT    NOT NULL,
     output_sha256 TEXT,
     output_bytes  INTEGER,

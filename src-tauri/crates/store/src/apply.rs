@@ -58,8 +58,8 @@ pub(crate) async fn one(
 async fn change_tables(connection: &mut SqliteConnection, seq: i64, event: &Event) -> Result<Effect, StoreError> {
     match event {
         Event::IdentityCreated { did, data_id } => settings::identity_created(connection, did, *data_id).await,
-        Event::JobSubmitted { job, book, spec, submitted_at } => {
-            jobs::submitted(connection, seq, *job, *book, spec, *submitted_at).await
+        Event::JobSubmitted { job, book, spec, peers_only, submitted_at } => {
+            jobs::submitted(connection, seq, *job, *book, (spec, *peers_only), *submitted_at).await
         }
         Event::JobDecided { job, decision } => jobs::decided(connection, *job, decision).await,
         Event::JobMoved { job, state, reason, output, charged, checked, at } => {

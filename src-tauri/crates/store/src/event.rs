@@ -37,6 +37,8 @@ pub enum Event {
         book: Book,
         /// What to compute.
         spec: JobSpec,
+        /// Never on the own GPU, even if that is cheapest.
+        peers_only: bool,
         /// When.
         submitted_at: Timestamp,
     },

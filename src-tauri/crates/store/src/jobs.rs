@@ -23,6 +23,8 @@ pub struct JobRecord {
     pub state: JobState,
     /// What is computed, under which constraints.
     pub spec: JobSpec,
+    /// Never on the own GPU, even if that is cheapest.
+    pub peers_only: bool,
     /// The decision receipt; none before the decision.
     pub decision: Option<Value>,
     /// What was checked and found.
@@ -75,18 +77,19 @@ pub(crate) async fn submitted(
     seq: i64,
     job: JobId,
     book: Book,
-    spec: &JobSpec,
+    (spec, peers_only): (&JobSpec, bool),
     at: Timestamp,
 ) -> Result<Effect, StoreError> {
     let inserted = sqlx::query(
-        "INSERT INTO jobs (id, book, kind, state, spec, input_sha256, submitted_at, changed_at)
-         VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
+        "INSERT INTO jobs (id, book, kind, state, spec, peers_only, input_sha256, submitted_at, changed_at)
+         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
     )
     .bind(job.to_string())
     .bind(rows::word(book)?)
     .bind(spec.work.kind().name())
     .bind(JobState::Queued.name())
     .bind(rows::json(spec)?)
+    .bind(peers_only)
     .bind(spec.input.sha256.to_string())
     .bind(at.millis())
     .bind(at.millis())
@@ -180,6 +183,7 @@ fn record(row: &SqliteRow) -> Result<JobRecord, StoreError> {
         kind: row.word("kind")?,
         state: row.word("state")?,
         spec: row.json("spec")?,
+        peers_only: row.try_get("peers_only")?,
         decision: row.json_or_none("decision")?,
         checked: row.json_or_none("checked")?,
         reason: row.json_or_none("reason")?,

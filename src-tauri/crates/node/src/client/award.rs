@@ -83,14 +83,18 @@ impl Node {
             loop {
                 match self.follow_once(id, &mut runner_up, looked_again).await {
                     Ok(()) => break,
-                    Err(problem) if matches!(problem.code, Code::Lost | Code::Unavailable) && !looked_again => {
-                        looked_again = true;
-                        self.clients.forget(&record.peer).await;
-                        tokio::time::sleep(RECONNECT_AFTER).await;
-                    }
                     Err(problem) => {
                         let record = self.record(id).await?;
-                        if matches!(record.state, ContractState::Awarded | ContractState::Running) {
+                        // It may have ended in the contractor's own words: then there is nothing to look for.
+                        let open = matches!(record.state, ContractState::Awarded | ContractState::Running);
+                        let lost = matches!(problem.code, Code::Lost | Code::Unavailable);
+                        if open && lost && !looked_again {
+                            looked_again = true;
+                            self.clients.forget(&record.peer).await;
+                            tokio::time::sleep(RECONNECT_AFTER).await;
+                            continue;
+                        }
+                        if open {
                             self.abandon(&record, &problem).await?;
                         }
                         return Err(problem);
@@ -98,7 +102,7 @@ impl Node {
                 }
             }
         }
-        self.check_and_accept(id).await
+        self.check_until_decided(id).await
     }
 
     /// One connection's worth of events, until the delivery is stored.
@@ -191,8 +195,25 @@ impl Node {
             abandoned_at: self.now(),
         };
         let note = Message::Abandonment(Signed::new(note, self.identity.signer.as_ref()));
-        self.move_contract(record, Step::Abandon, vec![note.clone()], MicroUsd::ZERO, Some(reason.clone())).await?;
-        self.tell(self.peer_row(record).await?, note);
+        self.move_contract(record, Step::Abandon, vec![note], MicroUsd::ZERO, Some(reason.clone())).await?;
+        self.tell_end(record.id).await
+    }
+
+    /// Tells a contractor that its contract was given up or its delivery rejected, until it has heard it: one that
+    /// never hears it would deliver, and take the silence for an acceptance.
+    pub(crate) async fn tell_end(self: &Arc<Self>, id: ContractId) -> Result<(), Problem> {
+        let record = self.record(id).await?;
+        let note = record
+            .documents
+            .iter()
+            .find(|document| matches!(document, Message::Abandonment(_) | Message::Rejection(_)))
+            .cloned();
+        if let Some(note) = note {
+            // An award that never arrived cannot be given up, but its proposal still holds a slot.
+            let decline = record.proposal().filter(|_| record.state == ContractState::Abandoned);
+            let decline = decline.map(|proposal| self.decline_of(record.peer, id, proposal));
+            self.tell_until_heard(self.peer_row(&record).await?, note, decline);
+        }
         Ok(())
     }
 

@@ -20,6 +20,10 @@ use tender_store::{ContractFilter, ContractRecord, Event};
 /// Longest that recomputing the sample may take.
 const CHECK_LIMIT: Duration = Duration::from_secs(120);
 
+/// Pause before a check that could not be carried out is tried again, doubled each time up to the longest.
+const RECHECK_AFTER: Duration = Duration::from_millis(500);
+const RECHECK_AFTER_AT_MOST: Duration = Duration::from_secs(30);
+
 /// How a delivery was checked, as stored with the job.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Checked {
@@ -54,12 +58,32 @@ fn describe(evidence: &Evidence) -> String {
 }
 
 impl Node {
+    /// Checks a delivery until there is a verdict. While this machine cannot (its worker died, its card was taken
+    /// back), the job waits: bought again elsewhere it would be paid twice as soon as the silence counts.
+    ///
+    /// # Errors
+    /// Why it was rejected.
+    pub(crate) async fn check_until_decided(self: &Arc<Self>, id: ContractId) -> Result<(), Problem> {
+        let mut pause = RECHECK_AFTER;
+        loop {
+            let Err(problem) = self.check_and_accept(id).await else { return Ok(()) };
+            match self.record(id).await?.state {
+                ContractState::Delivered => {}
+                ContractState::Accepted | ContractState::Settled => return Ok(()),
+                _ => return Err(problem),
+            }
+            tracing::warn!(contract = %id, %problem, "the delivery could not be checked yet");
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(RECHECK_AFTER_AT_MOST);
+        }
+    }
+
     /// Checks a delivery with parts that neither side could choose, then accepts or rejects it.
     ///
     /// # Errors
     /// Why it was rejected, or why it could not be checked; then nothing is accepted and the contract stays
     /// delivered until its review time ends.
-    pub(crate) async fn check_and_accept(self: &Arc<Self>, id: ContractId) -> Result<(), Problem> {
+    async fn check_and_accept(self: &Arc<Self>, id: ContractId) -> Result<(), Problem> {
         let record = self.record(id).await?;
         let (call, _) = crate::contractor::opening(&record)?;
         let delivery = record.delivery().ok_or_else(|| Problem::new(Code::Internal, "the delivery is missing", ""))?;
@@ -190,9 +214,7 @@ impl Node {
             rejected_at: self.now(),
         };
         let rejection = Message::Rejection(Signed::new(rejection, self.identity.signer.as_ref()));
-        let documents = vec![rejection.clone()];
-        self.move_contract(record, Step::Reject, documents, MicroUsd::ZERO, Some(problem.clone())).await?;
-        self.tell(self.peer_row(record).await?, rejection);
-        Ok(())
+        self.move_contract(record, Step::Reject, vec![rejection], MicroUsd::ZERO, Some(problem.clone())).await?;
+        self.tell_end(record.id).await
     }
 }

@@ -6,7 +6,6 @@ mod submit;
 mod tendering;
 
 pub(crate) use check::Checked;
-pub(crate) use tendering::Preferences;
 
 use crate::node::Node;
 use serde_json::Value;
@@ -22,24 +21,28 @@ use tender_market::{
 };
 use tender_store::{ContractFilter, ContractRecord, Event, JobRecord};
 
-/// How often a job is tendered anew after every alternative has failed.
+/// How often a job is tendered after every alternative has failed, and how often while there is none.
 const ROUNDS: u32 = 3;
-/// Pause before the next round: a peer that was restarting may be back.
+/// Pause before the next round, doubled with each up to the longest.
 const BETWEEN_ROUNDS: Duration = Duration::from_millis(500);
+const BETWEEN_ROUNDS_AT_MOST: Duration = Duration::from_secs(4);
+/// How long a job waits for somebody to do it after its contractor was lost or this node was restarted: the peers may
+/// be restarting as well, and one that lost the award holds its slot until the proposal runs out (30 s).
+const RECOVERY: Duration = Duration::from_secs(60);
 /// Internal setting with what was measured so far, units per second by kind.
 const THROUGHPUT: &str = "measured.throughput";
 
 impl Node {
-    /// Drives a job until it is final. Called at submission and, for a job that was under way, at start.
-    pub(crate) async fn drive(self: Arc<Self>, id: JobId, preferences: Preferences) {
-        let outcome = self.clone().drive_to_end(id, preferences).await;
+    /// Drives a job until it is final. Called at submission and, for a job that was under way, at start (`resumed`).
+    pub(crate) async fn drive(self: Arc<Self>, id: JobId, resumed: bool) {
+        let outcome = self.clone().drive_to_end(id, resumed).await;
         if let Err(problem) = outcome {
             tracing::warn!(job = %id, %problem, "the job failed");
             self.end_job(id, JobState::Failed, problem).await;
         }
     }
 
-    async fn drive_to_end(self: Arc<Self>, id: JobId, preferences: Preferences) -> Result<(), Problem> {
+    async fn drive_to_end(self: Arc<Self>, id: JobId, resumed: bool) -> Result<(), Problem> {
         // What an earlier process left: follow the contract that is under way, let the others lapse.
         for record in self.contracts_of(id).await? {
             match record.state {
@@ -53,27 +56,44 @@ impl Node {
                 _ => {}
             }
         }
-        let mut last = Problem::new(Code::Unavailable, "no alternative could do the job", "");
-        for round in 0..ROUNDS {
-            if round > 0 {
-                tokio::time::sleep(BETWEEN_ROUNDS).await;
-            }
+        let mut wait_until = resumed.then(|| self.now().after(RECOVERY));
+        let (mut failed, mut empty) = (0, 0);
+        let mut pause = BETWEEN_ROUNDS;
+        loop {
             let job = self.unfinished(id).await?;
-            let decision = self.tender(&job, preferences).await?;
-            if let Some(problem) = decision.problem() {
+            if job.spec.constraints.deadline <= self.now() {
+                return Err(Problem::new(
+                    Code::Expired,
+                    "the deadline passed before anybody did it",
+                    "allow more time",
+                ));
+            }
+            let decision = self.tender(&job).await?;
+            match decision.problem() {
                 // Peers that are full or down may answer differently in a moment; a budget will not.
-                if problem.code == Code::OverLimit {
-                    return Err(problem);
+                Some(problem) if problem.code == Code::OverLimit => return Err(problem),
+                Some(problem) => {
+                    empty += 1;
+                    if empty >= ROUNDS && wait_until.is_none_or(|until| self.now() >= until) {
+                        return Err(problem);
+                    }
                 }
-                last = problem;
-                continue;
+                None => match self.try_in_order(&job, &decision).await {
+                    Ok(()) => return Ok(()),
+                    Err(problem) => {
+                        failed += 1;
+                        if failed >= ROUNDS {
+                            return Err(problem);
+                        }
+                        if problem.code == Code::Lost && wait_until.is_none() {
+                            wait_until = Some(self.now().after(RECOVERY));
+                        }
+                    }
+                },
             }
-            match self.try_in_order(&job, &decision).await {
-                Ok(()) => return Ok(()),
-                Err(problem) => last = problem,
-            }
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(BETWEEN_ROUNDS_AT_MOST);
         }
-        Err(last)
     }
 
     /// Tries the feasible alternatives, best first, until one delivers what passes its check.
@@ -107,7 +127,10 @@ impl Node {
                 }
                 Err(problem) => {
                     tracing::info!(job = %job.id, from = alternative.source.label(), %problem, "trying the next one");
-                    last = problem;
+                    // That somebody was lost decides how long to wait for others: it outlives later reasons.
+                    if last.code != Code::Lost {
+                        last = problem;
+                    }
                 }
             }
         }

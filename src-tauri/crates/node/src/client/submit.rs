@@ -1,6 +1,5 @@
 //! From what the user typed to a stored job.
 
-use super::Preferences;
 use crate::{
     api::types::{SubmitInput, SubmitWork, Submitted},
     models,
@@ -31,11 +30,11 @@ impl Node {
         if self.settings().stopped {
             return Err(Problem::new(Code::Unavailable, "everything is stopped", "switch it on again first"));
         }
-        let preferences = Preferences { peers_only: input.peers_only == Some(true) };
+        let peers_only = input.peers_only == Some(true);
         let constraints = self.constraints(&input)?;
         let book = self.config.book;
         if input.dry_run != Some(true) {
-            let job = self.submit_in(book, input.work, constraints, preferences).await?;
+            let job = self.submit_in(book, input.work, constraints, peers_only).await?;
             return Ok(Submitted { job: Some(job.to_string()), explanation: None });
         }
         let (spec, _) = self.prepare(input.work, constraints).await?;
@@ -46,6 +45,7 @@ impl Node {
             kind: spec.work.kind(),
             state: JobState::Queued,
             spec,
+            peers_only,
             decision: None,
             checked: None,
             reason: None,
@@ -55,7 +55,7 @@ impl Node {
             changed_at: now,
             times: Vec::new(),
         };
-        let decision = self.rehearse(&record, preferences).await?;
+        let decision = self.rehearse(&record).await?;
         Ok(Submitted { job: None, explanation: Some(crate::api::views::explanation(&decision)) })
     }
 
@@ -65,14 +65,20 @@ impl Node {
         book: Book,
         work: SubmitWork,
         constraints: Constraints,
-        preferences: Preferences,
+        peers_only: bool,
     ) -> Result<JobId, Problem> {
         let (spec, bytes) = self.prepare(work, constraints).await?;
         self.store.put_blob(&bytes).await.map_err(|e| e.problem())?;
         let job = JobId::new(self.clock.as_ref(), self.entropy.as_ref());
-        self.apply(vec![Event::JobSubmitted { job, book, spec, submitted_at: self.now() }], Vec::new()).await?;
-        self.spawn_work(job.uuid(), self.clone().drive(job, preferences));
-        Ok(job)
+        let node = self.clone();
+        // A caller that hangs up now must not leave a stored job that nobody drives.
+        self.to_the_end(async move {
+            let submitted = Event::JobSubmitted { job, book, spec, peers_only, submitted_at: node.now() };
+            node.apply(vec![submitted], Vec::new()).await?;
+            node.spawn_work(job.uuid(), node.clone().drive(job, false));
+            Ok(job)
+        })
+        .await
     }
 
     pub(crate) async fn prepare(

@@ -5,7 +5,7 @@ use crate::node::Node;
 use futures::{StreamExt, stream::FuturesUnordered};
 use std::{sync::Arc, time::Duration};
 use tender_base::{
-    Book, Code, ContractState, MicroUsd, Problem, Role, Signed,
+    Book, Code, ContractState, Did, MicroUsd, Problem, Role, Signed,
     documents::{CallForProposals, Decline, Message, Proposal},
     ids::ContractId,
     job::Privacy,
@@ -18,12 +18,9 @@ use tender_market::{
 };
 use tender_store::{ContractRecord, Event, JobRecord, PeerRecord};
 
-/// How a job may be done, beyond its constraints.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Preferences {
-    /// Never here, even if that is cheapest.
-    pub(crate) peers_only: bool,
-}
+/// Pause before a peer that did not answer is told again, doubled each time up to the longest.
+const RETELL_AFTER: Duration = Duration::from_millis(500);
+const RETELL_AFTER_AT_MOST: Duration = Duration::from_secs(60);
 
 /// What became of one call.
 struct Answered {
@@ -34,13 +31,9 @@ struct Answered {
 
 impl Node {
     /// Collects proposals, decides and stores the decision together with the contracts it rests on.
-    pub(crate) async fn tender(
-        self: &Arc<Self>,
-        job: &JobRecord,
-        preferences: Preferences,
-    ) -> Result<Decision, Problem> {
+    pub(crate) async fn tender(self: &Arc<Self>, job: &JobRecord) -> Result<Decision, Problem> {
         let answers = self.collect(job).await?;
-        let decision = self.decide_among(job, preferences, &answers).await?;
+        let decision = self.decide_among(job, &answers).await?;
         let now = self.now();
         let mut events = vec![Event::JobDecided {
             job: job.id,
@@ -67,13 +60,9 @@ impl Node {
     }
 
     /// Decides only: proposals are collected, nothing is stored, every held slot is given back.
-    pub(crate) async fn rehearse(
-        self: &Arc<Self>,
-        job: &JobRecord,
-        preferences: Preferences,
-    ) -> Result<Decision, Problem> {
+    pub(crate) async fn rehearse(self: &Arc<Self>, job: &JobRecord) -> Result<Decision, Problem> {
         let answers = self.collect(job).await?;
-        let decision = self.decide_among(job, preferences, &answers).await?;
+        let decision = self.decide_among(job, &answers).await?;
         for Answered { peer, call, outcome } in answers {
             if let Ok(proposal) = outcome {
                 self.send_decline(&peer, call.document.contract, proposal);
@@ -82,18 +71,13 @@ impl Node {
         Ok(decision)
     }
 
-    async fn decide_among(
-        &self,
-        job: &JobRecord,
-        preferences: Preferences,
-        answers: &[Answered],
-    ) -> Result<Decision, Problem> {
+    async fn decide_among(&self, job: &JobRecord, answers: &[Answered]) -> Result<Decision, Problem> {
         let settings = self.settings();
         let now = self.now();
         let totals = self.store.totals(job.book, now.start_of_day()).await.map_err(|e| e.problem())?;
         let reserved = self.store.balance(job.book, &Account::Reserved).await.map_err(|e| e.problem())?;
         let committed = totals.spent.0.saturating_add(reserved.0);
-        let mut alternatives = vec![self.local_alternative(job, preferences).await];
+        let mut alternatives = vec![self.local_alternative(job).await];
         for answer in answers {
             alternatives.push(Alternative {
                 source: Source::Peer { did: answer.peer.did, name: answer.peer.name.clone() },
@@ -119,8 +103,8 @@ impl Node {
         Ok(decide(&situation, Policy::CheapestFeasible))
     }
 
-    async fn local_alternative(&self, job: &JobRecord, preferences: Preferences) -> Alternative {
-        let outcome = if preferences.peers_only {
+    async fn local_alternative(&self, job: &JobRecord) -> Alternative {
+        let outcome = if job.peers_only {
             Err(Problem::new(Code::Unavailable, "the job was submitted for peers only", ""))
         } else if !self.settings().use_own_gpu {
             Err(Problem::new(Code::Unavailable, "own jobs do not run on the own GPU", "set use_own_gpu to true"))
@@ -244,15 +228,14 @@ impl Node {
     }
 
     fn send_decline(self: &Arc<Self>, peer: &PeerRecord, contract: ContractId, proposal: Signed<Proposal>) {
-        let decline = Decline {
-            contract,
-            client: self.did(),
-            contractor: peer.did,
-            proposal: proposal.hash(),
-            declined_at: self.now(),
-        };
-        let message = Message::Decline(Signed::new(decline, self.identity.signer.as_ref()));
+        let message = self.decline_of(peer.did, contract, &proposal);
         self.tell(peer.clone(), message);
+    }
+
+    pub(crate) fn decline_of(&self, contractor: Did, contract: ContractId, proposal: &Signed<Proposal>) -> Message {
+        let decline =
+            Decline { contract, client: self.did(), contractor, proposal: proposal.hash(), declined_at: self.now() };
+        Message::Decline(Signed::new(decline, self.identity.signer.as_ref()))
     }
 
     /// Sends something that needs no answer, in the background.
@@ -263,6 +246,32 @@ impl Node {
                 && let Err(problem) = client.exchange(message).await
             {
                 tracing::debug!(peer = %peer.did, %problem, "not delivered");
+            }
+        });
+    }
+
+    /// Sends `message` in the background, again and again until the peer answers it; a refusal is an answer, and then
+    /// `otherwise` is sent.
+    pub(crate) fn tell_until_heard(self: &Arc<Self>, peer: PeerRecord, message: Message, otherwise: Option<Message>) {
+        let node = self.clone();
+        self.spawn(async move {
+            let mut pause = RETELL_AFTER;
+            loop {
+                let told = async { node.clients.to(&peer).await?.exchange(message.clone()).await };
+                let refused = match told.await {
+                    Ok(_) => return,
+                    Err(problem) => problem,
+                };
+                if !matches!(refused.code, Code::Lost | Code::Unavailable) {
+                    tracing::debug!(peer = %peer.did, problem = %refused, "heard, but refused");
+                    break;
+                }
+                node.clients.forget(&peer.did).await;
+                tokio::time::sleep(pause).await;
+                pause = (pause * 2).min(RETELL_AFTER_AT_MOST);
+            }
+            if let Some(otherwise) = otherwise {
+                node.tell(peer, otherwise);
             }
         });
     }

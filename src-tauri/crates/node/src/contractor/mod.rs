@@ -140,9 +140,15 @@ impl Node {
             reason: None,
             at: now,
         };
-        self.apply(vec![moved], vec![self.credit(&peer, proposal.document.amount)]).await?;
-        self.spawn_work(id.uuid(), self.clone().run_contract(id));
-        Ok(id)
+        let credit = self.credit(&peer, proposal.document.amount);
+        let node = self.clone();
+        // A client that dies now must not leave a stored award that nobody works on.
+        self.to_the_end(async move {
+            node.apply(vec![moved], vec![credit]).await?;
+            node.spawn_work(id.uuid(), node.clone().run_contract(id));
+            Ok(id)
+        })
+        .await
     }
 
     /// The client does not take the offer: the slot is free again.

@@ -84,6 +84,9 @@ impl Node {
         }
         let (call, proposal) = opening(&record)?;
         let award = record.award().ok_or_else(|| Problem::new(Code::Internal, "an award is missing", ""))?;
+        if award.document.deadline <= self.now() {
+            return Err(Problem::new(Code::Expired, "the work was done after the deadline", "allow more time"));
+        }
         let declared = call.document.job.work.units();
         if output.units != declared {
             return Err(Problem::new(

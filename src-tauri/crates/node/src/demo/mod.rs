@@ -283,8 +283,7 @@ impl<F: FnMut(&FirstTrade) + Send> Trade<F> {
             deadline: self.client.now().after(DEADLINE),
             privacy: Privacy::Peers,
         };
-        let preferences = crate::client::Preferences { peers_only: true };
-        self.client.submit_in(Book::Demo, work, constraints, preferences).await
+        self.client.submit_in(Book::Demo, work, constraints, true).await
     }
 
     /// The countersigned receipt; its last document may still be on its way.

@@ -48,7 +48,10 @@ async fn a_sweep_removes_only_what_is_old_and_unneeded() {
     let loose = store.put_blob(b"loose").await.unwrap();
     let job = JobId::new(&Counting, &Counting);
     store
-        .apply(vec![Event::JobSubmitted { job, book: Book::Real, spec: spec(), submitted_at: at(0) }], vec![])
+        .apply(
+            vec![Event::JobSubmitted { job, book: Book::Real, spec: spec(), peers_only: false, submitted_at: at(0) }],
+            vec![],
+        )
         .await
         .unwrap();
     let trade = Trade::new(Role::Client, Some(job), 1);

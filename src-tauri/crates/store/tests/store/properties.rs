@@ -64,7 +64,13 @@ fn request(attempt: &Attempt, trades: &mut Vec<Trade>) -> Option<(Vec<Event>, Ve
             let trade = Trade::new(role, job, amount);
             let mut events = Vec::new();
             if let Some(job) = job {
-                events.push(Event::JobSubmitted { job, book: Book::Real, spec: spec(), submitted_at: at(0) });
+                events.push(Event::JobSubmitted {
+                    job,
+                    book: Book::Real,
+                    spec: spec(),
+                    peers_only: false,
+                    submitted_at: at(0),
+                });
                 events.push(Event::JobDecided { job, decision: json!({"closeness": f64::from(amount) / 7.0}) });
             }
             events.push(trade.opened());

@@ -27,7 +27,10 @@ async fn a_trade_is_remembered_whole_and_its_receipt_verifies() {
     let job = JobId::new(&Counting, &Counting);
     let trade = Trade::new(Role::Client, Some(job), 420);
     store
-        .apply(vec![Event::JobSubmitted { job, book: Book::Real, spec: spec(), submitted_at: at(0) }], vec![])
+        .apply(
+            vec![Event::JobSubmitted { job, book: Book::Real, spec: spec(), peers_only: false, submitted_at: at(0) }],
+            vec![],
+        )
         .await
         .unwrap();
     store.apply(trade.until_accepted(), vec![]).await.unwrap();
@@ -175,7 +178,8 @@ async fn jobs_are_listed_newest_first_in_pages_and_end_once() {
     let (_dir, store) = store().await;
     let jobs: Vec<JobId> = (0..5).map(|_| JobId::new(&Counting, &Counting)).collect();
     for job in &jobs {
-        let event = Event::JobSubmitted { job: *job, book: Book::Demo, spec: spec(), submitted_at: at(0) };
+        let event =
+            Event::JobSubmitted { job: *job, book: Book::Demo, spec: spec(), peers_only: false, submitted_at: at(0) };
         store.apply(vec![event], vec![]).await.unwrap();
     }
     let page = |before, limit| JobFilter { before, limit, book: Some(Book::Demo), ..JobFilter::default() };
