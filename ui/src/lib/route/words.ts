@@ -1,0 +1,12 @@
+import { m } from '$lib/paraglide/messages.js';
+import type { Place } from './route';
+
+/** The names of the places. */
+export const PLACE_WORDS: Record<Place, () => string> = {
+  overview: m.place_overview,
+  jobs: m.place_jobs,
+  earnings: m.place_earnings,
+  network: m.place_network,
+  settings: m.place_settings,
+  health: m.place_health,
+};
