@@ -1,0 +1,9 @@
+//! Trades between real nodes over real HTTP with a real worker.
+
+#![allow(clippy::unwrap_used, reason = "a test stops at what it did not expect")]
+
+mod api;
+mod failover;
+mod jobs;
+mod namespaces;
+mod offline;
