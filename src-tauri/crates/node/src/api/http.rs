@@ -122,8 +122,16 @@ async fn call(State(api): State<Arc<Api>>, Path(name): Path<String>, headers: He
     };
     let input: Value = match serde_json::from_slice(if bytes.is_empty() { b"{}" } else { &bytes }) {
         Ok(input) => input,
-        Err(e) => return refuse(Problem::new(Code::Invalid, format!("the request is not JSON: {e}"), "")),
+        Err(e) => {
+            let hint = "send one JSON object with the operation's fields";
+            return refuse(Problem::new(Code::Invalid, format!("the request is not JSON: {e}"), hint));
+        }
     };
+    // Serde would take a list as the fields in their order: `[0]` must not pass for `{"minutes": 0}`.
+    if !input.is_object() {
+        let hint = "send one JSON object with the operation's fields";
+        return refuse(Problem::new(Code::Invalid, format!("{name}: the request is not a JSON object"), hint));
+    }
     let key = headers.get("idempotency-key").and_then(|v| v.to_str().ok()).filter(|_| operation.kind == Kind::Command);
     let answer = match key {
         Some(key) => api.once(&format!("{name} {key}"), &name, input).await,
