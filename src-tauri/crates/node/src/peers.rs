@@ -60,6 +60,14 @@ impl Clients {
 }
 
 impl Node {
+    /// The paired peers; the second node of a demonstration is not one of them.
+    pub(crate) async fn circle(&self) -> Result<Vec<PeerRecord>, Problem> {
+        let mut peers = self.store.peers().await.map_err(|e| e.problem())?;
+        let demo_peer = self.demo_peer().await;
+        peers.retain(|peer| !peer.removed && Some(peer.did) != demo_peer);
+        Ok(peers)
+    }
+
     /// Makes a one-line invitation.
     ///
     /// # Errors

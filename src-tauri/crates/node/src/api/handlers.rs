@@ -126,10 +126,8 @@ async fn earnings(node: &Arc<Node>, query: EarningsQuery) -> Answer<Earnings> {
 
 async fn peers(node: &Arc<Node>, _: Nothing) -> Answer<Peers> {
     let mut peers = Vec::new();
-    for record in node.store.peers().await.map_err(|e| e.problem())? {
-        if !record.removed {
-            peers.push(views::peer(node, &record).await?);
-        }
+    for record in node.circle().await? {
+        peers.push(views::peer(node, &record).await?);
     }
     peers.sort_by(|a, b| a.name.cmp(&b.name));
     Ok(Peers { peers })

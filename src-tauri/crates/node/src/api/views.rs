@@ -18,7 +18,7 @@ pub(super) async fn overview(node: &Arc<Node>) -> Result<Overview, Problem> {
     let book = node.config.book;
     let today = node.store.totals(book, node.now().start_of_day()).await.map_err(|e| e.problem())?;
     let reserved = node.store.balance(book, &Account::Reserved).await.map_err(|e| e.problem())?;
-    let peers = node.store.peers().await.map_err(|e| e.problem())?;
+    let peers = node.circle().await?;
     use JobState as J;
     let unfinished =
         JobFilter { states: vec![J::Queued, J::Running, J::Verifying], limit: ACTIVE, ..JobFilter::default() };
@@ -44,7 +44,7 @@ pub(super) async fn overview(node: &Arc<Node>) -> Result<Overview, Problem> {
         spent_today_micro_usd: today.spent.0,
         reserved_micro_usd: reserved.0,
         daily_spend_cap_micro_usd: settings.daily_spend_cap.0,
-        peers: count(peers.iter().filter(|peer| !peer.removed).count()),
+        peers: count(peers.len()),
         active,
         traded_before: traded || node.first_trade().state == "done",
         a2a_address: node.a2a_address.clone(),
@@ -125,7 +125,7 @@ pub(super) async fn sold(node: &Arc<Node>, record: &ContractRecord) -> Result<Jo
         title: title(work),
         state: None,
         contract_state: Some(record.state),
-        reason: record.reason.as_ref().map_or_else(|| waits_for(record, &with), |p| p.message.clone()),
+        reason: record.reason.as_ref().map_or_else(|| standing(record, &with), |p| p.message.clone()),
         with: Some(with),
         amount_micro_usd: record.amount.map(|a| a.0),
         progress: node.live.progress(record.id),
@@ -189,7 +189,7 @@ async fn contract_detail(node: &Arc<Node>, record: &ContractRecord) -> Result<Co
     Ok(ContractDetail {
         id: record.id.to_string(),
         state: record.state,
-        waits_for: waits_for(record, &with),
+        waits_for: if record.state.is_final() { String::new() } else { standing(record, &with) },
         steps: record.times.iter().map(|(state, at)| ContractStep { state: *state, at: at.to_string() }).collect(),
         amount_micro_usd: record.amount.map(|amount| amount.0),
         energy_joules: delivery.and_then(|d| d.meter.energy_joules),
@@ -211,7 +211,8 @@ pub(crate) fn chosen_contract(contracts: &[ContractRecord]) -> Option<&ContractR
     contracts.iter().filter(|r| furthest(r) > 0).max_by_key(|record| (furthest(record), record.id))
 }
 
-fn waits_for(record: &ContractRecord, with: &str) -> String {
+/// Where a contract stands, and for whom it waits.
+fn standing(record: &ContractRecord, with: &str) -> String {
     let (client, contractor) = match record.role {
         Role::Client => ("you", with),
         Role::Contractor => (with, "you"),
