@@ -147,12 +147,19 @@ pub fn unwrap(message: WireMessage) -> Result<Option<Envelope>, Problem> {
 
 fn parse(mut value: Value) -> Result<Message, Problem> {
     restore_integers(&mut value);
-    serde_path_to_error::deserialize(value).map_err(|error| {
+    let document = serde_path_to_error::deserialize(value).map_err(|error| {
         Problem::new(
             Code::Invalid,
             format!("the contract document is not readable: {}", crate::error::readable(&error.to_string())),
             "both sides need a version of Tender that speaks urn:tender:a2a:contract:v1",
         )
+    })?;
+    Ok(match document {
+        // Unsigned words of a stranger, which are stored and shown.
+        Message::Refusal(Problem { code, message, hint }) => {
+            Message::Refusal(Problem::new(code, crate::error::readable(&message), crate::error::readable(&hint)))
+        }
+        document => document,
     })
 }
 

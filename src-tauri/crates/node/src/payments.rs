@@ -15,7 +15,7 @@ use tender_market::{
     checks,
     contract::{self, Amounts, Step},
 };
-use tender_store::{ContractFilter, ContractRecord, Event};
+use tender_store::{ContractFilter, ContractRecord, Event, PeerRecord};
 
 /// Contracts cleared by one payment at most; the rest waits for the next.
 const MAX_CONTRACTS: u32 = 500;
@@ -39,6 +39,9 @@ impl Node {
             ));
         }
         let book = input.book.unwrap_or(Book::Real);
+        if let Some(payment) = self.unanswered_payment(&peer.did).await {
+            return self.send_payment(&peer, payment).await;
+        }
         let owed = self.owed(Role::Client, book, &peer.did).await?;
         if owed.is_empty() {
             return Err(Problem::new(Code::NotFound, format!("nothing is owed to {}", peer.name), ""));
@@ -54,27 +57,57 @@ impl Node {
             method: method.to_owned(),
             paid_at: self.now(),
         };
-        let paid = Paid {
-            payment: payment.payment.to_string(),
-            amount_micro_usd: payment.amount.0,
-            contracts: u32::try_from(amounts.len()).unwrap_or(u32::MAX),
-        };
         let payment = Signed::new(payment, self.identity.signer.as_ref());
-        let client = self.clients.to(&peer).await?;
-        let confirmation = match client.exchange(Message::Payment(payment.clone())).await? {
-            Message::PaymentConfirmation(confirmation) => confirmation,
-            Message::Refusal(problem) => return Err(problem),
-            _ => return Err(Problem::new(Code::Forged, "the peer answers the payment with something else", "")),
+        let unanswered = serde_json::to_value(&payment).unwrap_or_default();
+        let event = Event::SettingChanged { key: unanswered_key(&peer.did), value: unanswered, at: self.now() };
+        self.apply(vec![event], Vec::new()).await?;
+        self.send_payment(&peer, payment).await
+    }
+
+    /// A payment that was sent and whose answer was never heard: it is sent again as it was, so that the payee, who may
+    /// have booked it, recognises it.
+    async fn unanswered_payment(&self, peer: &Did) -> Option<Signed<Payment>> {
+        let stored = self.store.setting(&unanswered_key(peer)).await.ok().flatten()?;
+        serde_json::from_value(stored).ok()
+    }
+
+    async fn send_payment(&self, peer: &PeerRecord, payment: Signed<Payment>) -> Result<Paid, Problem> {
+        let said = &payment.document;
+        let book = said.book;
+        let paid = Paid {
+            payment: said.payment.to_string(),
+            amount_micro_usd: said.amount.0,
+            contracts: u32::try_from(said.contracts.len()).unwrap_or(u32::MAX),
+        };
+        let answered =
+            Event::SettingChanged { key: unanswered_key(&peer.did), value: serde_json::Value::Null, at: self.now() };
+        let client = self.clients.to(peer).await?;
+        let confirmation = match client.exchange(Message::Payment(payment.clone())).await {
+            Ok(Message::PaymentConfirmation(confirmation)) => confirmation,
+            Ok(_) => return Err(Problem::new(Code::Forged, "the peer answers the payment with something else", "")),
+            Err(problem) => {
+                // Refused: nothing was booked over there, so a corrected payment may follow.
+                if !matches!(problem.code, Code::Lost | Code::Unavailable | Code::TooMany | Code::Storage) {
+                    self.apply(vec![answered], Vec::new()).await?;
+                }
+                return Err(problem);
+            }
         };
         checks::check_payment_confirmation(&confirmation, &payment)?;
+        let mut cleared = Vec::new();
+        for contract in &said.contracts {
+            let record = self.record(*contract).await?;
+            cleared.push((record.amount.unwrap_or(MicroUsd::ZERO), record));
+        }
+        let cleared: Vec<(ContractRecord, MicroUsd)> = cleared.into_iter().map(|(a, r)| (r, a)).collect();
         let recorded = Event::PaymentRecorded {
-            entries: settlements(Role::Client, book, peer.did, &owed),
+            entries: settlements(Role::Client, book, peer.did, &cleared),
             payment,
             confirmation: Some(confirmation),
             role: Role::Client,
             at: self.now(),
         };
-        self.apply(vec![recorded], Vec::new()).await?;
+        self.apply(vec![recorded, answered], Vec::new()).await?;
         Ok(paid)
     }
 
@@ -130,6 +163,11 @@ impl Node {
         let billed = |record: ContractRecord| (record.amount.unwrap_or(MicroUsd::ZERO), record);
         Ok(records.into_iter().map(billed).map(|(amount, record)| (record, amount)).collect())
     }
+}
+
+/// Internal setting that keeps a payment until it is answered.
+fn unanswered_key(peer: &Did) -> String {
+    format!("payment.unanswered.{peer}")
 }
 
 fn settlements(role: Role, book: Book, peer: Did, contracts: &[(ContractRecord, MicroUsd)]) -> Vec<Entry> {

@@ -48,7 +48,8 @@ fn count(limit: Limit, held: i64, allowed: u32) -> Result<(), StoreError> {
 
 /// Amounts of a peer's contracts that are awarded and not yet owed.
 async fn in_work(connection: &mut SqliteConnection, book: Book, peer: &Did) -> Result<MicroUsd, StoreError> {
-    let states = [ContractState::Awarded, ContractState::Running, ContractState::Delivered];
+    // A dispute is no new credit.
+    let states = [ContractState::Awarded, ContractState::Running, ContractState::Delivered, ContractState::Rejected];
     let sum: i64 = sqlx::query_scalar(
         "SELECT coalesce(sum(amount), 0) FROM contracts
          WHERE state IN (SELECT value FROM json_each(?)) AND role = ? AND book = ? AND peer = ?",

@@ -202,6 +202,10 @@ impl Following {
         let document = status.message.map(contract::unwrap).transpose()?.flatten().map(|envelope| envelope.document);
         match status.state {
             TaskState::InputRequired => found.push(self.deliver(document)),
+            // Accepted by silence while this side was away: what was delivered is still to be had.
+            TaskState::Completed if matches!(document, Some(Message::Delivery(_))) => {
+                found.push(self.deliver(document))
+            }
             state if state.is_terminal() => {
                 let problem = match document {
                     Some(Message::Refusal(problem)) => Some(problem),

@@ -30,8 +30,11 @@ macro_rules! dispatcher {
         pub(crate) async fn dispatch(node: &Arc<Node>, name: &str, input: Value) -> Answer<Value> {
             match name {
                 $(stringify!($name) => {
-                    let input: $input = serde_json::from_value(input).map_err(|e| {
-                        Problem::new(Code::Invalid, format!("{name}: {e}"), "see the API's types for this operation")
+                    let input: $input = serde_path_to_error::deserialize(input).map_err(|e| {
+                        // The path says which field; at the top there is none.
+                        let at = if e.path().iter().len() == 0 { String::new() } else { format!("{}: ", e.path()) };
+                        let message = format!("{name}: {at}{}", e.inner());
+                        Problem::new(Code::Invalid, message, "see the API's types for this operation")
                     })?;
                     let output: $output = $name(node, input).await?;
                     serde_json::to_value(output)

@@ -152,7 +152,12 @@ impl Api {
             let (_, answer) = answered.entry(key.to_owned()).or_insert_with(|| (Instant::now(), Arc::default()));
             answer.clone()
         };
-        answer.get_or_init(|| handlers::dispatch(&self.node, name, input)).await.clone()
+        let (node, name) = (self.node.clone(), name.to_owned());
+        // On its own: a caller that hangs up does not undo the command, so its repetition must find the answer.
+        let running = tokio::spawn(async move {
+            answer.get_or_init(|| async { handlers::dispatch(&node, &name, input).await }).await.clone()
+        });
+        running.await.unwrap_or_else(|e| Err(Problem::new(Code::Internal, format!("the command failed: {e}"), "")))
     }
 }
 

@@ -38,9 +38,7 @@ impl Node {
             return Err(Problem::new(Code::Expired, "the proposal ran out before it was needed", ""));
         }
         let settings = self.settings();
-        if settings.stopped {
-            return Err(Problem::new(Code::Unavailable, "everything is stopped", "switch it on again in the app"));
-        }
+        self.not_stopped()?;
         let award = Award {
             contract: record.id,
             client: self.did(),
@@ -59,7 +57,10 @@ impl Node {
             cap: settings.daily_spend_cap,
             amount: proposal.document.amount,
         };
-        self.apply(vec![event], vec![cap]).await
+        // The job moves with it: one that was cancelled meanwhile refuses the award.
+        let mut events = vec![event];
+        events.extend(record.job.map(|job| self.job_event(job, JobState::Running, None)));
+        self.apply(events, vec![cap]).await
     }
 
     /// The nonce of a contract: unpredictable to everyone else, and the same after a restart, so that nothing
@@ -165,9 +166,7 @@ impl Node {
         if record.state != ContractState::Awarded {
             return Ok(());
         }
-        let mut events = vec![self.contract_event(&record, Step::Start, Vec::new(), MicroUsd::ZERO, None)?];
-        events.extend(record.job.map(|job| self.job_event(job, JobState::Running, None)));
-        self.apply(events, Vec::new()).await
+        self.move_contract(&record, Step::Start, Vec::new(), MicroUsd::ZERO, None).await
     }
 
     async fn delivered(&self, id: ContractId, delivery: Signed<Delivery>, output: Vec<u8>) -> Result<(), Problem> {

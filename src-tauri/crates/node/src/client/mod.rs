@@ -68,7 +68,9 @@ impl Node {
                     "allow more time",
                 ));
             }
+            self.not_stopped()?;
             let decision = self.tender(&job).await?;
+            self.decline_infeasible(&decision).await;
             match decision.problem() {
                 // Peers that are full or down may answer differently in a moment; a budget will not.
                 Some(problem) if problem.code == Code::OverLimit => return Err(problem),
@@ -126,6 +128,12 @@ impl Node {
                     return Ok(());
                 }
                 Err(problem) => {
+                    // No second award before the first has durably ended.
+                    if let Some(contract) = contract
+                        && self.follow_while_open(contract).await?
+                    {
+                        return Ok(());
+                    }
                     tracing::info!(job = %job.id, from = alternative.source.label(), %problem, "trying the next one");
                     // That somebody was lost decides how long to wait for others: it outlives later reasons.
                     if last.code != Code::Lost {
@@ -137,8 +145,36 @@ impl Node {
         Err(last)
     }
 
+    /// Stays with a contract whose end could not be stored yet; true when it delivered after all.
+    async fn follow_while_open(self: &Arc<Self>, id: ContractId) -> Result<bool, Problem> {
+        loop {
+            let record = self.record(id).await?;
+            match record.state {
+                ContractState::Accepted | ContractState::Settled => return Ok(true),
+                ContractState::Awarded | ContractState::Running | ContractState::Delivered => {
+                    tokio::time::sleep(BETWEEN_ROUNDS).await;
+                    if self.follow(&record, None).await.is_ok() {
+                        return Ok(true);
+                    }
+                }
+                _ => return Ok(false),
+            }
+        }
+    }
+
+    /// Gives back the proposals that cannot be taken: over budget, too late, or all of them.
+    async fn decline_infeasible(self: &Arc<Self>, decision: &Decision) {
+        let order: Vec<ContractId> = decision.order().into_iter().filter_map(contract_of).collect();
+        for contract in decision.situation.alternatives.iter().filter_map(contract_of) {
+            if !order.contains(&contract) {
+                self.decline_by_id(contract).await;
+            }
+        }
+    }
+
     /// Runs a job on the own GPU.
     async fn run_here(self: &Arc<Self>, job: &JobRecord) -> Result<(), Problem> {
+        self.not_stopped()?;
         let running = self.job_event(job.id, JobState::Running, None);
         self.apply(vec![running], Vec::new()).await?;
         let work = job.spec.work.clone();
@@ -195,6 +231,13 @@ impl Node {
     /// [`Code::NotFound`], or [`Code::Conflict`] when it has ended already.
     pub(crate) async fn cancel_job(self: &Arc<Self>, id: JobId) -> Result<(), Problem> {
         let job = self.unfinished(id).await?;
+        if job.state == JobState::Verifying {
+            return Err(Problem::new(
+                Code::Conflict,
+                "the result is here and being checked",
+                "wait for the verdict: a result that passes is owed, one that fails is not",
+            ));
+        }
         let cancelled = Problem::new(Code::Conflict, "cancelled by its owner", "");
         self.end_job(job.id, JobState::Cancelled, cancelled.clone()).await;
         self.halt(id.uuid());

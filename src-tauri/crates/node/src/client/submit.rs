@@ -12,6 +12,7 @@ use tender_base::{
     ids::JobId,
     job::{Access, Constraints, Element, MAX_PASSAGES, Privacy, WgslBuffer, WgslWork},
 };
+use tender_market::verification;
 use tender_store::{Event, JobRecord};
 
 /// Time a job may take when nothing else is said, and at most (a week).
@@ -87,6 +88,11 @@ impl Node {
         constraints: Constraints,
     ) -> Result<(JobSpec, Vec<u8>), Problem> {
         let (work, bytes) = self.work_and_input(work).await?;
+        // Texts and kernels are checked by computing parts of them again here; a machine that cannot would pay
+        // unchecked.
+        if verification::parts(&work).is_some() {
+            self.engine.open().await?;
+        }
         let input = BlobRef::of(&bytes);
         work.check(&input)?;
         Ok((JobSpec { work, input, constraints }, bytes))

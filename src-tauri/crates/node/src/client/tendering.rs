@@ -137,7 +137,11 @@ impl Node {
         let records = self.store.contracts(filter).await.ok()?;
         let count = |states: &[ContractState]| records.iter().filter(|r| states.contains(&r.state)).count();
         let good = count(&[ContractState::Accepted, ContractState::Settled]);
-        let bad = count(&[ContractState::Rejected, ContractState::Failed, ContractState::Abandoned]);
+        // What the own owner cancelled says nothing about the peer.
+        let lost = |r: &&ContractRecord| {
+            r.state == ContractState::Abandoned && r.reason.as_ref().is_some_and(|reason| reason.code != Code::Conflict)
+        };
+        let bad = count(&[ContractState::Rejected, ContractState::Failed]) + records.iter().filter(lost).count();
         (good + bad > 0).then(|| good as f64 / (good + bad) as f64)
     }
 
@@ -262,7 +266,11 @@ impl Node {
                     Ok(_) => return,
                     Err(problem) => problem,
                 };
-                if !matches!(refused.code, Code::Lost | Code::Unavailable) {
+                // A full disk or too many requests over there pass; what these say does not.
+                if matches!(
+                    refused.code,
+                    Code::Conflict | Code::NotFound | Code::Forged | Code::Forbidden | Code::Invalid | Code::Expired
+                ) {
                     tracing::debug!(peer = %peer.did, problem = %refused, "heard, but refused");
                     break;
                 }

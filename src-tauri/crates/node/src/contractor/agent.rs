@@ -80,7 +80,7 @@ impl Agent for Contractor {
 
     async fn get_task(&self, caller: &Caller, request: GetTaskRequest) -> Result<Task, A2aError> {
         let record = self.own(caller, &request.id).await?;
-        self.project(&record).await
+        self.project(&record, true).await
     }
 
     async fn list_tasks(&self, caller: &Caller, request: ListTasksRequest) -> Result<ListTasksResponse, A2aError> {
@@ -93,17 +93,17 @@ impl Agent for Contractor {
             limit: LIST_LIMIT,
             ..ContractFilter::default()
         };
-        let records = self.contracts(filter).await?;
-        let mut tasks = Vec::new();
-        for record in records.iter().filter(|record| record.award().is_some()) {
-            let mut task = self.project(record).await?;
-            task.artifacts = task.artifacts.filter(|_| request.include_artifacts == Some(true));
-            tasks.push(task);
-        }
-        tasks.sort_by_key(|task| std::cmp::Reverse(task.status.timestamp));
-        let total = i32::try_from(tasks.len()).unwrap_or(i32::MAX);
+        let mut records = self.contracts(filter).await?;
+        records.retain(|record| record.award().is_some());
+        records.sort_by_key(|record| std::cmp::Reverse(record.changed_at));
+        let total = i32::try_from(records.len()).unwrap_or(i32::MAX);
         let page = request.page_size.unwrap_or(50);
-        tasks.truncate(usize::try_from(page).unwrap_or(50));
+        records.truncate(usize::try_from(page).unwrap_or(50));
+        // Outputs are large: a listing never carries them, GetTask does.
+        let mut tasks = Vec::new();
+        for record in &records {
+            tasks.push(self.project(record, false).await?);
+        }
         Ok(ListTasksResponse { tasks, next_page_token: String::new(), page_size: page, total_size: total })
     }
 
@@ -212,18 +212,21 @@ impl Contractor {
 
     async fn task(&self, id: ContractId) -> Result<Task, A2aError> {
         let record = self.record(id).await?;
-        self.project(&record).await
+        self.project(&record, true).await
     }
 
-    /// The task that a contract looks like.
-    async fn project(&self, record: &ContractRecord) -> Result<Task, A2aError> {
+    /// The task that a contract looks like, with or without its output.
+    async fn project(&self, record: &ContractRecord, with_output: bool) -> Result<Task, A2aError> {
         let state = contract::face(record.state).unwrap_or(TaskState::Submitted);
+        // Silence counted for a client that was away: it owes the amount, so it still gets what it owes it for.
+        let by_silence = record.state == ContractState::Accepted && record.acceptance().is_none();
+        let to_fetch = record.state == ContractState::Delivered || by_silence;
         let document = match record.state {
-            ContractState::Delivered => record.delivery().cloned().map(Message::Delivery),
+            _ if to_fetch => record.delivery().cloned().map(Message::Delivery),
             ContractState::Failed => record.reason.clone().map(Message::Refusal),
             _ => record.countersignature().cloned().map(Message::Countersignature),
         };
-        let output = match record.output.filter(|_| record.state == ContractState::Delivered) {
+        let output = match record.output.filter(|_| to_fetch && with_output) {
             Some(blob) => Some(self.stored_blob(&blob).await?),
             None => None,
         };
@@ -267,7 +270,7 @@ impl Contractor {
     }
 
     async fn updates(&self, record: &ContractRecord, state: &TaskState) -> Vec<Result<StreamResponse, A2aError>> {
-        match self.project(record).await {
+        match self.project(record, true).await {
             Err(error) => vec![Err(error)],
             Ok(task) => {
                 let output = task.artifacts.into_iter().flatten().next().and_then(|artifact| {

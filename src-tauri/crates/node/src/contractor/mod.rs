@@ -10,7 +10,7 @@ pub(crate) use agent::Contractor;
 pub(crate) use run::wall_limit;
 
 use crate::{models, node::Node};
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 use tender_base::{
     Code, ContractState, Did, MicroUsd, Problem, Role, Signed, Timestamp, Work,
     documents::{
@@ -21,11 +21,16 @@ use tender_base::{
 use tender_market::{
     checks,
     contract::{self, Amounts, Step},
+    verification,
 };
 use tender_store::{ContractRecord, Event, Guard, PeerRecord};
 
 /// How long a proposal holds its slot: time for the client to hear the other peers and to fail over once.
-const PROPOSAL_VALID: std::time::Duration = std::time::Duration::from_secs(30);
+const PROPOSAL_VALID: Duration = Duration::from_secs(30);
+/// How much longer than the client the contractor waits before silence counts.
+const SILENCE_GRACE: Duration = Duration::from_secs(60);
+/// Latest deadline of a job that is taken, from now: what is open keeps its input and its place in every check.
+const LATEST_DEADLINE: Duration = Duration::from_secs(8 * 24 * 3600);
 /// Open proposals that one peer may hold: one per job it tenders, and one more.
 const HOLDS_PER_PEER: u32 = 2;
 
@@ -54,7 +59,13 @@ impl Node {
                 "demonstrations trade only with the second node that they start themselves",
             ));
         }
-        spec.work.check(&spec.input)?;
+        if spec.constraints.deadline > now.after(LATEST_DEADLINE) {
+            return Err(Problem::new(
+                Code::Invalid,
+                "constraints.deadline is more than eight days away",
+                "name a nearer deadline",
+            ));
+        }
         let settings = self.settings();
         if let Work::Embed { model, .. } = &spec.work {
             models::folder(&settings, model)?;
@@ -209,8 +220,18 @@ impl Node {
             return Err(Problem::new(Code::Conflict, "nothing was delivered under this contract", ""));
         };
         checks::check_rejection(&rejection, delivery, award)?;
-        if record.state == ContractState::Rejected {
+        if record.rejection().is_some() {
             return Ok(());
+        }
+        // The client's own evidence must fail by the rules that both sides know; without it there is no rejection.
+        if let Some(call) = record.call()
+            && verification::verdict(&call.document.job.work, &rejection.document.evidence).is_ok()
+        {
+            return Err(Problem::new(
+                Code::Forged,
+                "the rejection's own evidence passes the check",
+                "accept the delivery, or reject it with what was found wrong",
+            ));
         }
         let reason = Problem::new(Code::WorkFailed, rejection.document.reason.clone(), "");
         self.move_contract(&record, Step::Reject, vec![Message::Rejection(rejection)], MicroUsd::ZERO, Some(reason))
@@ -222,12 +243,14 @@ impl Node {
         let record = self.sold(note.document.contract, &caller).await?;
         let award = record.award().ok_or_else(|| Problem::new(Code::Conflict, "there is no award to give up", ""))?;
         checks::check_abandonment(&note, award)?;
-        if record.state == ContractState::Abandoned {
+        if record.documents.iter().any(|document| matches!(document, Message::Abandonment(_))) {
             return Ok(());
         }
         let reason = Problem::new(Code::Lost, note.document.reason.clone(), "");
+        // Who may have fetched the output already does not simply walk away: that is a dispute.
+        let step = if record.state == ContractState::Delivered { Step::Reject } else { Step::Abandon };
         let documents = vec![Message::Abandonment(note)];
-        self.move_contract(&record, Step::Abandon, documents, MicroUsd::ZERO, Some(reason)).await?;
+        self.move_contract(&record, step, documents, MicroUsd::ZERO, Some(reason)).await?;
         self.halt(record.id.uuid());
         Ok(())
     }
@@ -309,7 +332,15 @@ impl Node {
         let award = new_award.or(record.award()).map(|signed| &signed.document);
         let expires_at = match to {
             ContractState::Delivered => {
-                award.map(|a| now.after(std::time::Duration::from_secs(u64::from(a.review_seconds))))
+                // Both sides count from the same signed time; the contractor waits a little longer, for a verdict on
+                // its way.
+                let grace = if record.role == Role::Contractor { SILENCE_GRACE } else { Duration::ZERO };
+                let delivered_at = documents.iter().find_map(|document| match document {
+                    Message::Delivery(delivery) => Some(delivery.document.delivered_at),
+                    _ => None,
+                });
+                let review = award.map(|a| Duration::from_secs(u64::from(a.review_seconds)) + grace);
+                review.map(|review| delivered_at.unwrap_or(now).max(record.opened_at).after(review))
             }
             ContractState::Awarded | ContractState::Running => award.map(|a| a.deadline),
             // A dispute that nobody resolves ends for the client when the job's time is over.

@@ -31,6 +31,7 @@ impl Node {
 
     async fn run_and_deliver(self: &Arc<Self>, id: ContractId) -> Result<(), Problem> {
         let record = self.record(id).await?;
+        self.not_stopped()?;
         let (call, proposal) = opening(&record)?;
         let work = call.document.job.work.clone();
         let input = self.stored_blob(&call.document.job.input).await?;
