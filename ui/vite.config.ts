@@ -5,7 +5,10 @@ import { defineConfig } from 'vitest/config';
 export default defineConfig({
   base: './',
   plugins: [
-    paraglideVitePlugin({ project: './project.inlang', outdir: './src/lib/paraglide', strategy: ['baseLocale'] }),
+    // Unit tests compile the messages first (`npm test`): the plugin's file watcher would keep Vitest from ending.
+    ...(process.env['VITEST']
+      ? []
+      : [paraglideVitePlugin({ project: './project.inlang', outdir: './src/lib/paraglide', strategy: ['baseLocale'] })]),
     svelte(),
   ],
   resolve: { alias: { $lib: new URL('./src/lib', import.meta.url).pathname } },

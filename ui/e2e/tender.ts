@@ -1,0 +1,57 @@
+import { AxeBuilder } from '@axe-core/playwright';
+import { test as base, expect, type Page } from '@playwright/test';
+
+const url = process.env['TENDER_URL'];
+if (!url) throw new Error('TENDER_URL is missing: the address of a running node, with #token=…');
+
+/** A page that is signed in, and that fails its test when the browser reports an error or a breach of the policy. */
+export const test = base.extend<{ app: Page; complaints: string[] }>({
+  complaints: async ({}, use) => {
+    const complaints: string[] = [];
+    await use(complaints);
+    expect(complaints, 'errors in the browser').toEqual([]);
+  },
+  app: async ({ page, complaints }, use) => {
+    page.on('pageerror', (error) => complaints.push(error.message));
+    page.on('console', (message) => {
+      if (message.text().includes('Content Security Policy')) complaints.push(message.text());
+    });
+    await page.goto(url);
+    await expect(page.getByRole('heading', { level: 1, name: 'Overview' })).toBeVisible();
+    await use(page);
+  },
+});
+
+export { expect };
+export const address = url;
+
+/** Goes to a place by the rail and waits until its content stands. */
+export async function visit(page: Page, place: string): Promise<void> {
+  await page.getByRole('navigation', { name: 'Places' }).getByRole('link', { name: place }).click();
+  await settled(page, place);
+}
+
+/** Waits until a screen shows data: no skeleton, no placeholder. */
+export async function settled(page: Page, place: string): Promise<void> {
+  await expect(page.getByRole('heading', { level: 1, name: place })).toBeVisible();
+  await expect(page.locator('.skeleton, .placeholder')).toHaveCount(0);
+}
+
+/** No violation that axe can find, colours included. */
+export async function accessible(page: Page): Promise<void> {
+  // Colours are judged at rest, not half-way through fading in.
+  await page.evaluate(() => Promise.all(document.getAnimations().map((animation) => animation.finished)));
+  const { violations } = await new AxeBuilder({ page }).analyze();
+  expect(violations.map((found) => `${found.id}: ${found.nodes.map((node) => node.target.join(' ')).join(', ')}`)).toEqual([]);
+}
+
+/** A picture for whoever judges the looks. */
+export async function picture(page: Page, name: string): Promise<void> {
+  await page.screenshot({ path: `e2e/.shots/${name}.png` });
+}
+
+/** The page is not wider than its window. */
+export async function fits(page: Page): Promise<void> {
+  const over = await page.evaluate(() => document.documentElement.scrollWidth - window.innerWidth);
+  expect(over).toBeLessThanOrEqual(0);
+}

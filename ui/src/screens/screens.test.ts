@@ -1,0 +1,32 @@
+import { expect, test } from 'vitest';
+import { sentence } from '../lib/parts/sentence';
+import { ticks } from './earnings/scale';
+import { fromText } from './settings/value';
+
+test('ticks are round, even, start at zero and cover the largest', () => {
+  for (const largest of [1, 7, 420, 96_120, 2_400_000, 1e12]) {
+    const marks = ticks(largest);
+    expect(marks[0]).toBe(0);
+    expect(marks.at(-1)).toBeGreaterThanOrEqual(largest);
+    expect(marks.length).toBeLessThanOrEqual(6);
+    expect(String(marks[1]).replace(/0+$/, '')).toMatch(/^(1|2|5)$/);
+  }
+  expect(ticks(0)).toEqual([0]);
+});
+
+test('what the node says becomes a sentence', () => {
+  expect(sentence('the cap is reached')).toBe('The cap is reached.');
+  expect(sentence('`slots` is 0')).toBe('`slots` is 0.');
+  expect(sentence('price.embed takes a number')).toBe('price.embed takes a number.');
+  expect(sentence('Done.')).toBe('Done.');
+  expect(sentence('')).toBe('');
+});
+
+test('the text of a setting becomes a value of its kind', () => {
+  const setting = (value: string | number | null, initial: string | number | null) => ({ key: 'k', value, default: initial, about: '' });
+  expect(fromText('0,31', setting(0.17, 0.17))).toBe(0.31);
+  expect(fromText('two', setting(1, 1))).toBe('two');
+  expect(fromText('42', setting('', ''))).toBe('42');
+  expect(fromText('', setting('2026-11-21T00:00:00Z', null))).toBeNull();
+  expect(fromText('', setting('x', ''))).toBe('');
+});
