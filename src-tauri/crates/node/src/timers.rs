@@ -20,6 +20,7 @@ const RETOLD_FOR: Duration = Duration::from_secs(7 * 24 * 3600);
 /// Runs until the node ends.
 pub(crate) async fn run(node: Arc<Node>) {
     let mut round = 0u32;
+    node.ask_for_receipts();
     loop {
         tokio::time::sleep(EVERY).await;
         if let Err(problem) = node.expire().await {
@@ -48,6 +49,12 @@ impl Node {
                 tracing::warn!(contract = %listed.id, %problem, "not expired");
             }
         }
+        self.ask_for_receipts();
+        Ok(())
+    }
+
+    /// Sends the acceptances again whose countersignatures are due.
+    fn ask_for_receipts(self: &Arc<Self>) {
         let due: Vec<ContractId> = self.due_countersignatures().drain().collect();
         for contract in due {
             let node = self.clone();
@@ -58,7 +65,6 @@ impl Node {
                 }
             });
         }
-        Ok(())
     }
 
     async fn contracts_in(

@@ -84,7 +84,7 @@ impl Node {
             loop {
                 match self.follow_once(id, &mut runner_up, looked_again).await {
                     Ok(()) => break,
-                    Err(problem) => {
+                    Err(mut problem) => {
                         let record = self.record(id).await?;
                         // It may have ended in the contractor's own words: then there is nothing to look for.
                         let open = matches!(record.state, ContractState::Awarded | ContractState::Running);
@@ -94,6 +94,10 @@ impl Node {
                             self.clients.forget(&record.peer).await;
                             tokio::time::sleep(RECONNECT_AFTER).await;
                             continue;
+                        }
+                        if open && lost {
+                            // Whatever kept it from answering: whoever waits for others learns that it was lost.
+                            problem.code = Code::Lost;
                         }
                         if open {
                             self.abandon(&record, &problem).await?;

@@ -12,7 +12,7 @@ pub(crate) use run::wall_limit;
 use crate::{models, node::Node};
 use std::{sync::Arc, time::Duration};
 use tender_base::{
-    Code, ContractState, Did, MicroUsd, Problem, Role, Signed, Timestamp, Work,
+    Code, ContractState, Did, JobSpec, MicroUsd, Problem, Role, Signed, Timestamp, Work,
     documents::{
         Abandonment, Acceptance, Award, CallForProposals, Countersignature, Decline, Message, Proposal, Rejection,
     },
@@ -23,7 +23,7 @@ use tender_market::{
     contract::{self, Amounts, Step},
     verification,
 };
-use tender_store::{ContractRecord, Event, Guard, PeerRecord};
+use tender_store::{ContractFilter, ContractRecord, Event, Guard, PeerRecord};
 
 /// How long a proposal holds its slot: time for the client to hear the other peers and to fail over once.
 const PROPOSAL_VALID: Duration = Duration::from_secs(30);
@@ -76,6 +76,7 @@ impl Node {
             Problem::new(Code::Invalid, "the job is too large to be priced", "split it into smaller jobs")
         })?;
         let contract = call.document.contract;
+        let job = spec.clone();
         let valid_until = now.after(PROPOSAL_VALID).min(spec.constraints.deadline);
         let proposal = Proposal {
             contract,
@@ -102,6 +103,7 @@ impl Node {
             expires_at: Some(valid_until),
             at: now,
         };
+        self.let_earlier_go(&caller, &job).await?;
         let guards = vec![
             Guard::PeerHolds { peer: caller, limit: HOLDS_PER_PEER, now },
             Guard::Slots { limit: settings.slots, now },
@@ -109,6 +111,24 @@ impl Node {
         ];
         self.apply(vec![opened], guards).await?;
         Ok(Message::Proposal(proposal))
+    }
+
+    /// A client that calls for the same job again (it was killed before it stored the answer) does not wait for its own
+    /// earlier call to run out.
+    async fn let_earlier_go(&self, caller: &Did, job: &JobSpec) -> Result<(), Problem> {
+        let open = ContractFilter {
+            role: Some(Role::Contractor),
+            states: vec![ContractState::Proposed],
+            peer: Some(*caller),
+            ..ContractFilter::default()
+        };
+        for earlier in self.contracts(open).await? {
+            if earlier.call().is_some_and(|call| call.document.job == *job) {
+                let again = Problem::new(Code::Expired, "the client called for the same job again", "");
+                self.move_contract(&earlier, Step::Lapse, Vec::new(), MicroUsd::ZERO, Some(again)).await?;
+            }
+        }
+        Ok(())
     }
 
     /// Takes an award: stores the input, makes the contract durable and starts the work.
