@@ -21,7 +21,7 @@ use tender_base::{
 };
 
 /// A server that misses three keep-alives is gone.
-const SILENCE: Duration = Duration::from_millis(3 * KEEP_ALIVE.as_millis() as u64);
+pub(super) const SILENCE: Duration = Duration::from_millis(3 * KEEP_ALIVE.as_millis() as u64);
 /// Events up to this size are decoded where they arrive.
 const INLINE_BYTES: usize = 256 << 10;
 

@@ -1,6 +1,6 @@
 //! Requests to one origin: bounded in size and time, never redirected.
 
-use super::{EXTENSION_HEADER, sse::MAX_EVENT_BYTES};
+use super::{EXTENSION_HEADER, events::SILENCE, sse::MAX_EVENT_BYTES};
 use crate::{card::MAX_CARD_BYTES, error::A2aError, tls::Pin};
 use bytes::{Bytes, BytesMut};
 use reqwest::{Body, Client, Method, RequestBuilder, Response, StatusCode, Url, header, redirect};
@@ -18,8 +18,10 @@ use tender_base::{Code, Problem};
 
 /// A peer on the other side of the world answers within a second.
 const CONNECT_TIME: Duration = Duration::from_secs(3);
-/// From the request's last byte to the response's head: the peer may have to store an award first.
+/// From the request's last byte to the response's head.
 const HEAD_TIME: Duration = Duration::from_secs(10);
+/// What the slowest peer reads, hashes and stores of an award in a second.
+const STORED_PER_SECOND: usize = 16 << 20;
 /// An answer whose body stops for so long will not come.
 const READ_TIME: Duration = Duration::from_secs(5);
 /// Largest answer to a document: the largest documents have a few kB, errors less.
@@ -81,7 +83,7 @@ impl Http {
 
     /// A JSON-RPC call that is answered at once; its `result`.
     pub(super) async fn call(&self, path: &str, bearer: &str, body: Vec<u8>) -> Result<Value, Problem> {
-        let response = self.post(path, bearer, body, "application/json").await?;
+        let response = self.post(path, bearer, body, "application/json", HEAD_TIME).await?;
         let status = response.status();
         // A task may carry an output.
         let limit = if status == StatusCode::OK { MAX_EVENT_BYTES } else { MAX_ANSWER_BYTES };
@@ -91,7 +93,11 @@ impl Http {
 
     /// A JSON-RPC call that is answered by events.
     pub(super) async fn stream(&self, path: &str, bearer: &str, body: Vec<u8>) -> Result<Response, Problem> {
-        let response = self.post(path, bearer, body, "text/event-stream").await?;
+        // Silent before the first event or after it is the same silence: a peer that is gone is given up as soon.
+        // Only a large input, which the peer stores before it answers, takes longer.
+        let storing = Duration::from_secs_f64(body.len() as f64 / STORED_PER_SECOND as f64);
+        let limit = HEAD_TIME.min(SILENCE + storing);
+        let response = self.post(path, bearer, body, "text/event-stream", limit).await?;
         let kind = response.headers().get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
         if response.status() == StatusCode::OK && kind.starts_with("text/event-stream") {
             return Ok(response);
@@ -104,7 +110,15 @@ impl Http {
         })
     }
 
-    async fn post(&self, path: &str, bearer: &str, body: Vec<u8>, accept: &str) -> Result<Response, Problem> {
+    /// A response's head, waited for as long as the body is being taken and then for `limit`.
+    async fn post(
+        &self,
+        path: &str,
+        bearer: &str,
+        body: Vec<u8>,
+        accept: &str,
+        limit: Duration,
+    ) -> Result<Response, Problem> {
         let length = body.len();
         let (body, sent) = watched(body);
         let request = self
@@ -119,7 +133,7 @@ impl Http {
         tokio::pin!(response);
         let mut before = sent.load(Ordering::Relaxed);
         loop {
-            match tokio::time::timeout(HEAD_TIME, &mut response).await {
+            match tokio::time::timeout(limit, &mut response).await {
                 Ok(Ok(response)) => return Ok(response),
                 Ok(Err(error)) => return Err(no_answer(&error)),
                 Err(_) => {
