@@ -394,7 +394,8 @@ impl TestNode {
         }
     }
 
-    /// Submits a job and waits until it is completed.
+    /// Submits a job and waits until it is completed and, when it was bought, its receipt is countersigned: both sides
+    /// have booked it then. The countersignature comes a moment after the result.
     ///
     /// # Panics
     /// When it ends otherwise.
@@ -402,7 +403,26 @@ impl TestNode {
         let id = self.submit(input).await;
         let detail = self.ended(&id).await;
         assert_eq!(detail.summary.state, Some(tender_base::JobState::Completed), "{detail:#?}\n{}", self.said());
-        detail
+        self.booked(&id).await
+    }
+
+    /// Waits until both sides have booked a completed job.
+    ///
+    /// # Panics
+    /// When they have not within a minute.
+    pub async fn booked(&self, id: &str) -> JobDetail {
+        let started = Instant::now();
+        loop {
+            let detail = self.job(id).await;
+            let due = |c: &tender_node::api::types::ContractDetail| {
+                c.state == tender_base::ContractState::Accepted && !c.receipt
+            };
+            if !detail.contracts.iter().any(due) {
+                return detail;
+            }
+            assert!(started.elapsed() < JOB_LIMIT, "the receipt is not countersigned: {detail:#?}\n{}", self.said());
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
     }
 
     /// What was earned and spent; the ledger must balance.

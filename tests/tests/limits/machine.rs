@@ -2,10 +2,16 @@
 //! a disk that is full; and the owner's own limits.
 
 use serde_json::json;
-use std::{fs, net::TcpListener, path::Path, process::Command};
+use std::{
+    fs,
+    io::{BufRead, BufReader},
+    net::TcpListener,
+    path::Path,
+    process::{Command, Stdio},
+};
 use tempfile::TempDir;
 use tender_base::{Code, JobState};
-use tender_node::api::types::{Doctor, Nothing, Switch};
+use tender_node::api::types::{Doctor, Nothing, SetSettingInput, Settings, Switch};
 use tender_tests::{
     Cli, Launch, TestNode, pair,
     work::{self, DOLLAR},
@@ -69,6 +75,32 @@ async fn a_database_that_cannot_be_used_is_left_alone() {
     fs::write(&file, good).unwrap();
     let did = node.did;
     assert_eq!(node.restart().await.did, did);
+}
+
+/// Another program holds the database: the write fails with its cause after a bounded wait, and works afterwards.
+#[tokio::test]
+async fn a_locked_database_is_named_and_waited_for() {
+    let node = TestNode::start().await;
+    let script = "import sqlite3,sys\nc=sqlite3.connect(sys.argv[1]);c.execute('BEGIN IMMEDIATE');print('held',flush=True);sys.stdin.read()";
+    let mut holder = Command::new("python3")
+        .args(["-c", script])
+        .arg(node.dir().join("tender.db"))
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut line = String::new();
+    BufReader::new(holder.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    assert_eq!(line, "held\n");
+    let input = SetSettingInput { key: "slots".to_owned(), value: json!(3) };
+    let refused = node.refuses("set_setting", &input).await;
+    assert!(refused.code == Code::Storage && refused.message.contains("locked by another process"), "{refused}");
+    assert!(refused.hint.contains("stop the other program"), "{refused}");
+    let settings: Settings = node.ask("settings", &Nothing {}).await;
+    assert!(settings.settings.iter().any(|s| s.key == "slots" && s.value == 1), "what was refused is not half done");
+    drop(holder.stdin.take());
+    holder.wait().unwrap();
+    let _: Settings = node.ask("set_setting", &input).await;
 }
 
 #[tokio::test]
@@ -160,6 +192,7 @@ async fn the_daily_cap_and_the_stop_hold() {
     let ids = futures::future::join_all((0..4).map(|_| buyer.submit(&one))).await;
     for id in &ids {
         buyer.ended(id).await;
+        buyer.booked(id).await;
     }
     assert_eq!(buyer.earnings().await.owed_by_us_micro_usd, 27);
     assert_eq!(seller.earnings().await.owed_to_us_micro_usd, 27);

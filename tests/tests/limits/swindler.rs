@@ -19,7 +19,7 @@ use tender_a2a::{
 };
 use tender_base::{
     BlobRef, Clock, MicroUsd, Rate, Signed, Signer, Unit,
-    documents::{Award, CallForProposals, Delivery, Message, PairingAnswer, Proposal, WorkerInfo},
+    documents::{Award, CallForProposals, Countersignature, Delivery, Message, PairingAnswer, Proposal, WorkerInfo},
     signed::KeySigner,
     time::SystemClock,
     units::Meter,
@@ -214,6 +214,18 @@ impl Agent for Swindler {
                 Message::PairingAnswer(Signed::new(answer, &self.signer))
             }
             Message::Call(call) => self.propose(&call),
+            Message::Acceptance(acceptance) => {
+                let said = &acceptance.document;
+                let counter = Countersignature {
+                    contract: said.contract,
+                    contractor: self.signer.did(),
+                    client: said.client,
+                    acceptance: acceptance.hash(),
+                    amount: said.amount,
+                    signed_at: SystemClock.now(),
+                };
+                Message::Countersignature(Signed::new(counter, &self.signer))
+            }
             other => other,
         };
         Ok(SendMessageResponse::Message(contract::wrap(&answer, Role::Agent)))

@@ -51,6 +51,7 @@ async fn a_contractor_killed_after_the_award_is_replaced_within_two_seconds() {
     let detail = buyer.ended(&id).await;
     assert_eq!(detail.contracts[0].state, ContractState::Accepted, "{detail:#?}");
     assert_eq!(detail.contracts[0].id, next.contract());
+    buyer.booked(&id).await;
     let earned = sellers[1].earnings().await;
     let spent = buyer.earnings().await;
     assert_eq!(earned.owed_to_us_micro_usd, detail.summary.amount_micro_usd.unwrap());

@@ -108,12 +108,19 @@ async fn two_machines_are_paired_by_one_pasted_line_and_trade_over_tls() {
     assert_eq!(detail["summary"]["state"], "completed", "{detail}");
     assert_eq!(detail["contracts"][0]["state"], "accepted", "{detail}");
     assert_eq!(fs::read(output).unwrap(), work::gemm_input(64)[..64 * 64 * 4]);
+    let id = detail["summary"]["id"].as_str().unwrap();
+    // The countersignature comes a moment after the result.
+    for _ in 0..100 {
+        if buyer.cli().json(&["jobs", id])["contracts"][0]["receipt"] == true {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
     let amount = &detail["summary"]["amount_micro_usd"];
     assert!(amount.as_i64().is_some_and(|amount| amount > 0));
     assert_eq!(&seller.cli().json(&["earnings"])["owed_to_us_micro_usd"], amount);
     assert_eq!(&buyer.cli().json(&["earnings"])["owed_by_us_micro_usd"], amount);
     let receipt = dirs[1].path().join("receipt.json");
-    let id = detail["summary"]["id"].as_str().unwrap();
     let said = buyer.cli().run(&["jobs", id, "--receipt", receipt.to_str().unwrap()]);
     assert!(said.ok, "{said:?}");
     assert_eq!(Cli::on(dirs[0].path()).json(&["verify", receipt.to_str().unwrap()])["valid"], true);
