@@ -84,7 +84,9 @@ impl Node {
                     Ok(()) => return Ok(()),
                     Err(problem) => {
                         failed += 1;
-                        if failed >= ROUNDS {
+                        // What the job itself gets wrong, nobody will get right.
+                        let hopeless = matches!(problem.code, Code::Invalid | Code::TooLarge);
+                        if hopeless || failed >= ROUNDS {
                             return Err(problem);
                         }
                         if problem.code == Code::Lost && wait_until.is_none() {
