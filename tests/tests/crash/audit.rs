@@ -36,10 +36,8 @@ pub(crate) async fn compare(
     acknowledged: &BTreeMap<String, bool>,
 ) {
     let buyer = open(client.1).await;
-    let bought = buyer
-        .contracts(ContractFilter { role: Some(Role::Client), ..ContractFilter::default() })
-        .await
-        .unwrap();
+    let bought =
+        buyer.contracts(ContractFilter { role: Some(Role::Client), ..ContractFilter::default() }).await.unwrap();
     check_jobs(&buyer, &bought, acknowledged).await;
     assert_eq!(buyer.balance(Book::Real, &Account::Reserved).await.unwrap(), MicroUsd::ZERO, "still reserved");
     let mut sold_ids = BTreeSet::new();

@@ -6,6 +6,7 @@ use crate::market::{
     enters, runs, worker_of,
 };
 use std::time::{Duration, Instant};
+use tender_node::api::types::SubmitInput;
 use tender_tests::{TestNode, pair, work};
 
 /// How long a worker may outlive its killed node: the kernel's own signal.
@@ -26,16 +27,15 @@ async fn wait_until_gone(pid: u32) -> Duration {
 async fn a_worker_dies_with_its_node_in_the_middle_of_a_kernel() {
     let (mut seller, buyer) = (TestNode::seller().await, TestNode::buyer().await);
     pair(&seller, &buyer, 1_000 * work::DOLLAR).await;
-    // One workgroup per dispatch would end soon; these take tens of seconds on a CPU.
-    let id = buyer.submit(&work::for_peers(work::wgsl(4096, 50_000))).await;
+    // Several seconds on a CPU.
+    let job = SubmitInput { deadline_seconds: Some(3600), ..work::for_peers(work::wgsl(8192, 50_000)) };
+    buyer.submit(&job).await;
     seller.events().first(enters("awarded")).await;
     let worker = worker_of(&seller).await;
     seller.events().first(enters("running")).await;
     assert!(runs(worker), "it ended before it could be killed\n{}", seller.said());
     seller.kill();
     println!("the worker was gone {} ms after its node", wait_until_gone(worker).await.as_millis());
-    drop(buyer);
-    drop(id);
 }
 
 #[tokio::test]

@@ -9,4 +9,5 @@ mod endings;
 mod market;
 mod moments;
 mod outages;
+mod payments;
 mod points;

@@ -1,6 +1,5 @@
 //! A client and its contractors, each of which can be killed and started again.
 
-use serde_json::Value;
 use std::{
     collections::BTreeMap,
     process::Command,
@@ -16,7 +15,7 @@ const SETTLE_LIMIT: Duration = Duration::from_secs(45);
 /// A job acknowledged while processes die may need a wait for a contractor that restarts, and then a cold worker.
 const JOB_LIMIT: Duration = Duration::from_secs(100);
 /// Workgroups and loop length of the job: about half a second on lavapipe, so that it can be killed while it runs.
-pub(crate) const WORKGROUPS: u32 = 96;
+pub(crate) const WORKGROUPS: u32 = 768;
 const SPIN: u32 = 40_000;
 /// Micro-USD that the client may owe each contractor.
 const CREDIT: i64 = 1_000 * work::DOLLAR;
@@ -41,14 +40,15 @@ pub(crate) struct Market {
 }
 
 impl Market {
-    /// A client that only buys, paired with `contractors` sellers; the first is the cheapest.
+    /// A client, paired with `contractors` sellers; the first is the cheapest.
     pub(crate) async fn open(contractors: usize) -> Self {
-        let client = TestNode::buyer().await;
+        // Its own GPU would be cheaper: that the job is for peers only must outlive a restart.
+        let client = TestNode::start().await;
         client.set("daily_spend_cap_micro_usd", (1_000 * work::DOLLAR).into()).await;
         let mut sellers = Vec::new();
         for number in 0..contractors {
             let seller = TestNode::seller().await;
-            seller.set("price.wgsl.micro_usd", (10 + number).into()).await;
+            seller.set("price.wgsl.micro_usd", (1_000 * (number + 1)).into()).await;
             pair(&seller, &client, CREDIT).await;
             sellers.push(Some(seller));
         }
@@ -187,9 +187,11 @@ impl Market {
             let ended = job.state.is_none_or(JobState::is_final);
             // A job that has ended shows its last contract; a proposal runs out by itself.
             use tender_base::ContractState as S;
-            let under_way = matches!(job.contract_state, Some(S::Awarded | S::Running | S::Delivered | S::Rejected));
-            if !ended || under_way {
-                open.push(format!("{side:?}: {} {:?} {:?}", job.id, job.state, job.contract_state));
+            let receipts = node.job(&job.id).await.contracts;
+            let due = receipts.iter().any(|contract| contract.state == S::Accepted && !contract.receipt);
+            let under_way = matches!(job.contract_state, Some(S::Awarded | S::Running | S::Delivered));
+            if !ended || under_way || due {
+                open.push(format!("{side:?}: {} {:?} {:?} {receipts:?}", job.id, job.state, job.contract_state));
             }
         }
         open
@@ -204,7 +206,8 @@ impl Market {
     /// Ends every node in order, and compares what they remember.
     pub(crate) async fn close(mut self) {
         self.settle().await;
-        let mut nodes: Vec<&mut TestNode> = self.client.iter_mut().chain(self.contractors.iter_mut().flatten()).collect();
+        let mut nodes: Vec<&mut TestNode> =
+            self.client.iter_mut().chain(self.contractors.iter_mut().flatten()).collect();
         for node in &mut nodes {
             assert!(node.stop().success(), "{}", node.said());
         }
@@ -253,5 +256,5 @@ pub(crate) fn enters(state: &'static str) -> impl Fn(&Seen) -> bool {
 
 /// The countersignature that completes a receipt.
 pub(crate) fn countersigned(seen: &Seen) -> bool {
-    seen.name() == "contract_documented" && seen.what["document"]["type"] == Value::from("countersignature")
+    seen.name() == "contract_documented" && seen.what["document"]["type"] == "countersignature"
 }

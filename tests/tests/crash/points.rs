@@ -12,6 +12,9 @@ use tender_tests::Seen;
 
 const SELLER: Side = Contractor(0);
 
+/// Recognises an event.
+type Event = Box<dyn Fn(&Seen) -> bool>;
+
 fn report(point: &str, started: Instant, detail: Option<&JobDetail>) {
     let state = detail.and_then(|detail| detail.summary.state);
     println!("{point}: {state:?} after {} ms", started.elapsed().as_millis());
@@ -19,7 +22,7 @@ fn report(point: &str, started: Instant, detail: Option<&JobDetail>) {
 }
 
 /// Kills `victims` at each event that `watched` commits.
-async fn at_each(victims: &[Side], watched: Side, points: Vec<(&str, Box<dyn Fn(&Seen) -> bool>)>) {
+async fn at_each(victims: &[Side], watched: Side, points: Vec<(&str, Event)>) {
     let mut market = Market::open(1).await;
     for (point, event) in points {
         let started = Instant::now();
