@@ -13,7 +13,6 @@ use std::{
 use tempfile::TempDir;
 
 /// WebDriver's name for the key under which elements are named.
-const ELEMENT: &str = "element-6066-11e4-a52e-4f735466cecf";
 /// The drivers, the window and the page: seconds on a loaded machine.
 const START_LIMIT: Duration = Duration::from_secs(60);
 /// Where the session bus of the app can be reached, in its data directory.
@@ -101,7 +100,7 @@ impl Desktop {
                 .env("XDG_CONFIG_HOME", data.path().join("config"))
                 .env("XDG_DATA_HOME", data.path().join("data")),
         );
-        let http = reqwest::Client::builder().no_proxy().build().unwrap();
+        let http = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(20)).build().unwrap();
         let base = format!("http://127.0.0.1:{port}");
         let started = Instant::now();
         // tauri-driver takes the browser's name out again: WebKitWebDriver would not know it.
@@ -186,19 +185,21 @@ impl Desktop {
         self.click_found("css selector", css).await;
     }
 
+    /// The page clicks it itself: WebKitWebDriver's own click never answers when the click replaces the element.
     async fn click_found(&self, using: &str, what: &str) {
+        let script = "const [using, what] = arguments;
+            const found = using === 'xpath'
+                ? document.evaluate(what, document, null, XPathResult.FIRST_ORDERED_NODE_TYPE, null).singleNodeValue
+                : document.querySelector(what);
+            if (!found || found.disabled || found.getClientRects().length === 0) return false;
+            found.focus();
+            setTimeout(() => found.click());
+            return true;";
         let started = Instant::now();
-        loop {
-            let found = self.post_any("element", &json!({"using": using, "value": what})).await;
-            if let Some(id) = found["value"][ELEMENT].as_str() {
-                let clicked = self.post_any(&format!("element/{id}/click"), &json!({})).await;
-                if clicked["value"].is_null() {
-                    return;
-                }
-            }
+        while self.script(script, &[json!(using), json!(what)]).await != json!(true) {
             if started.elapsed() > CLICK_LIMIT {
                 self.shot("failed").await;
-                panic!("{what} cannot be clicked ({found}); shown is:\n{}", self.text().await);
+                panic!("{what} cannot be clicked; shown is:\n{}", self.text().await);
             }
             tokio::time::sleep(LOOK_EVERY).await;
         }
