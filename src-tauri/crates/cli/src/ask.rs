@@ -144,6 +144,11 @@ async fn peers(source: &Source, command: Option<PeersCommand>, json: bool) -> Re
         Some(PeersCommand::Invite { credit, valid }) => {
             let input = InviteInput { credit_limit_micro_usd: dollars(&credit)?, valid_minutes: Some(valid) };
             let invitation: Invitation = source.ask("invite", &input).await?;
+            if ["//127.", "//[::1]"].iter().any(|loopback| invitation.link.contains(loopback)) {
+                eprintln!(
+                    "Only this machine can reach this address; for others start `tender serve --a2a` with yours."
+                );
+            }
             print::answer(json, &invitation, |i| i.link.clone());
         }
         Some(PeersCommand::Add { link, credit }) => {

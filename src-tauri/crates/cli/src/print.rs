@@ -1,17 +1,15 @@
 //! Answers as text or JSON.
 
 use serde::Serialize;
-use std::fmt::Write as _;
+use std::{fmt::Write as _, io::Write as _};
 use tender_base::{MicroUsd, Role};
 use tender_node::api::types::*;
 
 /// Prints an answer: as one JSON document, or as text.
 pub(crate) fn answer<T: Serialize>(json: bool, value: &T, text: impl FnOnce(&T) -> String) {
-    if json {
-        println!("{}", serde_json::to_string(value).unwrap_or_default());
-    } else {
-        println!("{}", text(value));
-    }
+    let line = if json { serde_json::to_string(value).unwrap_or_default() } else { text(value) };
+    // A reader that has seen enough (`tender jobs | head`) is no fault.
+    let _ = writeln!(std::io::stdout(), "{line}");
 }
 
 fn money(micro_usd: i64) -> String {
@@ -68,7 +66,7 @@ pub(crate) fn job(detail: &JobDetail) -> String {
         let _ = write!(out, "\nOutput: {bytes} bytes, SHA-256 {hash}");
     }
     if let Some(problem) = &detail.problem {
-        let _ = write!(out, "\nProblem: {} {}", problem.message, problem.hint);
+        let _ = write!(out, "\nProblem: {} ({})", problem.message, problem.hint);
     }
     out
 }

@@ -40,6 +40,8 @@ pub async fn make(dir: &Path, to: &Path) -> Result<Made, Problem> {
 /// [`Code::Conflict`] when `dir` holds data, [`Code::NotFound`] when `from` is no backup, [`Code::Storage`].
 pub async fn restore(from: &Path, dir: &Path) -> Result<(), Problem> {
     Store::restore(&from.join(DATABASE_FILE), dir).await.map_err(|e| e.problem())?;
+    #[cfg(unix)]
+    fs::set_permissions(dir, std::os::unix::fs::PermissionsExt::from_mode(0o700)).map_err(|e| failed(dir, &e))?;
     let key = from.join(KEY_FILE);
     if key.is_file() {
         let secret = zeroize::Zeroizing::new(fs::read(&key).map_err(|e| failed(&key, &e))?);

@@ -245,6 +245,14 @@ async fn change_peer(node: &Arc<Node>, input: ChangePeerInput) -> Answer<Peer> {
 
 async fn remove_peer(node: &Arc<Node>, by: ByDid) -> Answer<Nothing> {
     let record = node.peer_named(&by.did).await?;
+    let between = views::peer(node, &record).await?;
+    if between.owes_us_micro_usd != 0 || between.we_owe_micro_usd != 0 {
+        return Err(Problem::new(
+            Code::Conflict,
+            format!("something is still owed between you and {}", record.name),
+            "record its payment first; a credit limit of 0 ends the trade at once",
+        ));
+    }
     node.clients.forget(&record.did).await;
     node.apply(vec![Event::PeerRemoved { did: record.did, at: node.now() }], Vec::new()).await?;
     Ok(Nothing {})

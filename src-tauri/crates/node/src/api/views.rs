@@ -95,7 +95,9 @@ pub(super) async fn bought(node: &Arc<Node>, job: &JobRecord) -> Result<JobSumma
         (None, JobState::Running | JobState::Verifying | JobState::Completed) => Some("this machine".to_owned()),
         _ => None,
     };
-    let amount = job.charged.or_else(|| chosen.and_then(|record| record.amount));
+    // What ended without a result costs nothing, whatever was proposed.
+    let ended = matches!(job.state, JobState::Failed | JobState::Cancelled);
+    let amount = job.charged.or_else(|| chosen.and_then(|record| record.amount)).filter(|_| !ended);
     Ok(JobSummary {
         id: job.id.to_string(),
         role: Role::Client,
