@@ -70,12 +70,6 @@ impl ContractState {
         }
     }
 
-    /// Whether a slot of the contractor is taken in this state.
-    #[must_use]
-    pub fn holds_slot(self) -> bool {
-        matches!(self, Self::Proposed | Self::Awarded | Self::Running)
-    }
-
     /// Whether nothing follows any more.
     #[must_use]
     pub fn is_final(self) -> bool {
