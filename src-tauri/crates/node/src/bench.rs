@@ -12,7 +12,6 @@ use std::{
 };
 use tender_base::{
     Book, Code, ContractState, JobState, MicroUsd, Problem,
-    ids::JobId,
     job::{Constraints, Privacy},
 };
 use tender_market::decision::Outcome;
@@ -103,7 +102,7 @@ pub async fn quote(dir: &Path, worker: Option<&Path>) -> Result<BenchReport, Pro
 async fn calls(client: &Running) -> Result<Vec<f64>, Problem> {
     let mut times = Vec::with_capacity(CALL_ROUNDS);
     for _ in 0..CALL_ROUNDS {
-        let job = rehearsal(client).await?;
+        let job = client.node.unstored(Book::Demo, kernel(), constraints(client), true).await?;
         let started = Instant::now();
         let decision = client.node.rehearse(&job).await?;
         times.push(started.elapsed().as_secs_f64() * 1e3);
@@ -117,27 +116,6 @@ async fn calls(client: &Running) -> Result<Vec<f64>, Problem> {
         tokio::time::sleep(Duration::from_millis(60)).await;
     }
     Ok(times)
-}
-
-async fn rehearsal(client: &Running) -> Result<tender_store::JobRecord, Problem> {
-    let (spec, _) = client.node.prepare(kernel(), constraints(client)).await?;
-    let now = client.node.now();
-    Ok(tender_store::JobRecord {
-        id: JobId::new(client.node.clock.as_ref(), client.node.entropy.as_ref()),
-        book: Book::Demo,
-        kind: spec.work.kind(),
-        state: JobState::Queued,
-        spec,
-        peers_only: true,
-        decision: None,
-        checked: None,
-        reason: None,
-        output: None,
-        charged: None,
-        submitted_at: now,
-        changed_at: now,
-        times: Vec::new(),
-    })
 }
 
 /// Awards jobs one after the other; with `cold`, that seller's worker is ended before each.

@@ -38,9 +38,22 @@ impl Node {
             let job = self.submit_in(book, input.work, constraints, peers_only).await?;
             return Ok(Submitted { job: Some(job.to_string()), explanation: None });
         }
-        let (spec, _) = self.prepare(input.work, constraints).await?;
+        let record = self.unstored(book, input.work, constraints, peers_only).await?;
+        let decision = self.rehearse(&record).await?;
+        Ok(Submitted { job: None, explanation: Some(crate::api::views::explanation(&decision)) })
+    }
+
+    /// A job as it would be stored, for deciding only.
+    pub(crate) async fn unstored(
+        &self,
+        book: Book,
+        work: SubmitWork,
+        constraints: Constraints,
+        peers_only: bool,
+    ) -> Result<JobRecord, Problem> {
+        let (spec, _) = self.prepare(work, constraints).await?;
         let now = self.now();
-        let record = JobRecord {
+        Ok(JobRecord {
             id: JobId::new(self.clock.as_ref(), self.entropy.as_ref()),
             book,
             kind: spec.work.kind(),
@@ -55,9 +68,7 @@ impl Node {
             submitted_at: now,
             changed_at: now,
             times: Vec::new(),
-        };
-        let decision = self.rehearse(&record).await?;
-        Ok(Submitted { job: None, explanation: Some(crate::api::views::explanation(&decision)) })
+        })
     }
 
     /// Stores a job in the given book and starts to drive it.
@@ -82,11 +93,7 @@ impl Node {
         .await
     }
 
-    pub(crate) async fn prepare(
-        &self,
-        work: SubmitWork,
-        constraints: Constraints,
-    ) -> Result<(JobSpec, Vec<u8>), Problem> {
+    async fn prepare(&self, work: SubmitWork, constraints: Constraints) -> Result<(JobSpec, Vec<u8>), Problem> {
         let (work, bytes) = self.work_and_input(work).await?;
         // Texts and kernels are checked by computing parts of them again here; a machine that cannot would pay
         // unchecked.
