@@ -28,7 +28,9 @@ test('selling is switched, paused and stopped', async ({ app }) => {
   await expect(toggle).toHaveAttribute('aria-checked', 'true');
 
   // By keyboard: the menu opens, its first item is taken.
-  await card.getByRole('button', { name: 'Pause' }).focus();
+  const pause = card.getByRole('button', { name: 'Pause' });
+  await expect(pause).toBeEnabled();
+  await pause.focus();
   await app.keyboard.press('Enter');
   await expect(app.getByRole('menuitem', { name: '30 minutes' })).toBeFocused();
   await app.keyboard.press('Enter');
