@@ -25,7 +25,33 @@ pub const MINILM: Model = Model {
     tokenizer_sha256: pinned("be50c3628f2bf5bb5e3a7f17b1f74611b2561a3a27eeab05e5aa30f411572037"),
 };
 
-/// Every model.
+/// A language model whose GGUF file is pinned.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TextModel {
+    /// Name in the catalogue and of the folder.
+    pub name: &'static str,
+    /// Name of the file in the folder.
+    pub file: &'static str,
+    /// SHA-256 of the file.
+    pub sha256: Sha256,
+}
+
+/// Chat model of 135 million parameters, English, 4-bit weights; Apache-2.0 (HuggingFaceTB/SmolLM2-135M-Instruct).
+pub const SMOLLM2: TextModel = TextModel {
+    name: "SmolLM2-135M-Instruct",
+    file: "SmolLM2-135M-Instruct.Q4_1.gguf",
+    sha256: pinned("b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"),
+};
+
+impl TextModel {
+    /// How a job names it.
+    #[must_use]
+    pub fn to_ref(self) -> ModelRef {
+        ModelRef { name: self.name.to_owned(), sha256: self.sha256 }
+    }
+}
+
+/// Every encoder.
 pub const MODELS: [Model; 1] = [MINILM];
 
 impl Model {

@@ -158,6 +158,13 @@ pub enum Statistic {
     MinCosine,
     /// Fraction of the re-executed workgroups whose bytes agree.
     AgreeingSlices,
+    /// Mean over the tokens of a text of how far each is behind the one the client's own model would have chosen, in
+    /// logits.
+    MeanMargin,
+    /// The largest of these margins.
+    MaxMargin,
+    /// 1 when text, number of tokens and reason of the end follow from the delivered tokens, else 0.
+    ConsistentText,
 }
 
 /// The client takes the delivery: from here the amount is owed.

@@ -2,8 +2,16 @@
 //!
 //! A frame is a 4-byte little-endian length of the header, a 4-byte little-endian length of the payload, the
 //! header as JSON, and the payload as raw bytes. The node never parses a payload.
+//!
+//! A worker is asked for one thing at a time, except for text: once a language model is loaded, any number of
+//! requests that carry an `id` may be under way together, and their replies come interleaved.
 
-use crate::{documents::WorkerInfo, hash::Sha256, job::Work, problem::Problem};
+use crate::{
+    documents::WorkerInfo,
+    hash::Sha256,
+    job::{GenerateWork, Work},
+    problem::Problem,
+};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use std::io::{self, Read, Write};
 
@@ -12,7 +20,7 @@ pub const MAX_HEADER_BYTES: u32 = 1 << 20;
 /// Largest payload: an input or output blob.
 pub const MAX_PAYLOAD_BYTES: u32 = 64 << 20;
 
-/// To the worker. It does one request at a time; to cancel, kill it.
+/// To the worker. What carries no `id` is done one at a time; to cancel it, kill the worker.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "request", rename_all = "snake_case")]
 pub enum Request {
@@ -22,6 +30,44 @@ pub enum Request {
     CountTokens {
         /// Folder that holds `tokenizer.json`.
         model_dir: String,
+    },
+    /// Count the tokens of the prompt in the payload (a [`crate::text::Prompt`]), template included. Answered by
+    /// [`Reply::Counted`] with one number.
+    CountPrompt {
+        /// The model's GGUF file.
+        model_path: String,
+    },
+    /// Load a language model; from then on the worker serves text only. Answered by [`Reply::Loaded`].
+    Load {
+        /// Its GGUF file.
+        model_path: String,
+        /// Hash that the file must have.
+        model_sha256: Sha256,
+        /// How much is kept for whom.
+        limits: TextLimits,
+    },
+    /// Continue the prompt in the payload with the loaded model. Answered by any number of [`Reply::Text`], then
+    /// [`Reply::Generated`], or by [`Reply::Refused`].
+    Generate {
+        /// Of this request, unique among those under way.
+        id: u64,
+        /// What to write.
+        work: GenerateWork,
+    },
+    /// Judge a text that another machine wrote. The payload is the prompt, then the claimed
+    /// [`crate::text::Generation`]. Answered by [`Reply::Scored`] or [`Reply::Refused`].
+    Score {
+        /// Of this request, unique among those under way.
+        id: u64,
+        /// What was to be written.
+        work: GenerateWork,
+        /// Length of the prompt in the payload.
+        prompt_bytes: u32,
+    },
+    /// Forget a request and zero what it left on the card. Not answered; replies under way may still come.
+    Cancel {
+        /// Of the request.
+        id: u64,
     },
     /// Do the work on the input in the payload. Answered by any number of [`Reply::Progress`], then
     /// [`Reply::Done`].
@@ -36,6 +82,17 @@ pub enum Request {
         /// answer then holds just their outputs, one after the other. Everything when absent.
         parts: Option<Vec<u32>>,
     },
+}
+
+/// What a worker keeps on the card for text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TextLimits {
+    /// Most tokens of one request, prompt and continuation together; the model's own context if that is less.
+    pub context_tokens: u32,
+    /// Requests decoded together.
+    pub sequences: u32,
+    /// Video memory for keys and values of all requests, in bytes.
+    pub cache_bytes: u64,
 }
 
 /// From the worker.
@@ -65,6 +122,42 @@ pub enum Reply {
         units: u64,
         /// From the request's last byte to the output's first, in milliseconds.
         wall_ms: u64,
+    },
+    /// The language model is loaded.
+    Loaded {
+        /// What it really keeps: limited by the model's context.
+        limits: TextLimits,
+    },
+    /// The payload continues the text of the request, in whole UTF-8 characters.
+    Text {
+        /// Of the request.
+        id: u64,
+        /// Tokens chosen so far.
+        tokens: u32,
+    },
+    /// The text is written; the payload is the [`crate::text::Generation`].
+    Generated {
+        /// Of the request.
+        id: u64,
+        /// Tokens of the prompt and of the text.
+        units: u64,
+        /// From the request's last byte to the output's first, in milliseconds.
+        wall_ms: u64,
+    },
+    /// A text is judged; the payload is one little-endian f32 per claimed token: how far it is behind the one that
+    /// this model chooses, in logits.
+    Scored {
+        /// Of the request.
+        id: u64,
+        /// What in the claim contradicts itself; the payload is empty then.
+        fault: Option<String>,
+    },
+    /// A request that carries an `id` cannot be carried out; the others go on.
+    Refused {
+        /// Of the request.
+        id: u64,
+        /// Why.
+        problem: Problem,
     },
     /// The request cannot be carried out; the worker lives on.
     Failed {

@@ -4,6 +4,7 @@ use crate::{
     hash::{BlobRef, Sha256},
     money::{MicroUsd, Unit},
     problem::{Code, Problem},
+    text::MAX_PROMPT_BYTES,
     time::Timestamp,
 };
 use serde::{Deserialize, Serialize};
@@ -30,6 +31,20 @@ pub const MAX_WGSL_WORKGROUP_SIZE: u32 = 256;
 /// invocation, so more could be truncated without notice.
 pub const MAX_WGSL_FUEL: u32 = 60_000;
 
+/// Most tokens of a prompt and its continuation together.
+pub const MAX_CONTEXT_TOKENS: u32 = 131_072;
+/// Most tokens that one job may generate.
+pub const MAX_GENERATED_TOKENS: u32 = 16_384;
+/// Most stop sequences, and the longest, in bytes.
+pub const MAX_STOPS: usize = 8;
+/// Longest stop sequence, in bytes.
+pub const MAX_STOP_BYTES: usize = 64;
+/// Highest temperature: above, every model writes noise.
+pub const MAX_TEMPERATURE: f64 = 2.0;
+/// Bytes of JSON that one generated token may come to: the longest tokens of known vocabularies are some hundred
+/// bytes, and a control character is written as six.
+const MAX_BYTES_PER_TOKEN: u64 = 1024;
+
 /// The kinds of work this version can do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -40,11 +55,13 @@ pub enum JobKind {
     Gemm,
     /// A client's own compute kernel.
     Wgsl,
+    /// Text by a language model.
+    Generate,
 }
 
 impl JobKind {
     /// Every kind, in the order in which they are shown.
-    pub const ALL: [Self; 3] = [Self::Embed, Self::Gemm, Self::Wgsl];
+    pub const ALL: [Self; 4] = [Self::Generate, Self::Embed, Self::Gemm, Self::Wgsl];
 
     /// The name on the wire and on the command line.
     #[must_use]
@@ -53,6 +70,7 @@ impl JobKind {
             Self::Embed => "embed",
             Self::Gemm => "gemm",
             Self::Wgsl => "wgsl",
+            Self::Generate => "generate",
         }
     }
 
@@ -60,7 +78,7 @@ impl JobKind {
     #[must_use]
     pub fn unit(self) -> Unit {
         match self {
-            Self::Embed => Unit::Token,
+            Self::Embed | Self::Generate => Unit::Token,
             Self::Gemm => Unit::Flop,
             Self::Wgsl => Unit::Step,
         }
@@ -101,6 +119,60 @@ pub enum Work {
     },
     /// Input: the WGSL source, then each `read` buffer in the order declared. Output: the `write` buffer.
     Wgsl(WgslWork),
+    /// Input: a [`crate::text::Prompt`]. Output: a [`crate::text::Generation`].
+    Generate(GenerateWork),
+}
+
+/// Text to be written by a language model.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct GenerateWork {
+    /// The model; the hash is of its GGUF file.
+    pub model: ModelRef,
+    /// Tokens of the prompt, the chat template's included, as the model's own tokenizer counts them.
+    pub prompt_tokens: u32,
+    /// Tokens to write at most. Fewer are billed when the text ends before.
+    pub max_tokens: u32,
+    /// How a token is chosen.
+    pub sampling: Sampling,
+    /// The text ends before the first of these that it would contain.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub stop: Vec<String>,
+}
+
+/// How a token is chosen from the model's logits. The draw depends on nothing but these values, the position and the
+/// logits, so that whoever has the model can repeat it.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Sampling {
+    /// Divides the logits; 0 always takes the likeliest token. At most [`MAX_TEMPERATURE`].
+    pub temperature: f64,
+    /// Only so many of the likeliest tokens; 0 for all.
+    pub top_k: u32,
+    /// Only the likeliest tokens that together have this probability, above 0 and at most 1.
+    pub top_p: f64,
+    /// Seed of the draw, below 2^53.
+    pub seed: u64,
+}
+
+impl Sampling {
+    /// Always the likeliest token.
+    pub const GREEDY: Self = Self { temperature: 0.0, top_k: 0, top_p: 1.0, seed: 0 };
+
+    /// # Errors
+    /// [`Code::Invalid`], naming the field and its range.
+    pub fn check(&self) -> Result<(), Problem> {
+        if !(0.0..=MAX_TEMPERATURE).contains(&self.temperature) {
+            return Err(invalid(&format!("temperature is {}, but must be 0 to {MAX_TEMPERATURE}", self.temperature)));
+        }
+        if !(self.top_p > 0.0 && self.top_p <= 1.0) {
+            return Err(invalid(&format!("top_p is {}, but must be above 0 and at most 1", self.top_p)));
+        }
+        if self.seed >= MAX_UNITS {
+            return Err(invalid(&format!("seed is {}, but must be below 2^53", self.seed)));
+        }
+        Ok(())
+    }
 }
 
 /// A client's kernel and everything that bounds it.
@@ -167,26 +239,41 @@ impl Work {
             Self::Embed { .. } => JobKind::Embed,
             Self::Gemm { .. } => JobKind::Gemm,
             Self::Wgsl(_) => JobKind::Wgsl,
+            Self::Generate(_) => JobKind::Generate,
         }
     }
 
-    /// The units billed, known before the job is tendered: tokens, 2·m·k·n, or workgroups × size × fuel.
+    /// The units billed, known before the job is tendered: tokens, 2·m·k·n, or workgroups × size × fuel. Of a text,
+    /// the most that can be billed: it may end before `max_tokens`.
     #[must_use]
     pub fn units(&self) -> u64 {
         match self {
             Self::Embed { tokens, .. } => *tokens,
             Self::Gemm { m, k, n } => 2 * u64::from(*m) * u64::from(*k) * u64::from(*n),
             Self::Wgsl(w) => u64::from(w.workgroups) * u64::from(w.workgroup_size) * u64::from(w.fuel),
+            Self::Generate(w) => u64::from(w.prompt_tokens) + u64::from(w.max_tokens),
         }
     }
 
-    /// Exact length of the output in bytes.
+    /// Exact length of the output in bytes; `None` for text, whose length nobody knows before.
     #[must_use]
-    pub fn output_bytes(&self) -> u64 {
+    pub fn output_bytes(&self) -> Option<u64> {
         match self {
-            Self::Embed { passages, .. } => u64::from(*passages) * 384 * 4,
-            Self::Gemm { m, n, .. } => 4 * u64::from(*m) * u64::from(*n),
-            Self::Wgsl(w) => w.buffers.iter().filter(|b| b.access == Access::Write).map(|b| u64::from(b.bytes)).sum(),
+            Self::Embed { passages, .. } => Some(u64::from(*passages) * 384 * 4),
+            Self::Gemm { m, n, .. } => Some(4 * u64::from(*m) * u64::from(*n)),
+            Self::Wgsl(w) => {
+                Some(w.buffers.iter().filter(|b| b.access == Access::Write).map(|b| u64::from(b.bytes)).sum())
+            }
+            Self::Generate(_) => None,
+        }
+    }
+
+    /// Most bytes that the output may have: its exact length, where that is known.
+    #[must_use]
+    pub fn max_output_bytes(&self) -> u64 {
+        match self {
+            Self::Generate(w) => MAX_BYTES_PER_TOKEN * (u64::from(w.max_tokens) + 1),
+            _ => self.output_bytes().unwrap_or(MAX_BLOB_BYTES),
         }
     }
 
@@ -194,7 +281,7 @@ impl Work {
     #[must_use]
     pub fn input_bytes(&self) -> Option<u64> {
         match self {
-            Self::Embed { .. } => None,
+            Self::Embed { .. } | Self::Generate(_) => None,
             Self::Gemm { m, k, n } => Some(4 * (u64::from(*m) * u64::from(*k) + u64::from(*k) * u64::from(*n))),
             Self::Wgsl(w) => Some(
                 u64::from(w.source_bytes)
@@ -208,15 +295,13 @@ impl Work {
     /// # Errors
     /// [`Code::Invalid`] or [`Code::TooLarge`], naming the field and the limit.
     pub fn check(&self, input: &BlobRef) -> Result<(), Problem> {
-        if input.bytes > MAX_BLOB_BYTES || self.output_bytes() > MAX_BLOB_BYTES {
+        if input.bytes > MAX_BLOB_BYTES || self.max_output_bytes() > MAX_BLOB_BYTES {
             return Err(too_large("input or output", MAX_BLOB_BYTES));
         }
         match self {
             Self::Embed { model, passages, tokens } => {
                 in_range("passages", *passages, 1, MAX_PASSAGES)?;
-                if model.name.is_empty() || model.name.len() > 64 {
-                    return Err(invalid("model.name must have 1 to 64 characters"));
-                }
+                model.check()?;
                 // Every passage has at least its two special tokens.
                 if *tokens < 2 * u64::from(*passages) || *tokens > u64::from(*passages) * u64::from(MAX_PASSAGE_TOKENS)
                 {
@@ -229,6 +314,12 @@ impl Work {
                 }
             }
             Self::Wgsl(w) => w.check()?,
+            Self::Generate(w) => {
+                if input.bytes > MAX_PROMPT_BYTES {
+                    return Err(too_large("the prompt", MAX_PROMPT_BYTES));
+                }
+                w.check()?;
+            }
         }
         match self.input_bytes() {
             Some(expected) if expected != input.bytes => Err(invalid(&format!(
@@ -238,6 +329,32 @@ impl Work {
             ))),
             _ => Ok(()),
         }
+    }
+}
+
+impl ModelRef {
+    fn check(&self) -> Result<(), Problem> {
+        if self.name.is_empty() || self.name.len() > 64 {
+            return Err(invalid("model.name must have 1 to 64 characters"));
+        }
+        Ok(())
+    }
+}
+
+impl GenerateWork {
+    fn check(&self) -> Result<(), Problem> {
+        self.model.check()?;
+        in_range("prompt_tokens", self.prompt_tokens, 1, MAX_CONTEXT_TOKENS)?;
+        in_range("max_tokens", self.max_tokens, 1, MAX_GENERATED_TOKENS)?;
+        in_range("prompt_tokens and max_tokens together", self.prompt_tokens + self.max_tokens, 2, MAX_CONTEXT_TOKENS)?;
+        self.sampling.check()?;
+        if self.stop.len() > MAX_STOPS {
+            return Err(too_large("stop", MAX_STOPS as u64));
+        }
+        if self.stop.iter().any(|s| s.is_empty() || s.len() > MAX_STOP_BYTES) {
+            return Err(invalid(&format!("every stop sequence must have 1 to {MAX_STOP_BYTES} bytes")));
+        }
+        Ok(())
     }
 }
 

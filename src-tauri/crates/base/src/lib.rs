@@ -16,6 +16,7 @@ pub mod ledger;
 pub mod money;
 pub mod problem;
 pub mod signed;
+pub mod text;
 pub mod time;
 pub mod units;
 

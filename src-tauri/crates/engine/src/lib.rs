@@ -6,6 +6,7 @@
 //! Every error is a [`tender_base::Problem`].
 
 mod local;
+mod text;
 pub mod verify;
 mod worker;
 
@@ -13,8 +14,8 @@ pub use local::{LocalEngine, Settings};
 pub use worker::find_worker;
 
 use bytes::Bytes;
-use std::{path::PathBuf, time::Duration};
-use tender_base::{Did, Problem, Work, documents::WorkerInfo};
+use std::{path::PathBuf, sync::Arc, time::Duration};
+use tender_base::{Code, Did, Problem, Work, documents::WorkerInfo};
 use tokio::sync::watch;
 
 /// Something that can do work.
@@ -29,6 +30,27 @@ pub trait Engine: Send + Sync {
     /// `Unavailable` when nothing can run it, `Expired` when it ran past its wall limit, `Lost` when the worker died,
     /// `TooMany` when the queue is full, and what the worker itself refuses.
     async fn run(&self, order: Order, progress: ProgressSender) -> Result<Output, Problem>;
+
+    /// Judges `claimed`, the [`tender_base::text::Generation`] that another machine wrote for this order.
+    ///
+    /// # Errors
+    /// As [`Self::run`]; `Unavailable` from an engine that shows no logits.
+    async fn score(&self, _order: Order, _claimed: Bytes) -> Result<Scores, Problem> {
+        Err(Problem::new(
+            Code::Unavailable,
+            "this engine cannot judge a text: it shows no logits of given tokens",
+            "check it with the own worker, or have the job done twice",
+        ))
+    }
+}
+
+/// What judging a text found.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Scores {
+    /// For each claimed token how far it is behind the one that this model chooses, in logits.
+    pub margins: Vec<f32>,
+    /// What in the claim contradicts itself; there are no margins then.
+    pub fault: Option<String>,
 }
 
 /// Work to be done.
@@ -38,9 +60,9 @@ pub struct Order {
     pub work: Work,
     /// The whole input, also when only parts are wanted.
     pub input: Bytes,
-    /// Folder of the model's files, for work that has a model.
-    pub model_dir: Option<PathBuf>,
-    /// Only these passages or workgroups; everything when absent.
+    /// Folder of the model's files or the GGUF file, for work that has a model.
+    pub model: Option<PathBuf>,
+    /// Only these passages or workgroups; everything when absent. Text has no parts.
     pub parts: Option<Vec<u32>>,
     /// Longest time from the start of the work to the end of its output; waiting in the queue does not count.
     pub wall_limit: Duration,
@@ -58,12 +80,14 @@ pub enum Tenant {
 }
 
 /// How far an order is.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Progress {
-    /// Parts done.
+    /// Parts done; tokens of a text.
     pub done: u32,
     /// Parts in all; zero until the work has started.
     pub total: u32,
+    /// The text so far; empty for other work. It only grows, so that a receiver that missed a step lost nothing.
+    pub text: Arc<str>,
 }
 
 /// Where an engine reports progress.

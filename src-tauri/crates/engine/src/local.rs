@@ -2,7 +2,8 @@
 //! queue in which the owner's orders go first.
 
 use crate::{
-    Engine, Order, Output, Progress, ProgressSender, Tenant,
+    Engine, Order, Output, Progress, ProgressSender, Scores, Tenant,
+    text::{TextEngine, TextOrder},
     worker::{Worker, find_worker},
 };
 use bytes::Bytes;
@@ -14,7 +15,7 @@ use std::{
 use tender_base::{
     Code, Problem, Work,
     documents::WorkerInfo,
-    frames::{Reply, Request},
+    frames::{Reply, Request, TextLimits},
 };
 use tokio::{
     sync::{mpsc, oneshot, watch},
@@ -30,6 +31,8 @@ const OPEN_LIMIT: Duration = Duration::from_secs(60);
 const COUNT_LIMIT: Duration = Duration::from_secs(60);
 /// How long a worker without work stays warm, unless set otherwise.
 pub(crate) const DEFAULT_IDLE: Duration = Duration::from_secs(60);
+/// What is kept for text unless set otherwise: a chat of ordinary length for sixteen clients at once.
+pub(crate) const DEFAULT_TEXT: TextLimits = TextLimits { context_tokens: 8192, sequences: 16, cache_bytes: 1 << 30 };
 /// Bytes of one embedding: 384 little-endian f32.
 const EMBEDDING_BYTES: u64 = 384 * 4;
 
@@ -40,21 +43,24 @@ pub struct Settings {
     pub worker: Option<PathBuf>,
     /// How long a worker without work stays warm. It holds video memory that long.
     pub idle_timeout: Duration,
+    /// What the worker keeps on the card for text.
+    pub text: TextLimits,
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { worker: None, idle_timeout: DEFAULT_IDLE }
+        Self { worker: None, idle_timeout: DEFAULT_IDLE, text: DEFAULT_TEXT }
     }
 }
 
-/// Runs orders on the own card, one at a time.
+/// Runs orders on the own card: texts together in one worker, everything else one at a time in another.
 ///
 /// Dropping it ends the worker. Nothing is retried: an order that killed its worker would kill the next one too, and
 /// who pays for the repetition is the caller's decision.
 pub struct LocalEngine {
     own: mpsc::Sender<Ticket>,
     peers: mpsc::Sender<Ticket>,
+    text: TextEngine,
     /// How often the engine was stopped.
     stops: watch::Sender<u64>,
     state: watch::Receiver<State>,
@@ -71,8 +77,15 @@ struct Ticket {
 
 enum Task {
     Open,
-    Count { model_dir: PathBuf, passages: Bytes },
-    Run { order: Box<Order>, progress: ProgressSender },
+    /// Tokens of passages (the model is a folder) or of a prompt (a GGUF file).
+    Count {
+        model: PathBuf,
+        content: Bytes,
+    },
+    Run {
+        order: Box<Order>,
+        progress: ProgressSender,
+    },
 }
 
 enum Answer {
@@ -90,9 +103,10 @@ impl LocalEngine {
         let (stops, stopped) = watch::channel(0);
         let (published, state) = watch::channel(State::default());
         let info = Arc::new(Mutex::new(None));
+        let text = TextEngine::new(settings.clone(), stops.subscribe());
         let desk = Desk { settings, worker: None, stops: stopped, state: published, info: Arc::clone(&info) };
         tokio::spawn(desk.serve(own_queue, peer_queue));
-        Self { own, peers, stops, state, info }
+        Self { own, peers, text, stops, state, info }
     }
 
     /// Starts the worker if it is not running and returns what it is.
@@ -106,13 +120,13 @@ impl LocalEngine {
         }
     }
 
-    /// Counts the tokens of each passage after truncation. `passages` is a JSON array of strings, `model_dir` holds
-    /// `tokenizer.json`.
+    /// Counts tokens. With the folder of an encoder, `content` is a JSON array of passages, and each one's tokens
+    /// after truncation are counted; with a GGUF file it is a [`tender_base::text::Prompt`], and there is one number.
     ///
     /// # Errors
     /// As [`Engine::run`].
-    pub async fn count_tokens(&self, model_dir: &Path, passages: Bytes) -> Result<Vec<u32>, Problem> {
-        let task = Task::Count { model_dir: model_dir.to_owned(), passages };
+    pub async fn count_tokens(&self, model: &Path, content: Bytes) -> Result<Vec<u32>, Problem> {
+        let task = Task::Count { model: model.to_owned(), content };
         match self.submit(&self.own, task).await? {
             Answer::Counted(tokens) => Ok(tokens),
             _ => Err(unexpected()),
@@ -122,7 +136,7 @@ impl LocalEngine {
     /// Kills the worker at once and refuses everything that was queued until now. Returns when the process is gone
     /// and its video memory is free. Later orders start a new one.
     pub async fn stop(&self) {
-        let mut state = self.state.clone();
+        let (mut state, mut text) = (self.state.clone(), self.text.state());
         let mut this = 0;
         self.stops.send_modify(|stops| {
             *stops += 1;
@@ -130,6 +144,7 @@ impl LocalEngine {
         });
         // An error means that the engine itself is gone, and its worker with it.
         let _ = state.wait_for(|state| state.stopped >= this).await;
+        let _ = text.wait_for(|state| state.stopped >= this).await;
     }
 
     /// What the worker was when it last opened; `None` until it has been started once.
@@ -141,7 +156,7 @@ impl LocalEngine {
     /// Whether a worker process exists now.
     #[must_use]
     pub fn is_running(&self) -> bool {
-        self.state.borrow().running
+        self.state.borrow().running || self.text.state().borrow().running
     }
 
     async fn submit(&self, queue: &mpsc::Sender<Ticket>, task: Task) -> Result<Answer, Problem> {
@@ -162,12 +177,30 @@ impl LocalEngine {
 #[async_trait::async_trait]
 impl Engine for LocalEngine {
     async fn run(&self, order: Order, progress: ProgressSender) -> Result<Output, Problem> {
+        if let Work::Generate(_) = order.work {
+            let epoch = *self.stops.borrow();
+            return self.text.write(text_order(order)?, epoch, progress).await;
+        }
         let queue = if order.tenant == Tenant::Own { &self.own } else { &self.peers };
         match self.submit(queue, Task::Run { order: Box::new(order), progress }).await? {
             Answer::Done(output) => Ok(output),
             _ => Err(unexpected()),
         }
     }
+
+    async fn score(&self, order: Order, claimed: Bytes) -> Result<Scores, Problem> {
+        let epoch = *self.stops.borrow();
+        self.text.judge(text_order(order)?, claimed, epoch).await
+    }
+}
+
+fn text_order(order: Order) -> Result<TextOrder, Problem> {
+    let Work::Generate(work) = order.work else {
+        return Err(Problem::new(Code::Invalid, "only text is judged by its tokens", "check other work by its parts"));
+    };
+    let Some(path) = order.model else { return Err(no_model(&work.model.name)) };
+    let model = (path, work.model.sha256);
+    Ok(TextOrder { model, work, prompt: order.input, wall_limit: order.wall_limit, tenant: order.tenant })
 }
 
 /// The task that owns the worker.
@@ -266,17 +299,22 @@ impl Desk {
     async fn carry_out(&mut self, task: Task) -> Result<Answer, Failure> {
         match task {
             Task::Open => Ok(Answer::Opened(self.opened().await?.1)),
-            Task::Count { model_dir, passages } => self.count(&model_dir, &passages).await.map(Answer::Counted),
+            Task::Count { model, content } => self.count(&model, &content).await.map(Answer::Counted),
             Task::Run { order, progress } => self.run(&order, &progress).await.map(Answer::Done),
         }
     }
 
-    async fn count(&mut self, model_dir: &Path, passages: &Bytes) -> Result<Vec<u32>, Failure> {
-        let request = Request::CountTokens { model_dir: text(model_dir)? };
+    async fn count(&mut self, model: &Path, content: &Bytes) -> Result<Vec<u32>, Failure> {
+        let path = text_of(model)?;
+        let request = if model.is_dir() {
+            Request::CountTokens { model_dir: path }
+        } else {
+            Request::CountPrompt { model_path: path }
+        };
         let (held, _) = self.opened().await?;
         held.tenant = Some(Tenant::Own);
         let reply = limited(COUNT_LIMIT, "counting tokens", async {
-            held.process.send(&request, passages).await?;
+            held.process.send(&request, content).await?;
             held.process.receive(0).await
         });
         match reply.await?.0 {
@@ -299,13 +337,13 @@ impl Desk {
         let (held, worker) = self.opened().await?;
         held.tenant = Some(order.tenant);
         held.ran_kernel |= is_kernel;
-        progress.send_replace(Progress { done: 0, total: total(order) });
+        progress.send_replace(Progress { total: total(order), ..Progress::default() });
         let done = limited(order.wall_limit, "the work", async {
             held.process.send(&request, &order.input).await?;
             loop {
                 match held.process.receive(expected).await? {
                     (Reply::Progress { done, total }, _) => {
-                        progress.send_replace(Progress { done, total });
+                        progress.send_replace(Progress { done, total, ..Progress::default() });
                     }
                     last => return Ok(last),
                 }
@@ -365,25 +403,19 @@ impl Desk {
 /// The request for an order and the exact length of its output.
 fn prepare(order: &Order) -> Result<(Request, u64), Problem> {
     let invalid = |message: &str| Err(Problem::new(Code::Invalid, message, "correct the job and submit it again"));
-    let (model_dir, model_sha256) = match (&order.work, &order.model_dir) {
-        (Work::Embed { model, .. }, Some(folder)) => (Some(text(folder)?), Some(model.sha256)),
-        (Work::Embed { model, .. }, None) => {
-            return Err(Problem::new(
-                Code::NotFound,
-                format!("the model {} is not on this machine", model.name),
-                "fetch the model, or choose one that `tender doctor` lists",
-            ));
-        }
+    let (model_dir, model_sha256) = match (&order.work, &order.model) {
+        (Work::Embed { model, .. }, Some(folder)) => (Some(text_of(folder)?), Some(model.sha256)),
+        (Work::Embed { model, .. }, None) => return Err(no_model(&model.name)),
         _ => (None, None),
     };
     let expected = match (&order.parts, &order.work) {
-        (None, work) => work.output_bytes(),
+        (None, work) => work.max_output_bytes(),
         (Some(parts), _) if parts.is_empty() => return invalid("parts names no part"),
         (Some(parts), Work::Embed { passages, .. }) if parts.iter().all(|part| part < passages) => {
             parts.len() as u64 * EMBEDDING_BYTES
         }
         (Some(parts), Work::Wgsl(kernel)) if parts.iter().all(|part| *part < kernel.workgroups) => {
-            parts.len() as u64 * (order.work.output_bytes() / u64::from(kernel.workgroups))
+            parts.len() as u64 * (order.work.max_output_bytes() / u64::from(kernel.workgroups))
         }
         (Some(_), Work::Gemm { .. }) => return invalid("a matrix product has no parts"),
         (Some(_), _) => return invalid("parts names one that the work does not have"),
@@ -397,12 +429,12 @@ fn total(order: &Order) -> u32 {
         (Some(parts), _) => u32::try_from(parts.len()).unwrap_or(u32::MAX),
         (None, Work::Embed { passages, .. }) => *passages,
         (None, Work::Wgsl(kernel)) => kernel.workgroups,
-        (None, Work::Gemm { .. }) => 1,
+        (None, Work::Gemm { .. } | Work::Generate(_)) => 1,
     }
 }
 
 /// A path as the worker gets it: absolute, since the worker runs elsewhere.
-fn text(path: &Path) -> Result<String, Problem> {
+pub(crate) fn text_of(path: &Path) -> Result<String, Problem> {
     let absolute = std::path::absolute(path).ok().and_then(|path| path.into_os_string().into_string().ok());
     absolute.ok_or_else(|| {
         Problem::new(
@@ -411,6 +443,14 @@ fn text(path: &Path) -> Result<String, Problem> {
             "move it to a folder with a plain name",
         )
     })
+}
+
+fn no_model(name: &str) -> Problem {
+    Problem::new(
+        Code::NotFound,
+        format!("the model {name} is not on this machine"),
+        "fetch the model, or choose one that `tender doctor` lists",
+    )
 }
 
 /// What the worker must answer within `limit`; after that it is in the middle of something.
@@ -424,7 +464,7 @@ async fn limited<T>(limit: Duration, what: &str, work: impl Future<Output = Resu
     })
 }
 
-fn taken_back() -> Problem {
+pub(crate) fn taken_back() -> Problem {
     Problem::new(
         Code::Unavailable,
         "the card was taken back while this order waited or ran",
@@ -432,7 +472,7 @@ fn taken_back() -> Problem {
     )
 }
 
-fn unexpected() -> Problem {
+pub(crate) fn unexpected() -> Problem {
     Problem::new(
         Code::Lost,
         "the worker answered something else than it was asked",
@@ -440,7 +480,7 @@ fn unexpected() -> Problem {
     )
 }
 
-fn gone() -> Problem {
+pub(crate) fn gone() -> Problem {
     Problem::new(Code::Internal, "the engine has ended", "restart Tender")
 }
 

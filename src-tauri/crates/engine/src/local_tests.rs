@@ -53,7 +53,11 @@ impl Stage {
     }
 
     fn engine_with_idle(&self, idle_timeout: Duration) -> LocalEngine {
-        LocalEngine::new(Settings { worker: Some(self.folder.path().join("worker.sh")), idle_timeout })
+        LocalEngine::new(Settings {
+            worker: Some(self.folder.path().join("worker.sh")),
+            idle_timeout,
+            ..Settings::default()
+        })
     }
 
     /// Process ids of all workers started so far.
@@ -71,7 +75,7 @@ fn order(tenant: Tenant) -> Order {
     Order {
         work: Work::Gemm { m: 1, k: 1, n: 1 },
         input: vec![0; 8].into(),
-        model_dir: None,
+        model: None,
         parts: None,
         wall_limit: Duration::from_secs(10),
         tenant,
@@ -108,7 +112,7 @@ async fn an_order_starts_the_worker_reports_progress_and_leaves_it_warm() {
     let (progress, seen) = watch::channel(Progress::default());
     let output = engine.run(order(Tenant::Own), progress).await.unwrap();
     assert_eq!((output.bytes.as_ref(), output.units), (&b"\0\0\x80\x3f"[..], 2));
-    assert_eq!(*seen.borrow(), Progress { done: 1, total: 2 });
+    assert_eq!(*seen.borrow(), Progress { done: 1, total: 2, ..Progress::default() });
     run(&engine, order(Tenant::Own)).await.unwrap();
     assert_eq!(stage.pids().len(), 1);
     assert!(engine.is_running() && engine.info().is_some_and(|info| info.adapter == "scripted"));

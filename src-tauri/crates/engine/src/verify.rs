@@ -5,7 +5,7 @@
 mod freivalds;
 mod slices;
 
-use crate::{Engine, Order, Progress, Tenant};
+use crate::{Engine, Order, Progress, Scores, Tenant};
 use bytes::Bytes;
 use std::{path::Path, time::Duration};
 use tender_base::{
@@ -39,9 +39,11 @@ pub enum Probe {
     },
     /// These passages or workgroups, by computing them again.
     Parts(Vec<u32>),
+    /// Every token of a text, by one pass of the own model over it.
+    Margins,
 }
 
-/// Measures. `engine` and `model_dir` serve the recomputation of parts, within `wall_limit`; a Freivalds check needs
+/// Measures. `engine` and `model` serve the recomputation of parts, within `wall_limit`; a Freivalds check needs
 /// neither.
 ///
 /// A delivery of the wrong length, or one that is no number, gives a value that fails; it is not an error here.
@@ -53,11 +55,11 @@ pub async fn evidence(
     claim: &Claim,
     probe: &Probe,
     engine: &dyn Engine,
-    model_dir: Option<&Path>,
+    model: Option<&Path>,
     wall_limit: Duration,
 ) -> Result<Vec<Evidence>, Problem> {
     let found = |statistic, value, n| vec![Evidence { statistic, value, n, seed: claim.seed }];
-    let whole = claim.output.len() as u64 == claim.work.output_bytes();
+    let whole = claim.work.output_bytes().is_none_or(|exact| claim.output.len() as u64 == exact);
     match (&claim.work, probe) {
         (Work::Gemm { m, k, n }, Probe::Freivalds { vectors }) if *vectors > 0 => {
             let (vectors, shape) = (*vectors, [*m, *k, *n].map(|side| side as usize));
@@ -73,7 +75,7 @@ pub async fn evidence(
         }
         (Work::Embed { .. }, Probe::Parts(parts)) if !parts.is_empty() => {
             let value = if whole {
-                let again = recompute(claim, parts, engine, model_dir, wall_limit).await?;
+                let again = recompute(claim, parts, engine, model, wall_limit).await?;
                 slices::smallest_cosine(&claim.output, &again, parts)?
             } else {
                 -1.0
@@ -89,25 +91,55 @@ pub async fn evidence(
             };
             Ok(found(Statistic::AgreeingSlices, value, count(parts)))
         }
+        (Work::Generate(_), Probe::Margins) => {
+            let order = Order {
+                work: claim.work.clone(),
+                input: claim.input.clone(),
+                model: model.map(Path::to_owned),
+                parts: None,
+                wall_limit,
+                tenant: Tenant::Own,
+            };
+            Ok(margins(&engine.score(order, claim.output.clone()).await?, claim.seed))
+        }
         _ => Err(Problem::new(
             Code::Invalid,
             format!("{} work cannot be checked by this probe", claim.work.kind().name()),
-            "check matrix products by Freivalds and other work by at least one part",
+            "check matrix products by Freivalds, texts by margins and other work by at least one part",
         )),
     }
+}
+
+/// What the margins of a text come to. A text that contradicts itself has no margins and fails.
+fn margins(scores: &Scores, seed: Sha256) -> Vec<Evidence> {
+    let n = u32::try_from(scores.margins.len()).unwrap_or(u32::MAX).max(1);
+    let found = |statistic, value| Evidence { statistic, value, n, seed };
+    if let Some(fault) = &scores.fault {
+        tracing::info!(%fault, "the delivered text contradicts itself");
+        return vec![found(Statistic::ConsistentText, 0.0)];
+    }
+    // NaN fails: it becomes the largest number, which a document can state.
+    let margins = scores.margins.iter().map(|&m| if m.is_finite() { f64::from(m) } else { f64::MAX });
+    let largest = margins.clone().fold(0.0, f64::max);
+    let mean = margins.map(|m| m / f64::from(n)).sum();
+    vec![
+        found(Statistic::ConsistentText, 1.0),
+        found(Statistic::MeanMargin, mean),
+        found(Statistic::MaxMargin, largest),
+    ]
 }
 
 async fn recompute(
     claim: &Claim,
     parts: &[u32],
     engine: &dyn Engine,
-    model_dir: Option<&Path>,
+    model: Option<&Path>,
     wall_limit: Duration,
 ) -> Result<Bytes, Problem> {
     let order = Order {
         work: claim.work.clone(),
         input: claim.input.clone(),
-        model_dir: model_dir.map(Path::to_owned),
+        model: model.map(Path::to_owned),
         parts: Some(parts.to_owned()),
         wall_limit,
         tenant: Tenant::Own,

@@ -12,10 +12,12 @@ use tempfile::TempDir;
 use tender_base::{
     Code, Problem,
     frames::{self, Reply, Request},
+    job::{MAX_BLOB_BYTES, MAX_GENERATED_TOKENS},
 };
 use tokio::{
     io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader},
     process::{Child, ChildStderr, ChildStdin, ChildStdout, Command},
+    sync::mpsc,
 };
 
 /// Name of the executable, beside that of the node.
@@ -26,6 +28,10 @@ const MAX_LINE_BYTES: u64 = 500;
 const MAX_LINES: u32 = 500;
 /// Longest text that a worker's refusal may carry; it may quote a client's kernel.
 const MAX_MESSAGE_CHARS: usize = 2_000;
+/// Replies read ahead of whoever takes them.
+const REPLIES_AHEAD: usize = 64;
+/// Most bytes of text in one reply: a token is some hundred bytes at most, and a stop sequence may hold a few back.
+const MAX_PIECE_BYTES: u64 = 64 << 10;
 /// How long a killed process may take to be gone. A hung GPU job was reaped in 7 ms; a driver stuck in the kernel
 /// must not hang the node.
 const REAP_LIMIT: Duration = Duration::from_secs(5);
@@ -109,15 +115,7 @@ impl Worker {
 
     /// Sends one request. Cancel-safe only in the sense that the worker must be killed afterwards.
     pub(crate) async fn send(&mut self, request: &Request, payload: &Bytes) -> Result<(), Problem> {
-        let prefix = frames::prefix(request, payload).map_err(|e| {
-            Problem::new(Code::TooLarge, format!("the order does not fit a frame: {e}"), "split the job")
-        })?;
-        let sent = async {
-            self.stdin.write_all(&prefix).await?;
-            self.stdin.write_all(payload).await?;
-            self.stdin.flush().await
-        };
-        match sent.await {
+        match send(&mut self.stdin, request, payload).await? {
             Ok(()) => Ok(()),
             Err(_) => Err(self.death().await),
         }
@@ -126,38 +124,35 @@ impl Worker {
     /// Receives one reply. A payload longer than `most` bytes breaks the protocol, as does one on anything but
     /// [`Reply::Done`].
     pub(crate) async fn receive(&mut self, most: u64) -> Result<(Reply, Bytes), Problem> {
-        let mut prefix = [0; 8];
-        if self.stdout.read_exact(&mut prefix).await.is_err() {
-            return Err(self.death().await);
+        let allowed = |reply: &Reply| if matches!(reply, Reply::Done { .. }) { most } else { 0 };
+        match receive(&mut self.stdout, allowed).await {
+            Ok(reply) => Ok(reply),
+            Err(Broken::Closed) => Err(self.death().await),
+            Err(Broken::Garbage(problem)) => Err(problem),
         }
-        let (header, payload) = frames::lengths(prefix).map_err(|e| garbage(&e.to_string()))?;
-        let mut text = vec![0; header];
-        if self.stdout.read_exact(&mut text).await.is_err() {
-            return Err(self.death().await);
-        }
-        let reply: Reply = serde_json::from_slice(&text).map_err(|e| garbage(&e.to_string()))?;
-        let allowed = if matches!(reply, Reply::Done { .. }) { most } else { 0 };
-        if payload as u64 > allowed {
-            return Err(garbage(&format!("a payload of {payload} bytes where {allowed} were expected at most")));
-        }
-        let mut bytes = vec![0; payload];
-        if self.stdout.read_exact(&mut bytes).await.is_err() {
-            return Err(self.death().await);
-        }
-        if let Reply::Failed { mut problem } = reply {
-            clip(&mut problem.message);
-            clip(&mut problem.hint);
-            return Ok((Reply::Failed { problem }, Bytes::new()));
-        }
-        Ok((reply, bytes.into()))
+    }
+
+    /// For a worker that does several things at once: what goes in and what comes out, apart.
+    pub(crate) fn split(self) -> (Feed, Replies) {
+        let (came, replies) = mpsc::channel(REPLIES_AHEAD);
+        let mut stdout = self.stdout;
+        let reading = tokio::spawn(async move {
+            loop {
+                let reply = receive(&mut stdout, text_payload).await;
+                let over = reply.is_err();
+                if came.send(reply).await.is_err() || over {
+                    return;
+                }
+            }
+        });
+        let words = Arc::clone(&self.last_words);
+        let feed = Feed { child: self.child, stdin: self.stdin, reading, _runtime_dir: self._runtime_dir };
+        (feed, Replies { replies, words })
     }
 
     /// Kills the process and waits until it is gone.
     pub(crate) async fn kill(mut self) {
-        let _ = self.child.start_kill();
-        if tokio::time::timeout(REAP_LIMIT, self.child.wait()).await.is_err() {
-            tracing::warn!("the killed worker is still there; its driver hangs in the kernel");
-        }
+        end(&mut self.child).await;
     }
 
     /// The problem of a process that closed its pipes.
@@ -171,13 +166,116 @@ impl Worker {
             }
         };
         let words = self.last_words.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let message = if words.is_empty() {
-            format!("the worker died ({ended})")
-        } else {
-            format!("the worker died ({ended}); its last words: {words}")
-        };
-        Problem::new(Code::Lost, message, "submit the job again; if it repeats, run `tender doctor`")
+        died(&ended, &words)
     }
+}
+
+/// What goes into a worker that does several things at once. Dropping it kills the process.
+pub(crate) struct Feed {
+    child: Child,
+    stdin: ChildStdin,
+    reading: tokio::task::JoinHandle<()>,
+    _runtime_dir: Option<TempDir>,
+}
+
+impl Feed {
+    pub(crate) async fn send(&mut self, request: &Request, payload: &Bytes) -> Result<(), Problem> {
+        send(&mut self.stdin, request, payload).await?.map_err(|_| died("its input is closed", ""))
+    }
+
+    /// Kills the process and waits until it is gone.
+    pub(crate) async fn kill(mut self) {
+        self.reading.abort();
+        end(&mut self.child).await;
+    }
+}
+
+/// What comes out of it.
+pub(crate) struct Replies {
+    replies: mpsc::Receiver<Result<(Reply, Bytes), Broken>>,
+    words: Arc<Mutex<String>>,
+}
+
+impl Replies {
+    /// The next reply. Cancel-safe.
+    pub(crate) async fn next(&mut self) -> Result<(Reply, Bytes), Problem> {
+        match self.replies.recv().await {
+            Some(Ok(reply)) => Ok(reply),
+            Some(Err(Broken::Garbage(problem))) => Err(problem),
+            Some(Err(Broken::Closed)) | None => {
+                let words = self.words.lock().unwrap_or_else(PoisonError::into_inner).clone();
+                Err(died("closed its output", &words))
+            }
+        }
+    }
+}
+
+/// Why nothing more can be read.
+enum Broken {
+    Closed,
+    Garbage(Problem),
+}
+
+/// Most bytes that a reply about text may carry.
+fn text_payload(reply: &Reply) -> u64 {
+    match reply {
+        Reply::Text { .. } => MAX_PIECE_BYTES,
+        Reply::Generated { .. } => MAX_BLOB_BYTES,
+        Reply::Scored { .. } => 4 * u64::from(MAX_GENERATED_TOKENS),
+        _ => 0,
+    }
+}
+
+async fn receive(
+    stdout: &mut BufReader<ChildStdout>,
+    allowed: impl Fn(&Reply) -> u64,
+) -> Result<(Reply, Bytes), Broken> {
+    let garbage = |what: String| Broken::Garbage(garbage(&what));
+    let mut prefix = [0; 8];
+    stdout.read_exact(&mut prefix).await.map_err(|_| Broken::Closed)?;
+    let (header, payload) = frames::lengths(prefix).map_err(|e| garbage(e.to_string()))?;
+    let mut text = vec![0; header];
+    stdout.read_exact(&mut text).await.map_err(|_| Broken::Closed)?;
+    let mut reply: Reply = serde_json::from_slice(&text).map_err(|e| garbage(e.to_string()))?;
+    let most = allowed(&reply);
+    if payload as u64 > most {
+        return Err(garbage(format!("a payload of {payload} bytes where {most} were expected at most")));
+    }
+    let mut bytes = vec![0; payload];
+    stdout.read_exact(&mut bytes).await.map_err(|_| Broken::Closed)?;
+    if let Reply::Failed { problem } | Reply::Refused { problem, .. } = &mut reply {
+        clip(&mut problem.message);
+        clip(&mut problem.hint);
+    }
+    Ok((reply, bytes.into()))
+}
+
+/// The outer error is the request's own fault, the inner one a closed pipe.
+async fn send(stdin: &mut ChildStdin, request: &Request, payload: &Bytes) -> Result<std::io::Result<()>, Problem> {
+    let prefix = frames::prefix(request, payload)
+        .map_err(|e| Problem::new(Code::TooLarge, format!("the order does not fit a frame: {e}"), "split the job"))?;
+    let sent = async {
+        stdin.write_all(&prefix).await?;
+        stdin.write_all(payload).await?;
+        stdin.flush().await
+    };
+    Ok(sent.await)
+}
+
+async fn end(child: &mut Child) {
+    let _ = child.start_kill();
+    if tokio::time::timeout(REAP_LIMIT, child.wait()).await.is_err() {
+        tracing::warn!("the killed worker is still there; its driver hangs in the kernel");
+    }
+}
+
+fn died(how: &str, words: &str) -> Problem {
+    let message = if words.is_empty() {
+        format!("the worker died ({how})")
+    } else {
+        format!("the worker died ({how}); its last words: {words}")
+    };
+    Problem::new(Code::Lost, message, "submit the job again; if it repeats, run `tender doctor`")
 }
 
 fn garbage(what: &str) -> Problem {

@@ -165,6 +165,12 @@ pub fn check_delivery(
         }
         _ => {}
     }
+    for (name, value) in [("uncertainty_joules", done.meter.uncertainty_joules), ("idle_watts", done.meter.idle_watts)]
+    {
+        if value.is_some_and(|value| !value.is_finite() || value < 0.0) {
+            return Err(invalid(format!("meter.{name} is not a quantity")));
+        }
+    }
     let worker = &done.worker;
     for (name, value) in [
         ("worker.adapter", &worker.adapter),

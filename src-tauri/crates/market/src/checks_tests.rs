@@ -81,7 +81,7 @@ fn trade(contract: ContractId) -> Trade {
             output,
             units: 1024,
             amount: MicroUsd(3_414),
-            meter: Meter { wall_ms: 900, energy_joules: Some(12.5), measured: true },
+            meter: Meter { energy_joules: Some(12.5), measured: true, ..Meter::without_sensor(900) },
             worker: WorkerInfo {
                 adapter: "llvmpipe".into(),
                 driver: "Mesa".into(),
@@ -252,6 +252,8 @@ fn a_delivery_bills_no_more_than_its_units_and_belongs_to_its_bytes() {
     refused(check(|d| d.units = 512), Code::Invalid);
     refused(check(|d| d.meter.energy_joules = None), Code::Invalid);
     refused(check(|d| d.meter.energy_joules = Some(-1.0)), Code::Invalid);
+    refused(check(|d| d.meter.uncertainty_joules = Some(-1.0)), Code::Invalid);
+    refused(check(|d| d.meter.idle_watts = Some(f64::INFINITY)), Code::Invalid);
     refused(check(|d| d.output.bytes += 1), Code::Forged);
     check(|d| d.amount = MicroUsd::ZERO).expect("a gift is allowed");
     let swapped = BlobRef::of(b"other bytes");

@@ -83,6 +83,9 @@ pub struct Throughput {
     pub gemm: Option<f64>,
     /// Steps per second.
     pub wgsl: Option<f64>,
+    /// Tokens per second, of prompt and text together.
+    #[serde(default)]
+    pub generate: Option<f64>,
 }
 
 impl Throughput {
@@ -93,6 +96,7 @@ impl Throughput {
             JobKind::Embed => self.embed,
             JobKind::Gemm => self.gemm,
             JobKind::Wgsl => self.wgsl,
+            JobKind::Generate => self.generate,
         }
         .filter(|units_per_second| units_per_second.is_finite() && *units_per_second > 0.0)
     }
@@ -109,6 +113,7 @@ impl Throughput {
             JobKind::Embed => self.embed = Some(learned),
             JobKind::Gemm => self.gemm = Some(learned),
             JobKind::Wgsl => self.wgsl = Some(learned),
+            JobKind::Generate => self.generate = Some(learned),
         }
     }
 
@@ -120,6 +125,7 @@ impl Throughput {
             JobKind::Embed => 300.0,
             JobKind::Gemm => 3e9,
             JobKind::Wgsl => 1e8,
+            JobKind::Generate => 5.0,
         }
     }
 }

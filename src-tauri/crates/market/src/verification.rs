@@ -43,6 +43,11 @@ pub const MAX_FREIVALDS_RESIDUAL: f64 = 1.0;
 pub const MIN_COSINE: f64 = 0.999;
 /// Every re-executed workgroup must agree: the comparison itself already allows for float rounding.
 pub const MIN_AGREEING_SLICES: f64 = 1.0;
+/// Largest mean margin of a text, in logits. Honest engines stay below 0.01, other texts and cheats above 0.7
+/// (`docs/verification.md`).
+pub const MAX_MEAN_MARGIN: f64 = 0.05;
+/// Largest margin of a single token, in logits.
+pub const MAX_MARGIN: f64 = 0.5;
 
 /// What is checked of a delivery.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -58,12 +63,15 @@ pub enum Check {
         /// How many passages or workgroups; from 1 to as many as there are.
         n: u32,
     },
+    /// Every token of a text, in one pass of the client's own model over prompt and text.
+    Margins,
 }
 
 /// How much to check of `work` by a contractor with `history` accepted contracts.
 #[must_use]
 pub fn plan(work: &Work, history: u32) -> Check {
     match parts(work) {
+        None if matches!(work, Work::Generate(_)) => Check::Margins,
         None => Check::FullFreivalds { vectors: FREIVALDS_VECTORS },
         Some(parts) => {
             let (share, most) =
@@ -73,13 +81,14 @@ pub fn plan(work: &Work, history: u32) -> Check {
     }
 }
 
-/// How many parts of `work` can be recomputed alone: passages or workgroups; `None` for a matrix product.
+/// How many parts of `work` can be recomputed alone: passages or workgroups; `None` for a matrix product and for
+/// text, of which every token depends on all before.
 #[must_use]
 pub fn parts(work: &Work) -> Option<u32> {
     match work {
         Work::Embed { passages, .. } => Some(*passages),
         Work::Wgsl(kernel) => Some(kernel.workgroups),
-        Work::Gemm { .. } => None,
+        Work::Gemm { .. } | Work::Generate(_) => None,
     }
 }
 
@@ -152,13 +161,17 @@ pub fn verdict(work: &Work, evidence: &[Evidence]) -> Result<(), Problem> {
     if evidence.is_empty() {
         return fail("nothing was checked, so the delivery proves nothing".into());
     }
-    let expected = match work {
-        Work::Embed { .. } => Statistic::MinCosine,
-        Work::Gemm { .. } => Statistic::FreivaldsResidual,
-        Work::Wgsl(_) => Statistic::AgreeingSlices,
+    let expected: &[Statistic] = match work {
+        Work::Embed { .. } => &[Statistic::MinCosine],
+        Work::Gemm { .. } => &[Statistic::FreivaldsResidual],
+        Work::Wgsl(_) => &[Statistic::AgreeingSlices],
+        Work::Generate(_) => &[Statistic::ConsistentText, Statistic::MeanMargin, Statistic::MaxMargin],
     };
+    if let Some(missing) = expected.iter().find(|e| evidence.iter().all(|found| found.statistic != **e)) {
+        return fail(format!("the {} was not measured", words(*missing)));
+    }
     for Evidence { statistic, value, n, .. } in evidence {
-        if *statistic != expected {
+        if !expected.contains(statistic) {
             return fail(format!("{statistic:?} says nothing about {} work", work.kind().name()));
         }
         if *n == 0 || !value.is_finite() {
@@ -170,6 +183,9 @@ pub fn verdict(work: &Work, evidence: &[Evidence]) -> Result<(), Problem> {
             }
             Statistic::MinCosine => (*value >= MIN_COSINE, format!("at least {MIN_COSINE}")),
             Statistic::AgreeingSlices => (*value >= MIN_AGREEING_SLICES, format!("{MIN_AGREEING_SLICES}")),
+            Statistic::ConsistentText => (*value >= 1.0, "1".to_owned()),
+            Statistic::MeanMargin => ((0.0..=MAX_MEAN_MARGIN).contains(value), format!("at most {MAX_MEAN_MARGIN}")),
+            Statistic::MaxMargin => ((0.0..=MAX_MARGIN).contains(value), format!("at most {MAX_MARGIN}")),
         };
         if !passes {
             return fail(format!("the {} is {value}, but must be {threshold}", words(*statistic)));
@@ -185,6 +201,9 @@ pub fn words(statistic: Statistic) -> &'static str {
         Statistic::FreivaldsResidual => "Freivalds residual over its tolerance",
         Statistic::MinCosine => "smallest cosine to the recomputed embeddings",
         Statistic::AgreeingSlices => "fraction of re-executed workgroups that agree",
+        Statistic::ConsistentText => "agreement of text, tokens and end",
+        Statistic::MeanMargin => "mean margin of the tokens in logits",
+        Statistic::MaxMargin => "largest margin of a token in logits",
     }
 }
 

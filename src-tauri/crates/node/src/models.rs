@@ -2,7 +2,49 @@
 
 use crate::settings::Settings;
 use std::path::PathBuf;
-use tender_base::{Code, Problem, catalogue::Model, job::ModelRef};
+use tender_base::{
+    Code, Problem, Work,
+    catalogue::{self, Model},
+    job::ModelRef,
+};
+
+/// Where the model is that some work needs: a folder for encoders, a GGUF file for language models; `None` for work
+/// without a model.
+///
+/// # Errors
+/// As [`folder`] and [`file`].
+pub fn locate(settings: &Settings, work: &Work) -> Result<Option<PathBuf>, Problem> {
+    match work {
+        Work::Embed { model, .. } => folder(settings, model).map(Some),
+        Work::Generate(text) => file(settings, &text.model).map(Some),
+        Work::Gemm { .. } | Work::Wgsl(_) => Ok(None),
+    }
+}
+
+/// The GGUF file of a language model.
+///
+/// # Errors
+/// [`Code::NotFound`] for a model that the catalogue does not know by this name and hash, [`Code::Unavailable`]
+/// when its file is not on this machine.
+pub fn file(settings: &Settings, model: &ModelRef) -> Result<PathBuf, Problem> {
+    let known = catalogue::SMOLLM2;
+    if known.to_ref() != *model {
+        return Err(Problem::new(
+            Code::NotFound,
+            format!("the model {} with hash {} is not in the catalogue", model.name, model.sha256),
+            format!("use {} with the hash that `tender doctor` prints", known.name),
+        ));
+    }
+    let path = settings.models_dir.clone().unwrap_or_else(default_dir).join(known.name).join(known.file);
+    if path.is_file() {
+        return Ok(path);
+    }
+    Err(Problem::new(
+        Code::Unavailable,
+        format!("the model {} is not at {}", known.name, path.display()),
+        "fetch it with `cargo xtask run`, or set models_dir to the folder that has it",
+    ))
+}
 
 /// The folder with the files of `model`.
 ///

@@ -23,7 +23,7 @@ const WORKER_IDLE: Duration = Duration::from_secs(60);
 
 /// How the engine starts its worker.
 pub(crate) fn engine_options(settings: &Settings) -> EngineSettings {
-    EngineSettings { worker: settings.worker.clone(), idle_timeout: WORKER_IDLE }
+    EngineSettings { worker: settings.worker.clone(), idle_timeout: WORKER_IDLE, ..EngineSettings::default() }
 }
 
 /// The TLS key, made at the first start; none on loopback, where there is nobody to listen.

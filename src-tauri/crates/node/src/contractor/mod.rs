@@ -67,9 +67,7 @@ impl Node {
             ));
         }
         let settings = self.settings();
-        if let Work::Embed { model, .. } = &spec.work {
-            models::folder(&settings, model)?;
-        }
+        models::locate(&settings, &spec.work)?;
         let rate = settings.prices.rate(spec.work.kind());
         let units = spec.work.units();
         let amount = rate.amount(units).ok_or_else(|| {

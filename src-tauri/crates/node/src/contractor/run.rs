@@ -36,7 +36,7 @@ impl Node {
         let work = call.document.job.work.clone();
         let input = self.stored_blob(&call.document.job.input).await?;
         let order = Order {
-            model_dir: self.model_dir(&work)?,
+            model: self.model(&work)?,
             input: input.into(),
             parts: None,
             wall_limit: wall_limit(proposal.document.estimated_ms),
@@ -62,7 +62,7 @@ impl Node {
                 output = &mut running => return output,
                 changed = progress.changed(), if reporting => {
                     reporting = changed.is_ok();
-                    let step: Progress = *progress.borrow_and_update();
+                    let step: Progress = progress.borrow_and_update().clone();
                     if step.total == 0 {
                         continue;
                     }
@@ -138,12 +138,9 @@ impl Node {
         })
     }
 
-    /// The folder of the model that some work needs.
-    pub(crate) fn model_dir(&self, work: &Work) -> Result<Option<std::path::PathBuf>, Problem> {
-        match work {
-            Work::Embed { model, .. } => models::folder(&self.settings(), model).map(Some),
-            Work::Gemm { .. } | Work::Wgsl(_) => Ok(None),
-        }
+    /// Where the model is that some work needs: a folder, or a GGUF file.
+    pub(crate) fn model(&self, work: &Work) -> Result<Option<std::path::PathBuf>, Problem> {
+        models::locate(&self.settings(), work)
     }
 }
 
