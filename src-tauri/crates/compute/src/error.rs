@@ -51,6 +51,14 @@ pub enum Error {
         /// What it should.
         expected: Sha256,
     },
+    /// A model's file asks for what this version does not compute.
+    #[error("the model file {} cannot be used: {why}", path.display())]
+    ModelUnsupported {
+        /// Which file.
+        path: PathBuf,
+        /// The feature or format, by name.
+        why: String,
+    },
     /// No model of this version has these weights.
     #[error("no model in this version's catalogue has weights of SHA-256 {0}")]
     UnknownModel(Sha256),
@@ -106,6 +114,9 @@ impl From<Error> for Problem {
             Error::OutOfMemory => (Code::Unavailable, "close other programs that use the GPU, or split the job"),
             Error::WrongAnswer { .. } => (Code::Unavailable, "this adapter is not used: update its driver"),
             Error::ModelFile { .. } => (Code::NotFound, "fetch the models: cargo xtask test, or tender doctor"),
+            Error::ModelUnsupported { .. } => {
+                (Code::Unavailable, "choose another file, for example a Llama or Qwen model in Q4_K_M")
+            }
             Error::ModelHash { .. } => (Code::Forged, "delete the file and fetch the models again: cargo xtask test"),
             Error::UnknownModel(_) => (Code::Unavailable, "name a model of the catalogue"),
             Error::Invalid(_) => (Code::Invalid, "correct the job and submit it again"),
