@@ -163,6 +163,7 @@ pub fn build(facts: &CardFacts) -> AgentCard {
 
 fn skill(kind: JobKind) -> AgentSkill {
     let (name, description, tags) = match kind {
+        JobKind::Generate => ("Text", "Writes text with a language model.", ["gpu", "text-generation"]),
         JobKind::Embed => ("Sentence embeddings", "Embeds passages of text.", ["gpu", "embeddings"]),
         JobKind::Gemm => ("Matrix product", "Multiplies dense f32 matrices.", ["gpu", "gemm"]),
         JobKind::Wgsl => ("Compute kernel", "Runs a metered WGSL kernel of yours.", ["gpu", "wgsl"]),

@@ -5,7 +5,8 @@
 //!   `Struct` turn `5` into `5.0`; reading undoes that, and no signature breaks, because canonical JSON (RFC 8785)
 //!   writes both as `5`.
 //! - An award carries the job's input as one raw part beside the document. No other message may.
-//! - Progress is `metadata[URI] = {"done", "total"}` on a WORKING status.
+//! - Progress is `metadata[URI] = {"done", "total"}` on a WORKING status; while a text is written also
+//!   `"text": {"at", "more"}`, the piece that begins after `at` bytes.
 //! - A delivery is a task in INPUT_REQUIRED with one artifact (one raw part) and the signed delivery in the
 //!   status message. The contract's id is the context id and, once awarded, the task id.
 
@@ -44,12 +45,25 @@ pub struct Envelope {
 }
 
 /// How far a task is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Progress {
     /// Units done.
     pub done: u64,
     /// Units in all.
     pub total: u64,
+    /// More of a text that is being written.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub text: Option<Piece>,
+}
+
+/// A piece of a text, and where it belongs. A reader that has less than `at` bytes has missed something and waits for
+/// the output; one that has more knows the rest already.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Piece {
+    /// Bytes of the text before this piece.
+    pub at: u64,
+    /// The piece, in whole characters.
+    pub more: String,
 }
 
 /// The A2A face of a contract's state; none before the award, when there is no task.

@@ -131,15 +131,37 @@ pub(crate) struct Submit {
     /// What kind of work.
     #[arg(long, value_enum)]
     pub(crate) kind: KindOption,
-    /// embed: a text file, one passage per paragraph. gemm: A then B as little-endian f32. wgsl: the source.
+    /// generate: the prompt, or JSON with `messages`. embed: a text file, one passage per paragraph. gemm: A then B
+    /// as little-endian f32. wgsl: the source.
     #[arg(long, value_name = "FILE", required_unless_present = "prompt")]
     pub(crate) input: Option<PathBuf>,
-    /// embed: the text itself.
+    /// generate, embed: the text itself.
     #[arg(long, value_name = "TEXT", conflicts_with = "input")]
     pub(crate) prompt: Option<String>,
-    /// The model; the only one of this version is all-MiniLM-L6-v2.
+    /// The model; SmolLM2-135M-Instruct for generate and all-MiniLM-L6-v2 for embed when absent.
     #[arg(long, value_name = "NAME")]
     pub(crate) model: Option<String>,
+    /// generate: tokens to write at most.
+    #[arg(long, value_name = "N", default_value_t = 256)]
+    pub(crate) max_tokens: u32,
+    /// generate: 0 always takes the likeliest token, 2 is the most.
+    #[arg(long, value_name = "T", default_value_t = 0.0)]
+    pub(crate) temperature: f64,
+    /// generate: only so many of the likeliest tokens; 0 for all.
+    #[arg(long, value_name = "K", default_value_t = 0)]
+    pub(crate) top_k: u32,
+    /// generate: only the likeliest tokens that together have this probability.
+    #[arg(long, value_name = "P", default_value_t = 1.0)]
+    pub(crate) top_p: f64,
+    /// generate: seed of the draw.
+    #[arg(long, value_name = "SEED", default_value_t = 0)]
+    pub(crate) seed: u64,
+    /// generate: what the text ends before; may be repeated.
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) stop: Vec<String>,
+    /// generate: continue the prompt as it is, without the model's chat template.
+    #[arg(long)]
+    pub(crate) raw: bool,
     /// gemm: M,K,N.
     #[arg(long, value_name = "M,K,N", value_delimiter = ',')]
     pub(crate) shape: Vec<u32>,
@@ -186,6 +208,8 @@ pub(crate) struct Submit {
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum KindOption {
+    /// Text by a language model.
+    Generate,
     /// Sentence embeddings.
     Embed,
     /// A dense f32 matrix product.

@@ -12,6 +12,13 @@ pub(crate) fn answer<T: Serialize>(json: bool, value: &T, text: impl FnOnce(&T) 
     let _ = writeln!(std::io::stdout(), "{line}");
 }
 
+/// Prints more of a text that is being written, and after its last piece an empty line.
+pub(crate) fn piece(more: &str, last: bool) {
+    let mut out = std::io::stdout();
+    // As above: a reader that is gone is no fault.
+    let _ = write!(out, "{more}{}", if last { "\n\n" } else { "" }).and_then(|()| out.flush());
+}
+
 fn money(micro_usd: i64) -> String {
     MicroUsd(micro_usd).to_string()
 }
@@ -28,14 +35,14 @@ pub(crate) fn jobs(page: &JobPage) -> String {
     if page.jobs.is_empty() {
         return "No jobs yet. Run one with `tender submit`, or see a trade with `tender demo`.".to_owned();
     }
-    let mut out = format!("{:<36}  {:<6}  {:<5}  {:<9}  {:>11}  what", "id", "side", "kind", "state", "amount");
+    let mut out = format!("{:<36}  {:<6}  {:<8}  {:<9}  {:>11}  what", "id", "side", "kind", "state", "amount");
     for job in &page.jobs {
         let side = if job.role == Role::Client { "bought" } else { "sold" };
         let amount = job.amount_micro_usd.map(money).unwrap_or_default();
         let play = if job.book == tender_base::Book::Demo { " (demonstration)" } else { "" };
         let _ = write!(
             out,
-            "\n{}  {side:<6}  {:<5}  {:<9}  {amount:>11}  {}: {}{play}",
+            "\n{}  {side:<6}  {:<8}  {:<9}  {amount:>11}  {}: {}{play}",
             job.id,
             job.kind.name(),
             state(job),

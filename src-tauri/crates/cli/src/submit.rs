@@ -7,12 +7,21 @@ use crate::{
 };
 use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
 use std::{fs, path::Path, time::Duration};
-use tender_base::{Code, JobState, Problem};
+use tender_base::{
+    Code, JobState, Problem,
+    catalogue::MINILM,
+    text::{ChatMessage, Generation, Prompt, Raw},
+};
 use tender_node::api::types::*;
 
 pub(crate) async fn run(dir: &Path, options: Submit, json: bool) -> Result<(), Problem> {
-    if let Some(model) = options.model.as_deref().filter(|model| *model != "all-MiniLM-L6-v2") {
-        return Err(Problem::new(Code::NotFound, format!("there is no model {model}"), "use all-MiniLM-L6-v2"));
+    let other = |model: &&str| options.kind == KindOption::Embed && *model != MINILM.name;
+    if let Some(model) = options.model.as_deref().filter(other) {
+        return Err(Problem::new(
+            Code::NotFound,
+            format!("there is no encoder {model}"),
+            format!("use {}", MINILM.name),
+        ));
     }
     let input = SubmitInput {
         budget_micro_usd: dollars(&options.budget)?,
@@ -32,7 +41,8 @@ pub(crate) async fn run(dir: &Path, options: Submit, json: bool) -> Result<(), P
         });
         return Ok(());
     };
-    let detail = wait(&node, &id).await?;
+    let streams = options.kind == KindOption::Generate && !json && options.output.is_none();
+    let detail = wait(&node, &id, streams).await?;
     if let (Some(file), Some(JobState::Completed)) = (&options.output, detail.summary.state) {
         let output: JobOutput = node.ask("output", &ById { id }).await?;
         let bytes = BASE64.decode(&output.data_base64).unwrap_or_default();
@@ -47,16 +57,63 @@ pub(crate) async fn run(dir: &Path, options: Submit, json: bool) -> Result<(), P
     }
 }
 
-async fn wait(node: &Source, id: &str) -> Result<JobDetail, Problem> {
-    let mut pause = Duration::from_millis(20);
+/// Waits for the job's end; a text is printed while it is written.
+async fn wait(node: &Source, id: &str, streams: bool) -> Result<JobDetail, Problem> {
+    let (mut pause, longest) = (Duration::from_millis(20), if streams { 100 } else { 500 });
+    let mut printed = 0;
     loop {
         let detail: JobDetail = node.ask("job", &ById { id: id.to_owned() }).await?;
-        if detail.summary.state.is_none_or(JobState::is_final) {
+        let over = detail.summary.state.is_none_or(JobState::is_final);
+        if streams {
+            let text = if over { whole_text(node, id).await? } else { detail.text.clone() };
+            let text = text.unwrap_or_default();
+            let more = text.get(printed..).unwrap_or_default();
+            print::piece(more, over && printed + more.len() > 0);
+            printed += more.len();
+        }
+        if over {
             return Ok(detail);
         }
         tokio::time::sleep(pause).await;
-        pause = (pause * 2).min(Duration::from_millis(500));
+        pause = (pause * 2).min(Duration::from_millis(longest));
     }
+}
+
+/// The text of a completed job.
+async fn whole_text(node: &Source, id: &str) -> Result<Option<String>, Problem> {
+    let output = match node.ask::<_, JobOutput>("output", &ById { id: id.to_owned() }).await {
+        Ok(output) => output,
+        Err(problem) if problem.code == Code::NotFound => return Ok(None),
+        Err(problem) => return Err(problem),
+    };
+    let bytes = BASE64.decode(&output.data_base64).unwrap_or_default();
+    Ok(serde_json::from_slice::<Generation>(&bytes).ok().map(|generation| generation.text))
+}
+
+fn generate(options: &Submit, text: String) -> Result<SubmitWork, Problem> {
+    let prompt = match serde_json::from_str::<serde_json::Value>(&text) {
+        Ok(value) if value.get("messages").is_some() => Prompt::from_json(text.as_bytes())?,
+        _ if options.raw => Prompt::Raw(Raw { prompt: text }),
+        _ => Prompt::of_user(text),
+    };
+    let (messages, prompt) = match prompt {
+        Prompt::Chat(chat) => {
+            let message = |m: ChatMessage| SubmitMessage { role: m.role.name().to_owned(), content: m.content };
+            (Some(chat.messages.into_iter().map(message).collect()), None)
+        }
+        Prompt::Raw(raw) => (None, Some(raw.prompt)),
+    };
+    Ok(SubmitWork::Generate {
+        model: options.model.clone(),
+        messages,
+        prompt,
+        max_tokens: Some(options.max_tokens),
+        temperature: Some(options.temperature),
+        top_k: Some(options.top_k),
+        top_p: Some(options.top_p),
+        seed: Some(options.seed),
+        stop: Some(options.stop.clone()),
+    })
 }
 
 fn work(options: &Submit) -> Result<SubmitWork, Problem> {
@@ -66,6 +123,7 @@ fn work(options: &Submit) -> Result<SubmitWork, Problem> {
         (None, None) => Vec::new(),
     };
     match options.kind {
+        KindOption::Generate => generate(options, utf8(bytes)?),
         KindOption::Embed => {
             let text = utf8(bytes)?;
             let paragraphs = text.split("\n\n").map(str::trim).filter(|p| !p.is_empty());

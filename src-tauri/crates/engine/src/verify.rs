@@ -25,6 +25,8 @@ pub struct Claim {
     pub input: Bytes,
     /// The delivered output.
     pub output: Bytes,
+    /// The units that are billed for it.
+    pub units: u64,
     /// SHA-256(nonce ‖ delivered root): what no side could choose.
     pub seed: Sha256,
 }
@@ -91,7 +93,7 @@ pub async fn evidence(
             };
             Ok(found(Statistic::AgreeingSlices, value, count(parts)))
         }
-        (Work::Generate(_), Probe::Margins) => {
+        (Work::Generate(text), Probe::Margins) => {
             let order = Order {
                 work: claim.work.clone(),
                 input: claim.input.clone(),
@@ -100,7 +102,12 @@ pub async fn evidence(
                 wall_limit,
                 tenant: Tenant::Own,
             };
-            Ok(margins(&engine.score(order, claim.output.clone()).await?, claim.seed))
+            let mut scores = engine.score(order, claim.output.clone()).await?;
+            let units = u64::from(text.prompt_tokens) + scores.margins.len() as u64;
+            if scores.fault.is_none() && units != claim.units {
+                scores.fault = Some(format!("{} tokens are billed, but prompt and text have {units}", claim.units));
+            }
+            Ok(margins(&scores, claim.seed))
         }
         _ => Err(Problem::new(
             Code::Invalid,

@@ -191,7 +191,7 @@ impl Engine for Recomputes {
 }
 
 async fn measure(work: Work, delivered: Vec<u8>, again: Vec<u8>, parts: &[u32]) -> Evidence {
-    let claim = Claim { work, input: Bytes::new(), output: delivered.into(), seed: seed() };
+    let claim = Claim { work, input: Bytes::new(), output: delivered.into(), units: 0, seed: seed() };
     let probe = Probe::Parts(parts.to_vec());
     let found = evidence(&claim, &probe, &Recomputes(again), None, Duration::from_secs(1)).await.unwrap();
     assert_eq!(found.len(), 1);
@@ -281,7 +281,8 @@ async fn embeddings_are_compared_by_their_smallest_cosine() {
 
 #[tokio::test]
 async fn a_probe_that_does_not_fit_and_a_failed_recomputation_are_errors() {
-    let claim = Claim { work: embedding(3), input: Bytes::new(), output: bytes(&rows(3)).into(), seed: seed() };
+    let claim =
+        Claim { work: embedding(3), input: Bytes::new(), output: bytes(&rows(3)).into(), units: 0, seed: seed() };
     let limit = Duration::from_secs(1);
     let none = Recomputes(vec![]);
     for probe in [Probe::Freivalds { vectors: 20 }, Probe::Parts(vec![])] {
@@ -299,6 +300,7 @@ async fn a_product_is_checked_without_the_engine() {
         work: Work::Gemm { m: 8, k: 8, n: 8 },
         input: bytes(&[&a[..], &b[..]].concat()).into(),
         output: bytes(&multiply(shape, &a, &b)).into(),
+        units: 0,
         seed: seed(),
     };
     let probe = Probe::Freivalds { vectors: 20 };

@@ -1,10 +1,10 @@
 //! What is true only now and never stored: progress of running work, and the tick that wakes who watches.
 
-use crate::api::types::Progress;
 use std::{
     collections::HashMap,
     sync::{Mutex, PoisonError},
 };
+use tender_engine::Progress;
 use tokio::sync::watch;
 
 /// Progress by job or contract id, and a tick that moves with every change of anything.
@@ -19,8 +19,8 @@ impl Live {
     }
 
     /// Notes progress and wakes the watchers.
-    pub(crate) fn report(&self, id: impl ToString, done: u32, total: u32) {
-        self.lock().insert(id.to_string(), Progress { done, total });
+    pub(crate) fn report(&self, id: impl ToString, progress: Progress) {
+        self.lock().insert(id.to_string(), progress);
         self.touch();
     }
 

@@ -21,6 +21,19 @@ pub fn locate(settings: &Settings, work: &Work) -> Result<Option<PathBuf>, Probl
     }
 }
 
+/// The language model of a name; the catalogue's first without one.
+///
+/// # Errors
+/// [`Code::NotFound`] for a name that is not in the catalogue.
+pub fn text_model(_settings: &Settings, name: Option<&str>) -> Result<ModelRef, Problem> {
+    let known = catalogue::SMOLLM2;
+    if name.is_none_or(|name| name == known.name) {
+        return Ok(known.to_ref());
+    }
+    let name = name.unwrap_or_default();
+    Err(Problem::new(Code::NotFound, format!("there is no model {name}"), format!("use {}", known.name)))
+}
+
 /// The GGUF file of a language model.
 ///
 /// # Errors

@@ -239,7 +239,11 @@ output_sha256: string | null,
 /**
  * What went wrong.
  */
-problem: ApiProblem | null, };
+problem: ApiProblem | null, 
+/**
+ * A text so far, while it is written; the whole is the output.
+ */
+text: string | null, };
 
 /**
  * One contract of a job.
@@ -701,7 +705,43 @@ peers_only: boolean | null, };
 /**
  * Work with its input.
  */
-export type SubmitWork = { "kind": "embed", 
+export type SubmitWork = { "kind": "generate", 
+/**
+ * Name of the model; the catalogue's first when absent.
+ */
+model: string | null, 
+/**
+ * The chat so far.
+ */
+messages: Array<SubmitMessage> | null, 
+/**
+ * Text to continue, instead of a chat.
+ */
+prompt: string | null, 
+/**
+ * Tokens to write at most; 256 when absent.
+ */
+max_tokens: number | null, 
+/**
+ * 0, when absent, always takes the likeliest token; at most 2.
+ */
+temperature: number | null, 
+/**
+ * Only so many of the likeliest tokens; 0, when absent, for all.
+ */
+top_k: number | null, 
+/**
+ * Only the likeliest tokens that together have this probability; 1 when absent.
+ */
+top_p: number | null, 
+/**
+ * Seed of the draw; 0 when absent.
+ */
+seed: number | null, 
+/**
+ * The text ends before the first of these.
+ */
+stop: Array<string> | null, } | { "kind": "embed", 
 /**
  * The texts.
  */
@@ -750,6 +790,19 @@ element: string,
  * Storage buffers of group 0.
  */
 buffers: Array<SubmitBuffer>, };
+
+/**
+ * A message of a chat.
+ */
+export type SubmitMessage = { 
+/**
+ * `system`, `user` or `assistant`.
+ */
+role: string, 
+/**
+ * What was said.
+ */
+content: string, };
 
 /**
  * A storage buffer of a kernel.

@@ -6,13 +6,13 @@ use super::{
     sse::Decoder,
 };
 use crate::{
-    contract::{self, Envelope, Progress},
+    contract::{self, Envelope, Piece, Progress},
     server::KEEP_ALIVE,
 };
 use a2a::{Artifact, PartContent, Task, TaskArtifactUpdateEvent, TaskState, TaskStatus, TaskStatusUpdateEvent};
 use futures::{StreamExt, stream, stream::BoxStream};
 use serde_json::Value;
-use std::{collections::VecDeque, time::Duration};
+use std::{collections::VecDeque, sync::Arc, time::Duration};
 use tender_base::{
     Code, Did, Problem, Signed,
     documents::{Delivery, Message},
@@ -22,6 +22,8 @@ use tender_base::{
 
 /// A server that misses three keep-alives is gone.
 pub(super) const SILENCE: Duration = Duration::from_millis(3 * KEEP_ALIVE.as_millis() as u64);
+/// Longest text that is shown while it is written.
+const MAX_TEXT_BYTES: usize = 1 << 20;
 /// Events up to this size are decoded where they arrive.
 const INLINE_BYTES: usize = 256 << 10;
 
@@ -41,6 +43,8 @@ pub enum TaskEvent {
         done: u64,
         /// Units in all.
         total: u64,
+        /// The text so far; empty for other work.
+        text: Arc<str>,
     },
     /// The output is there. Last: signature, contract and hash of the output are checked, the work is not.
     Delivered {
@@ -141,6 +145,7 @@ struct Following {
     contract: ContractId,
     accepted: bool,
     progress: Option<Progress>,
+    text: String,
     output: Vec<u8>,
 }
 
@@ -148,7 +153,7 @@ type Found = Vec<Result<TaskEvent, Problem>>;
 
 impl Following {
     fn new(peer: Did, contract: ContractId) -> Self {
-        Self { peer, contract, accepted: false, progress: None, output: Vec::new() }
+        Self { peer, contract, accepted: false, progress: None, text: String::new(), output: Vec::new() }
     }
 
     /// One stream response. What this version does not know is ignored, as the protocol asks.
@@ -194,10 +199,14 @@ impl Following {
     fn take_status(&mut self, status: TaskStatus, progress: Option<Progress>) -> Result<Found, Problem> {
         let mut found = Vec::new();
         if let Some(progress) = progress
-            && self.progress != Some(progress)
+            && self.progress.as_ref() != Some(&progress)
         {
+            if let Some(piece) = &progress.text {
+                self.add(piece);
+            }
+            let (done, total, text) = (progress.done, progress.total, self.text.as_str().into());
             self.progress = Some(progress);
-            found.push(Ok(TaskEvent::Progress { done: progress.done, total: progress.total }));
+            found.push(Ok(TaskEvent::Progress { done, total, text }));
         }
         let document = status.message.map(contract::unwrap).transpose()?.flatten().map(|envelope| envelope.document);
         match status.state {
@@ -216,6 +225,15 @@ impl Following {
             _ => {}
         }
         Ok(found)
+    }
+
+    /// A piece that does not continue what is here is left out: the output has the whole.
+    fn add(&mut self, piece: &Piece) {
+        let known = usize::try_from(piece.at).unwrap_or(usize::MAX);
+        if self.text.is_char_boundary(known) && known + piece.more.len() <= MAX_TEXT_BYTES {
+            self.text.truncate(known);
+            self.text.push_str(&piece.more);
+        }
     }
 
     fn deliver(&mut self, document: Option<Message>) -> Result<TaskEvent, Problem> {

@@ -109,7 +109,10 @@ async fn an_award_is_followed_to_its_delivery() {
     assert_eq!(*accepted, TaskEvent::Accepted { task_id: contract().to_string() });
     assert_eq!(
         [first, second],
-        [&TaskEvent::Progress { done: 1, total: 2 }, &TaskEvent::Progress { done: 2, total: 2 }]
+        [
+            &TaskEvent::Progress { done: 1, total: 2, text: "a".into() },
+            &TaskEvent::Progress { done: 2, total: 2, text: "aa".into() }
+        ]
     );
     assert_eq!(output, b"cba");
     assert!(delivery.document.output.matches(output));

@@ -10,7 +10,7 @@ use std::{
 use tender_a2a::{
     A2aError, Agent, Authenticator, Caller, CardSource, ErrorKind, EventStream, Limits,
     card::{self, CardFacts, SkillFacts},
-    contract::{self, Progress},
+    contract::{self, Piece, Progress},
     router, serve,
     tls::ServerTls,
     wire::{
@@ -164,7 +164,8 @@ fn plain(state: TaskState) -> Task {
 
 fn working(done: u64) -> StreamResponse {
     let status = contract::status(TaskState::Working, None, now());
-    contract::status_update(contract(), status, Some(Progress { done, total: 2 }))
+    let text = Some(Piece { at: done - 1, more: "a".to_owned() });
+    contract::status_update(contract(), status, Some(Progress { done, total: 2, text }))
 }
 
 fn deliver(output: &[u8], stated: &[u8]) -> Vec<StreamResponse> {

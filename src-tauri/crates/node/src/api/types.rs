@@ -160,6 +160,8 @@ api_types! {
         pub output_sha256: Option<String>,
         /// What went wrong.
         pub problem: Option<ApiProblem>,
+        /// A text so far, while it is written; the whole is the output.
+        pub text: Option<String>,
     }
 
     /// One contract of a job.
@@ -440,6 +442,27 @@ api_types! {
     /// Work with its input.
     #[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
     pub enum SubmitWork {
+        /// Have a language model write text: a chat, or the continuation of a prompt.
+        Generate {
+            /// Name of the model; the catalogue's first when absent.
+            model: Option<String>,
+            /// The chat so far.
+            messages: Option<Vec<SubmitMessage>>,
+            /// Text to continue, instead of a chat.
+            prompt: Option<String>,
+            /// Tokens to write at most; 256 when absent.
+            max_tokens: Option<u32>,
+            /// 0, when absent, always takes the likeliest token; at most 2.
+            temperature: Option<f64>,
+            /// Only so many of the likeliest tokens; 0, when absent, for all.
+            top_k: Option<u32>,
+            /// Only the likeliest tokens that together have this probability; 1 when absent.
+            top_p: Option<f64>,
+            /// Seed of the draw; 0 when absent.
+            seed: Option<u64>,
+            /// The text ends before the first of these.
+            stop: Option<Vec<String>>
+        },
         /// Embed passages of text.
         Embed {
             /// The texts.
@@ -473,6 +496,14 @@ api_types! {
             /// Storage buffers of group 0.
             buffers: Vec<SubmitBuffer>
         }
+    }
+
+    /// A message of a chat.
+    pub struct SubmitMessage {
+        /// `system`, `user` or `assistant`.
+        pub role: String,
+        /// What was said.
+        pub content: String,
     }
 
     /// A storage buffer of a kernel.

@@ -109,7 +109,7 @@ pub(super) async fn bought(node: &Arc<Node>, job: &JobRecord) -> Result<JobSumma
         reason: job_reason(job, chosen, with.as_deref()),
         with,
         amount_micro_usd: amount.map(|a| a.0),
-        progress: node.live.progress(job.id),
+        progress: node.live.progress(job.id).map(progress),
         created_at: job.submitted_at.to_string(),
         changed_at: job.changed_at.to_string(),
     })
@@ -130,7 +130,7 @@ pub(super) async fn sold(node: &Arc<Node>, record: &ContractRecord) -> Result<Jo
         reason: record.reason.as_ref().map_or_else(|| standing(record, &with), |p| p.message.clone()),
         with: Some(with),
         amount_micro_usd: record.amount.map(|a| a.0),
-        progress: node.live.progress(record.id),
+        progress: node.live.progress(record.id).map(progress),
         created_at: record.opened_at.to_string(),
         changed_at: record.changed_at.to_string(),
     })
@@ -148,6 +148,7 @@ pub(super) async fn detail(node: &Arc<Node>, id: &str) -> Result<JobDetail, Prob
             shown.push(contract_detail(node, record).await?);
         }
         let decision = decision(&job);
+        let text = text_so_far(node, id);
         let checked: Option<Checked> = job.checked.clone().and_then(|value| serde_json::from_value(value).ok());
         return Ok(JobDetail {
             summary: bought(node, &job).await?,
@@ -159,6 +160,7 @@ pub(super) async fn detail(node: &Arc<Node>, id: &str) -> Result<JobDetail, Prob
             output_bytes: job.output.map(|blob| blob.bytes),
             output_sha256: job.output.map(|blob| blob.sha256.to_string()),
             problem: job.reason.map(ApiProblem::from),
+            text,
         });
     }
     let id: ContractId = id.parse().map_err(|_| bad())?;
@@ -411,6 +413,15 @@ pub(super) fn layout(work: &Work) -> String {
         Work::Wgsl(_) => "the kernel's output buffer, as it wrote it".to_owned(),
         Work::Generate(_) => "JSON with text, tokens and why it ended".to_owned(),
     }
+}
+
+fn progress(live: tender_engine::Progress) -> Progress {
+    Progress { done: live.done, total: live.total }
+}
+
+/// A text while it is written.
+fn text_so_far(node: &Node, id: &str) -> Option<String> {
+    node.live.progress(id).map(|live| live.text.to_string()).filter(|text| !text.is_empty())
 }
 
 fn count(n: usize) -> u32 {

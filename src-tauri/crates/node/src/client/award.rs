@@ -10,6 +10,7 @@ use tender_base::{
     documents::{Abandonment, Award, Delivery, Message},
     ids::ContractId,
 };
+use tender_engine::Progress;
 use tender_market::{checks, contract::Step};
 use tender_store::{ContractRecord, Guard, PeerRecord};
 
@@ -135,8 +136,8 @@ impl Node {
             while let Some(event) = events.next().await {
                 match event? {
                     TaskEvent::Accepted { .. } => {}
-                    TaskEvent::Progress { done, total } => {
-                        self.started(id, done, total).await?;
+                    TaskEvent::Progress { done, total, text } => {
+                        self.started(id, done, total, text).await?;
                         if let Some(other) = runner_up.take() {
                             self.decline_by_id(other).await;
                         }
@@ -161,11 +162,11 @@ impl Node {
         }
     }
 
-    async fn started(&self, id: ContractId, done: u64, total: u64) -> Result<(), Problem> {
+    async fn started(&self, id: ContractId, done: u64, total: u64, text: Arc<str>) -> Result<(), Problem> {
         let record = self.record(id).await?;
         if let Some(job) = record.job {
             let small = |n: u64| u32::try_from(n).unwrap_or(u32::MAX);
-            self.live.report(job, small(done), small(total));
+            self.live.report(job, Progress { done: small(done), total: small(total), text });
         }
         if record.state != ContractState::Awarded {
             return Ok(());

@@ -98,6 +98,7 @@ impl Node {
             work: work.clone(),
             input: self.stored_blob(&call.document.job.input).await?.into(),
             output: self.stored_blob(&root).await?.into(),
+            units: delivery.document.units,
             seed: verification_seed(&nonce, &root.sha256),
         };
         let probe = match verification::plan(work, self.history(&record).await?) {

@@ -220,7 +220,7 @@ impl Node {
                     reporting = changed.is_ok();
                     let step: Progress = progress.borrow_and_update().clone();
                     if step.total > 0 {
-                        self.live.report(id, step.done, step.total);
+                        self.live.report(id, step);
                     }
                 }
             }

@@ -1,7 +1,7 @@
 //! From what the user typed to a stored job.
 
 use crate::{
-    api::types::{SubmitInput, SubmitWork, Submitted},
+    api::types::{SubmitInput, SubmitMessage, SubmitWork, Submitted},
     models,
     node::Node,
 };
@@ -10,7 +10,8 @@ use std::{sync::Arc, time::Duration};
 use tender_base::{
     BlobRef, Book, Code, JobSpec, JobState, MicroUsd, Problem, Work, catalogue,
     ids::JobId,
-    job::{Access, Constraints, Element, MAX_PASSAGES, Privacy, WgslBuffer, WgslWork},
+    job::{Access, Constraints, Element, GenerateWork, MAX_PASSAGES, Privacy, Sampling, WgslBuffer, WgslWork},
+    text::{Chat, ChatMessage, ChatRole, Prompt, Raw},
 };
 use tender_market::verification;
 use tender_store::{Event, JobRecord};
@@ -18,6 +19,8 @@ use tender_store::{Event, JobRecord};
 /// Time a job may take when nothing else is said, and at most (a week).
 const DEFAULT_DEADLINE_SECONDS: u32 = 300;
 const MAX_DEADLINE_SECONDS: u32 = 7 * 24 * 3600;
+/// Tokens of a text when nothing else is said: a long paragraph.
+const DEFAULT_MAX_TOKENS: u32 = 256;
 /// Largest budget, a million dollars: more is a slip of the keyboard.
 const MAX_BUDGET: i64 = 1_000_000_000_000;
 
@@ -97,7 +100,7 @@ impl Node {
         let (work, bytes) = self.work_and_input(work).await?;
         // Texts and kernels are checked by computing parts of them again here; a machine that cannot would pay
         // unchecked.
-        if verification::parts(&work).is_some() {
+        if verification::parts(&work).is_some() || matches!(work, Work::Generate(_)) {
             self.engine.open().await?;
         }
         let input = BlobRef::of(&bytes);
@@ -125,6 +128,18 @@ impl Node {
     async fn work_and_input(&self, work: SubmitWork) -> Result<(Work, Vec<u8>), Problem> {
         match work {
             SubmitWork::Embed { passages } => self.prepare_embed(&passages).await,
+            SubmitWork::Generate { model, messages, prompt, max_tokens, temperature, top_k, top_p, seed, stop } => {
+                let greedy = Sampling::GREEDY;
+                let sampling = Sampling {
+                    temperature: temperature.unwrap_or(greedy.temperature),
+                    top_k: top_k.unwrap_or(greedy.top_k),
+                    top_p: top_p.unwrap_or(greedy.top_p),
+                    seed: seed.unwrap_or(greedy.seed),
+                };
+                let max_tokens = max_tokens.unwrap_or(DEFAULT_MAX_TOKENS);
+                let prompt = prompt_of(messages, prompt)?;
+                self.prepare_text(model.as_deref(), &prompt, max_tokens, sampling, stop.unwrap_or_default()).await
+            }
             SubmitWork::Gemm { m, k, n, input_base64 } => {
                 Ok((Work::Gemm { m, k, n }, decode("input_base64", &input_base64)?))
             }
@@ -160,6 +175,25 @@ impl Node {
         }
     }
 
+    /// The prompt's tokens are counted with the model's own tokenizer and template: they are part of the bill.
+    async fn prepare_text(
+        &self,
+        model: Option<&str>,
+        prompt: &Prompt,
+        max_tokens: u32,
+        sampling: Sampling,
+        stop: Vec<String>,
+    ) -> Result<(Work, Vec<u8>), Problem> {
+        let model = models::text_model(&self.settings(), model)?;
+        let path = models::file(&self.settings(), &model)?;
+        let bytes = serde_json::to_vec(prompt).map_err(|e| invalid(format!("messages: {e}")))?;
+        let counted = self.engine.count_tokens(&path, bytes.clone().into()).await?;
+        let &[prompt_tokens] = counted.as_slice() else {
+            return Err(Problem::new(Code::Internal, "the worker counted more than one prompt", ""));
+        };
+        Ok((Work::Generate(GenerateWork { model, prompt_tokens, max_tokens, sampling, stop }), bytes))
+    }
+
     /// Tokens are counted by the own worker: they are what is billed, and `tender` itself has no tokenizer.
     async fn prepare_embed(&self, passages: &[String]) -> Result<(Work, Vec<u8>), Problem> {
         let count = u32::try_from(passages.len()).unwrap_or(u32::MAX);
@@ -175,6 +209,25 @@ impl Node {
         }
         let tokens = tokens.into_iter().map(u64::from).sum();
         Ok((Work::Embed { model, passages: count, tokens }, bytes))
+    }
+}
+
+fn prompt_of(messages: Option<Vec<SubmitMessage>>, prompt: Option<String>) -> Result<Prompt, Problem> {
+    match (messages, prompt) {
+        (Some(messages), None) => {
+            let message = |SubmitMessage { role, content }| {
+                let role = match role.as_str() {
+                    "system" => ChatRole::System,
+                    "user" => ChatRole::User,
+                    "assistant" => ChatRole::Assistant,
+                    other => return Err(invalid(format!("role is {other}, but must be system, user or assistant"))),
+                };
+                Ok(ChatMessage { role, content })
+            };
+            Ok(Prompt::Chat(Chat { messages: messages.into_iter().map(message).collect::<Result<_, _>>()? }))
+        }
+        (None, Some(prompt)) => Ok(Prompt::Raw(Raw { prompt })),
+        _ => Err(invalid("generate needs either messages or prompt".to_owned())),
     }
 }
 

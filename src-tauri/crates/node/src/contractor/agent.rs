@@ -11,9 +11,10 @@ use tender_a2a::wire::{
 };
 use tender_a2a::{
     A2aError, Agent, Caller, ErrorKind, EventStream,
-    contract::{self, Envelope, Progress},
+    contract::{self, Envelope, Piece, Progress},
 };
 use tender_base::{Code, ContractState, Did, Problem, documents::Message, ids::ContractId};
+use tender_engine::Progress as Running;
 use tender_store::{ContractFilter, ContractRecord};
 
 /// The node as an agent of the A2A server.
@@ -186,9 +187,12 @@ impl Contractor {
         let mut message = WireMessage::new(
             Wire::Agent,
             vec![Part::text(format!(
-                "This agent sells GPU computation (embeddings, matrix products, WGSL kernels) under signed contracts. \
-                 Prices, not binding: {} micro-USD per {} tokens embedded, {} micro-USD per {} floating-point \
+                "This agent sells GPU computation (text, embeddings, matrix products, WGSL kernels) under signed \
+                 contracts. Prices, not binding: {} micro-USD per {} tokens of text, {} micro-USD per {} tokens \
+                 embedded, {} micro-USD per {} floating-point \
                  operations, {} micro-USD per {} steps. To buy, speak the extension {} and be paired by an invitation.",
+                prices.generate.micro_usd,
+                prices.generate.per_units,
                 prices.embed.micro_usd,
                 prices.embed.per_units,
                 prices.gemm.micro_usd,
@@ -230,7 +234,7 @@ impl Contractor {
             Some(blob) => Some(self.stored_blob(&blob).await?),
             None => None,
         };
-        let progress = self.live.progress(record.id).map(wire_progress);
+        let progress = self.live.progress(record.id).map(|progress| wire_progress(&progress, 0));
         let status = contract::status(state, document.as_ref(), record.changed_at);
         Ok(contract::task(record.id, status, progress, output))
     }
@@ -261,7 +265,8 @@ impl Contractor {
                     if (&state, &progress) == (&seen.0, &seen.1) {
                         continue;
                     }
-                    let events = contractor.updates(&record, &state).await;
+                    let known = seen.1.as_ref().map_or(0, |progress| progress.text.len());
+                    let events = contractor.updates(&record, &state, progress.clone(), known).await;
                     let open = !ends_stream(&state);
                     return Some((events, (contractor, ticks, (state, progress), open)));
                 }
@@ -269,7 +274,14 @@ impl Contractor {
         Ok(stream::iter([Ok(StreamResponse::Task(first))]).chain(rest.flat_map(stream::iter)).boxed())
     }
 
-    async fn updates(&self, record: &ContractRecord, state: &TaskState) -> Vec<Result<StreamResponse, A2aError>> {
+    /// The events that lead from what the stream has said to what is so now; `known` bytes of the text are said.
+    async fn updates(
+        &self,
+        record: &ContractRecord,
+        state: &TaskState,
+        progress: Option<Running>,
+        known: usize,
+    ) -> Vec<Result<StreamResponse, A2aError>> {
         match self.project(record, true).await {
             Err(error) => vec![Err(error)],
             Ok(task) => {
@@ -279,19 +291,23 @@ impl Contractor {
                         _ => None,
                     })
                 });
-                let progress = self.live.progress(record.id).filter(|_| *state == TaskState::Working);
+                let progress = progress.filter(|_| *state == TaskState::Working);
+                let progress = progress.map(|progress| wire_progress(&progress, known));
                 output
                     .map(|bytes| Ok(contract::output_update(record.id, bytes)))
                     .into_iter()
-                    .chain([Ok(contract::status_update(record.id, task.status, progress.map(wire_progress)))])
+                    .chain([Ok(contract::status_update(record.id, task.status, progress))])
                     .collect()
             }
         }
     }
 }
 
-fn wire_progress(progress: crate::api::types::Progress) -> Progress {
-    Progress { done: progress.done.into(), total: progress.total.into() }
+/// Progress as it is sent to a client that knows so many bytes of the text.
+fn wire_progress(progress: &Running, known: usize) -> Progress {
+    let more = progress.text.get(known..).filter(|more| !more.is_empty());
+    let text = more.map(|more| Piece { at: known as u64, more: more.to_owned() });
+    Progress { done: progress.done.into(), total: progress.total.into(), text }
 }
 
 fn ends_stream(state: &TaskState) -> bool {

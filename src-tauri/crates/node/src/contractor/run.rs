@@ -71,7 +71,7 @@ impl Node {
                         let record = self.record(record.id).await?;
                         self.move_contract(&record, Step::Start, Vec::new(), MicroUsd::ZERO, None).await?;
                     }
-                    self.live.report(record.id, step.done, step.total);
+                    self.live.report(record.id, step);
                 }
             }
         }
@@ -88,14 +88,23 @@ impl Node {
         if award.document.deadline <= self.now() {
             return Err(Problem::new(Code::Expired, "the work was done after the deadline", "allow more time"));
         }
-        let declared = call.document.job.work.units();
-        if output.units != declared {
+        let work = &call.document.job.work;
+        let declared = work.units();
+        // A text may end early, and then less is billed.
+        let as_declared = match work {
+            Work::Generate(text) => (u64::from(text.prompt_tokens)..=declared).contains(&output.units),
+            _ => output.units == declared,
+        };
+        if !as_declared {
             return Err(Problem::new(
                 Code::WorkFailed,
                 format!("the worker counted {} units where the job declares {declared}", output.units),
                 "declare the units that the input really has",
             ));
         }
+        let Some(amount) = proposal.document.rate.amount(output.units) else {
+            return Err(Problem::new(Code::Internal, "the work done cannot be priced", ""));
+        };
         let blob: BlobRef = self.store.put_blob(&output.bytes).await.map_err(|e| e.problem())?;
         let delivery = Delivery {
             contract: id,
@@ -103,8 +112,8 @@ impl Node {
             client: record.peer,
             award: award.hash(),
             output: blob,
-            units: proposal.document.units,
-            amount: proposal.document.amount,
+            units: output.units,
+            amount,
             meter,
             worker: output.worker,
             delivered_at: self.now(),
