@@ -444,3 +444,8 @@ async fn next_reply(replies: Option<&mut Replies>) -> Result<(Reply, Bytes), Pro
         None => std::future::pending().await,
     }
 }
+
+#[cfg(test)]
+#[cfg(unix)]
+#[path = "text_tests.rs"]
+mod tests;
