@@ -86,6 +86,7 @@ impl Machine<'_> {
             all.extend([self.vulkan_loader(), self.vulkan_drivers(), self.runtime_dir(), self.keyring()]);
         }
         all.push(worker(&places.worker));
+        all.push(crate::sensor_check::check(&crate::sensor::sensors_under(&self.root)));
         all
     }
 

@@ -1,196 +1,221 @@
-//! How much energy a job took: the card's counter at the end less at the start, less what it would have drawn idle.
+//! How much energy work on a card took: what its counter rose by, less what the card would have drawn idle.
 
-use crate::sensor::{Reading, Sensor};
-use std::time::{Duration, Instant};
-use tender_base::units::{Meter, Watts};
+use crate::{
+    sensor::{Reading, Sensor, Throttle},
+    shares::{COUNTER_PERIOD, Shares, Tally},
+};
+use serde::{Deserialize, Serialize};
+use std::{
+    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
+    thread,
+    time::{Duration, Instant},
+};
+use tender_base::units::Meter;
 
-/// How often NVIDIA's energy counter moves. Each end of a measurement may be off by this much time.
-pub const COUNTER_PERIOD: Duration = Duration::from_millis(100);
-/// Longest gap between two power samples that may be bridged by a straight line. Sampling is meant at 10 to 20 Hz.
-pub const MAX_SAMPLE_GAP: Duration = Duration::from_millis(500);
-/// Shortest job whose energy is reported: below, the counter's period alone is an error of 100 %.
+/// Shortest work whose energy is reported: below, the counter's period alone is an error of 50 %.
 pub const SHORTEST: Duration = Duration::from_millis(200);
+/// How often a card with an energy counter is looked at meanwhile, for what slows it down.
+const EVERY_COUNTED: Duration = Duration::from_millis(500);
+/// How often a card without one is looked at: 16 times a second.
+const EVERY_SAMPLED: Duration = Duration::from_millis(60);
+/// A card in use beyond this fraction is not idle.
+const IDLE_UTILISATION: f64 = 0.05;
 
-/// Measures one job on one card.
-#[derive(Debug)]
-pub struct EnergyMeter {
-    started: Instant,
-    first: Option<Reading>,
-    last: Option<Reading>,
-    /// Trapezoids under the power samples, in joules; `None` once a gap was too long to bridge.
-    sampled_joules: Option<f64>,
+/// Measures the work on one card. Work that overlaps shares the card's energy; see `shares.rs` for the formula.
+///
+/// A thread looks at the card while there is work, and ends with it.
+pub struct CardMeter {
+    card: Arc<Card>,
 }
 
-/// What a job took.
+struct Card {
+    sensor: Box<dyn Sensor>,
+    work: Mutex<Work>,
+    /// The last piece of work has ended.
+    ended: Condvar,
+}
+
+#[derive(Default)]
+struct Work {
+    shares: Shares,
+    /// The thread runs.
+    watched: bool,
+}
+
+/// Work under way. Dropping it ends it unreported.
+pub struct JobMeter {
+    card: Arc<Card>,
+    id: u64,
+    ended: bool,
+}
+
+/// What a piece of work took.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Metered {
     /// Time and net energy, as documents state them.
     pub meter: Meter,
-    /// Energy of the card without taking idle power off, in joules.
+    /// Its share of the card's energy without taking idle power off, in joules.
     pub gross_joules: Option<f64>,
-    /// Half width of the interval around either energy, in joules: the mean power over one counter period at each
-    /// end.
-    pub uncertainty_joules: Option<f64>,
+    /// Mean power of the card meanwhile, all work on it together, in watts.
+    pub card_watts: Option<f64>,
+    /// What slowed the card down.
+    pub throttle: Throttle,
+    /// Longest time in which the card was not looked at.
+    pub longest_gap: Duration,
 }
 
-impl EnergyMeter {
-    /// Starts to measure. Without a sensor, or with one that fails, only time is measured.
+/// A mean power and half the width of the interval around it, in watts.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct MeanPower {
+    /// Mean power.
+    pub watts: f64,
+    /// How far off it may be.
+    pub plus_minus_watts: f64,
+}
+
+impl CardMeter {
+    /// Measures the card that `sensor` looks at.
     #[must_use]
-    pub fn start(sensor: Option<&dyn Sensor>) -> Self {
-        let first = sensor.and_then(|sensor| sensor.read().ok());
-        let started = first.map_or_else(Instant::now, |reading| reading.at);
-        Self { started, first, last: first, sampled_joules: first.map(|_| 0.0) }
+    pub fn new(sensor: Box<dyn Sensor>) -> Self {
+        Self { card: Arc::new(Card { sensor, work: Mutex::default(), ended: Condvar::new() }) }
     }
 
-    /// Takes a power sample, for cards without an energy counter. Call it 10 to 20 times a second; cards with a
-    /// counter do not need it.
-    pub fn sample(&mut self, sensor: &dyn Sensor) {
-        match sensor.read() {
-            Ok(reading) => self.add(reading),
-            Err(_) => self.sampled_joules = None,
-        }
-    }
-
-    fn add(&mut self, reading: Reading) {
-        let trapezoid = self.last.and_then(|last| {
-            let span = reading.at.saturating_duration_since(last.at);
-            (span <= MAX_SAMPLE_GAP).then_some((last.power_watts? + reading.power_watts?) / 2.0 * span.as_secs_f64())
-        });
-        self.sampled_joules = self.sampled_joules.zip(trapezoid).map(|(sum, joules)| sum + joules);
-        self.last = Some(reading);
-    }
-
-    /// Ends the measurement. `idle` is the card's power without work, from [`mean_power`]; when it is not known,
-    /// nothing is taken off.
+    /// The card's sensor.
     #[must_use]
-    pub fn finish(mut self, sensor: Option<&dyn Sensor>, idle: Option<Watts>) -> Metered {
-        let end = sensor.and_then(|sensor| sensor.read().ok());
-        let span = end.map_or_else(Instant::now, |reading| reading.at).saturating_duration_since(self.started);
-        let wall_ms = u64::try_from(span.as_millis()).unwrap_or(u64::MAX);
-        let unmeasured =
-            Metered { meter: Meter::without_sensor(wall_ms), gross_joules: None, uncertainty_joules: None };
-        let (Some(first), Some(end)) = (self.first, end) else { return unmeasured };
-        self.add(end);
-        // A counter that runs backwards was reset with its driver.
-        let counted = end.energy_joules.zip(first.energy_joules).map(|(end, start)| end - start).filter(|j| *j >= 0.0);
-        let Some(gross) = counted.or(self.sampled_joules).filter(|joules| joules.is_finite()) else {
-            return unmeasured;
-        };
-        if span < SHORTEST {
-            return unmeasured;
+    pub fn sensor(&self) -> &dyn Sensor {
+        self.card.sensor.as_ref()
+    }
+
+    /// Whether something is being measured.
+    #[must_use]
+    pub fn is_busy(&self) -> bool {
+        !self.card.lock().shares.is_empty()
+    }
+
+    /// Work begins now. Reads the card, which takes a millisecond or so.
+    #[must_use]
+    pub fn start(&self) -> JobMeter {
+        let mut work = self.card.lock();
+        let reading = self.card.sensor.read().ok();
+        let id = work.shares.enter(reading);
+        if !work.watched {
+            let every = if reading.is_some_and(|r| r.energy_joules.is_some()) { EVERY_COUNTED } else { EVERY_SAMPLED };
+            let card = Arc::clone(&self.card);
+            let watch = thread::Builder::new().name("energy".to_owned()).spawn(move || card.watch(every));
+            // Without the thread a counter still does; power samples would be too far apart, and that shows.
+            work.watched = watch.is_ok();
         }
-        let seconds = span.as_secs_f64();
-        let net = (gross - idle.map_or(0.0, |watts| watts.0) * seconds).max(0.0);
-        Metered {
-            meter: Meter { wall_ms, energy_joules: Some(net), measured: true },
-            gross_joules: Some(gross),
-            uncertainty_joules: Some(gross / seconds * COUNTER_PERIOD.as_secs_f64() * 2.0),
-        }
+        JobMeter { card: Arc::clone(&self.card), id, ended: false }
     }
 }
 
-/// Mean power between two readings: by the counter when both have it, else the mean of both powers. Ten seconds
-/// without work give the idle power.
+impl Card {
+    fn lock(&self) -> MutexGuard<'_, Work> {
+        self.work.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Looks at the card until there is no work.
+    fn watch(&self, every: Duration) {
+        let mut work = self.lock();
+        loop {
+            work = self.ended.wait_timeout(work, every).unwrap_or_else(PoisonError::into_inner).0;
+            if work.shares.is_empty() {
+                work.watched = false;
+                return;
+            }
+            // One that fails is a gap, which only matters without a counter.
+            if let Ok(reading) = self.sensor.read() {
+                work.shares.sample(reading);
+            }
+        }
+    }
+}
+
+impl JobMeter {
+    /// Ends the measurement. `idle` is the card's power without work; when it is not known, nothing is taken off.
+    /// Reads the card, which takes a millisecond or so.
+    #[must_use]
+    pub fn finish(mut self, idle: Option<MeanPower>) -> Metered {
+        self.end(idle)
+    }
+
+    fn end(&mut self, idle: Option<MeanPower>) -> Metered {
+        self.ended = true;
+        let mut work = self.card.lock();
+        let reading = self.card.sensor.read().ok();
+        let tally = work.shares.leave(self.id, reading);
+        if work.shares.is_empty() {
+            self.card.ended.notify_all();
+        }
+        drop(work);
+        let end = reading.map_or_else(Instant::now, |reading| reading.at);
+        tally.map_or_else(|| Metered::unmeasured(Duration::ZERO), |tally| metered(&tally, end, idle))
+    }
+}
+
+impl Metered {
+    fn unmeasured(span: Duration) -> Self {
+        Self {
+            meter: Meter::without_sensor(u64::try_from(span.as_millis()).unwrap_or(u64::MAX)),
+            gross_joules: None,
+            card_watts: None,
+            throttle: Throttle::NONE,
+            longest_gap: Duration::ZERO,
+        }
+    }
+}
+
+/// What a piece of work that ended at `end` took.
+pub(crate) fn metered(tally: &Tally, end: Instant, idle: Option<MeanPower>) -> Metered {
+    let span = end.saturating_duration_since(tally.started);
+    let mut metered = Metered { throttle: tally.throttle, longest_gap: tally.longest_gap, ..Metered::unmeasured(span) };
+    metered.meter.throttled = tally.throttle.any();
+    let Some(gross) = tally.gross_joules.filter(|_| span >= SHORTEST) else { return metered };
+    let off = idle.unwrap_or(MeanPower { watts: 0.0, plus_minus_watts: 0.0 });
+    metered.gross_joules = Some(gross);
+    metered.card_watts = Some(gross / tally.seconds).filter(|watts| watts.is_finite());
+    metered.meter.measured = true;
+    metered.meter.energy_joules = Some((gross - off.watts * tally.seconds).max(0.0));
+    metered.meter.uncertainty_joules = Some(tally.bound_joules() + off.plus_minus_watts * tally.seconds);
+    metered.meter.idle_watts = idle.map(|idle| idle.watts);
+    metered
+}
+
+impl Drop for JobMeter {
+    fn drop(&mut self) {
+        if !self.ended {
+            let _ = self.end(None);
+        }
+    }
+}
+
+/// Mean power over some readings, oldest first: by the counter from the first to the last when both have it, else the
+/// mean of the powers. Ten seconds without work give the idle power.
 #[must_use]
-pub fn mean_power(start: &Reading, end: &Reading) -> Option<Watts> {
-    let seconds = end.at.saturating_duration_since(start.at).as_secs_f64();
-    let counted = match (start.energy_joules, end.energy_joules) {
-        (Some(before), Some(after)) if seconds > 0.0 && after >= before => Some((after - before) / seconds),
-        _ => None,
-    };
-    counted.or_else(|| Some((start.power_watts? + end.power_watts?) / 2.0)).map(Watts)
+pub fn mean_power(readings: &[Reading]) -> Option<MeanPower> {
+    let (first, last) = (readings.first()?, readings.last()?);
+    let seconds = last.at.saturating_duration_since(first.at).as_secs_f64();
+    let powers: Vec<f64> = readings.iter().filter_map(|reading| reading.power_watts).collect();
+    let counted = first.energy_joules.zip(last.energy_joules).map(|(before, after)| (after - before) / seconds);
+    if let Some(watts) = counted.filter(|watts| watts.is_finite() && *watts >= 0.0) {
+        let most = powers.iter().copied().fold(watts, f64::max);
+        return Some(MeanPower { watts, plus_minus_watts: most * COUNTER_PERIOD.as_secs_f64() / seconds });
+    }
+    if powers.len() < 2 || powers.len() < readings.len() {
+        return None;
+    }
+    let (least, most) = powers.iter().fold((f64::INFINITY, 0.0f64), |(least, most), p| (least.min(*p), most.max(*p)));
+    let watts = powers.iter().sum::<f64>() / powers.len() as f64;
+    Some(MeanPower { watts, plus_minus_watts: (most - least) / 2.0 }).filter(|power| power.watts.is_finite())
+}
+
+/// Idle power from readings of about ten seconds; `None` when somebody used the card meanwhile or it cannot be told.
+#[must_use]
+pub fn idle_power(readings: &[Reading]) -> Option<MeanPower> {
+    let idle = readings.iter().all(|reading| reading.utilisation.is_none_or(|used| used <= IDLE_UTILISATION));
+    mean_power(readings).filter(|_| idle)
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::sensor::SensorError;
-    use std::{collections::VecDeque, sync::Mutex};
-
-    /// (milliseconds, joules, watts); `None` is a failure to read.
-    type Line = Option<(u64, Option<f64>, Option<f64>)>;
-
-    /// Says what it was told to say.
-    struct Script(Mutex<VecDeque<Option<Reading>>>);
-
-    impl Script {
-        fn new(readings: &[Line]) -> Self {
-            let start = Instant::now();
-            let reading = |(ms, energy_joules, power_watts): (u64, _, _)| Reading {
-                energy_joules,
-                power_watts,
-                ..Reading::empty(start + Duration::from_millis(ms))
-            };
-            Self(Mutex::new(readings.iter().map(|r| r.map(reading)).collect()))
-        }
-    }
-
-    impl Sensor for Script {
-        fn read(&self) -> Result<Reading, SensorError> {
-            self.0.lock().unwrap().pop_front().flatten().ok_or_else(|| SensorError::Other("gone".into()))
-        }
-        fn name(&self) -> &str {
-            "scripted"
-        }
-    }
-
-    #[test]
-    fn the_counter_less_idle_power_is_the_energy() {
-        let sensor = Script::new(&[Some((0, Some(1_000.0), None)), Some((10_000, Some(4_200.0), None))]);
-        let metered = EnergyMeter::start(Some(&sensor)).finish(Some(&sensor), Some(Watts(20.0)));
-        assert_eq!(metered.meter, Meter { wall_ms: 10_000, energy_joules: Some(3_000.0), measured: true });
-        assert_eq!(metered.gross_joules, Some(3_200.0));
-        assert!((metered.uncertainty_joules.unwrap() - 64.0).abs() < 1e-9, "320 W over 0.1 s at each end");
-    }
-
-    #[test]
-    fn without_a_counter_dense_power_samples_are_integrated_and_sparse_ones_are_not() {
-        let watts = |ms, watts| Some((ms, None, Some(watts)));
-        let dense = Script::new(&[watts(0, 100.0), watts(200, 300.0), watts(400, 100.0)]);
-        let mut meter = EnergyMeter::start(Some(&dense));
-        meter.sample(&dense);
-        let metered = meter.finish(Some(&dense), None);
-        assert!((metered.meter.energy_joules.unwrap() - 80.0).abs() < 1e-9, "{metered:?}");
-
-        let sparse = Script::new(&[watts(0, 100.0), watts(5_000, 100.0)]);
-        let metered = EnergyMeter::start(Some(&sparse)).finish(Some(&sparse), None);
-        assert_eq!(metered.meter, Meter::without_sensor(5_000));
-    }
-
-    #[test]
-    fn nothing_is_invented() {
-        let cases: [&[Line]; 4] = [
-            &[None, None],
-            &[Some((0, Some(5.0), None)), None],
-            // The counter was reset.
-            &[Some((0, Some(900.0), None)), Some((5_000, Some(3.0), None))],
-            // Too short for the counter.
-            &[Some((0, Some(5.0), None)), Some((150, Some(6.0), None))],
-        ];
-        for readings in cases {
-            let sensor = Script::new(readings);
-            let metered = EnergyMeter::start(Some(&sensor)).finish(Some(&sensor), None);
-            assert!(!metered.meter.measured && metered.meter.energy_joules.is_none(), "{readings:?}: {metered:?}");
-        }
-        let metered = EnergyMeter::start(None).finish(None, None);
-        assert!(!metered.meter.measured && metered.gross_joules.is_none());
-    }
-
-    #[test]
-    fn idle_power_never_makes_energy_negative() {
-        let sensor = Script::new(&[Some((0, Some(0.0), None)), Some((1_000, Some(10.0), None))]);
-        let metered = EnergyMeter::start(Some(&sensor)).finish(Some(&sensor), Some(Watts(50.0)));
-        assert_eq!(metered.meter.energy_joules, Some(0.0));
-    }
-
-    #[test]
-    fn idle_power_comes_from_the_counter_where_there_is_one() {
-        let at = Instant::now();
-        let start = Reading { energy_joules: Some(100.0), power_watts: Some(99.0), ..Reading::empty(at) };
-        let end = Reading { energy_joules: Some(230.0), ..Reading::empty(at + Duration::from_secs(10)) };
-        assert_eq!(mean_power(&start, &end), Some(Watts(13.0)));
-        let end = Reading { energy_joules: None, power_watts: Some(101.0), ..end };
-        assert_eq!(mean_power(&start, &end), Some(Watts(100.0)));
-        assert_eq!(mean_power(&Reading::empty(at), &end), None);
-    }
-}
+#[path = "energy_tests.rs"]
+mod tests;

@@ -4,8 +4,16 @@
 
 pub mod checks;
 pub mod energy;
+pub mod nvml;
 pub mod sensor;
+mod sensor_check;
+mod shares;
+#[cfg(test)]
+mod simulated;
+pub mod sysfs;
+pub mod wall;
 
 pub use checks::{Check, CheckState, Places, checks};
-pub use energy::{EnergyMeter, Metered};
-pub use sensor::{NvmlSensor, Reading, Sensor, SensorError, detect};
+pub use energy::{CardMeter, JobMeter, MeanPower, Metered, idle_power};
+pub use sensor::{Process, Reading, Sensor, SensorError, Throttle, choose, foreign, sensors};
+pub use wall::{WallError, WallLine};

@@ -1,7 +1,8 @@
 //! What a card says about itself.
 
-use nvml_wrapper::{Nvml, enum_wrappers::device::TemperatureSensor, error::NvmlError};
-use std::time::Instant;
+use crate::{nvml, sysfs};
+use nvml_wrapper::error::NvmlError;
+use std::{path::Path, time::Instant};
 use tender_base::{Code, Problem};
 
 /// One look at a card. What the card does not report is absent.
@@ -10,10 +11,12 @@ pub struct Reading {
     /// When it was taken, on the monotonic clock.
     pub at: Instant,
     /// Energy since the driver was loaded, in joules. NVIDIA cards count it from Volta on and update the counter
-    /// about every 100 ms.
+    /// about every 100 ms; Intel's discrete cards count it too.
     pub energy_joules: Option<f64>,
-    /// Power in watts; from Ampere on the mean of the last second.
+    /// Power in watts; on NVIDIA cards from Ampere on the mean of the last second.
     pub power_watts: Option<f64>,
+    /// Most power that the card is allowed now, in watts.
+    pub power_limit_watts: Option<f64>,
     /// Core temperature in degrees Celsius.
     pub temperature_c: Option<f64>,
     /// Video memory in use by all processes, in bytes.
@@ -22,6 +25,8 @@ pub struct Reading {
     pub memory_total_bytes: Option<u64>,
     /// Fraction of the last sample period in which a kernel ran, 0 to 1.
     pub utilisation: Option<f64>,
+    /// What slows the card down now.
+    pub throttle: Option<Throttle>,
 }
 
 impl Reading {
@@ -32,12 +37,68 @@ impl Reading {
             at,
             energy_joules: None,
             power_watts: None,
+            power_limit_watts: None,
             temperature_c: None,
             memory_used_bytes: None,
             memory_total_bytes: None,
             utilisation: None,
+            throttle: None,
         }
     }
+}
+
+/// A set of reasons for which a card runs slower than it could. Lower clocks that its owner chose are none.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Throttle(u8);
+
+impl Throttle {
+    /// Runs as fast as it is set to.
+    pub const NONE: Self = Self(0);
+    /// Power has reached its limit: usual under full load.
+    pub const POWER_LIMIT: Self = Self(1);
+    /// Core or memory is too hot.
+    pub const HEAT: Self = Self(1 << 1);
+    /// The power supply asked for less.
+    pub const POWER_SUPPLY: Self = Self(1 << 2);
+    /// The card protects itself (heat, power or supply).
+    pub const PROTECTION: Self = Self(1 << 3);
+    /// Another card of the same group is slow.
+    pub const OTHER_CARD: Self = Self(1 << 4);
+
+    const WORDS: [(Self, &str); 5] = [
+        (Self::POWER_LIMIT, "it has reached its power limit"),
+        (Self::HEAT, "it is too hot"),
+        (Self::POWER_SUPPLY, "the power supply asks for less"),
+        (Self::PROTECTION, "it protects itself"),
+        (Self::OTHER_CARD, "another card of its group is slow"),
+    ];
+
+    /// Whether there is any reason.
+    #[must_use]
+    pub fn any(self) -> bool {
+        self != Self::NONE
+    }
+
+    /// Both sets together.
+    #[must_use]
+    pub fn and(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+
+    /// The reasons in plain words, such as `it is too hot`; empty when there is none.
+    #[must_use]
+    pub fn words(self) -> Vec<&'static str> {
+        Self::WORDS.iter().filter(|(reason, _)| self.0 & reason.0 != 0).map(|(_, words)| *words).collect()
+    }
+}
+
+/// A process that uses a card.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Process {
+    /// Its id.
+    pub pid: u32,
+    /// Video memory that it holds, in bytes; `None` where the driver does not say, as on Windows.
+    pub memory_bytes: Option<u64>,
 }
 
 /// Something that can look at a card.
@@ -48,8 +109,26 @@ pub trait Sensor: Send + Sync {
     /// [`SensorError`] when the card cannot be read at all.
     fn read(&self) -> Result<Reading, SensorError>;
 
+    /// The processes that use the card, own ones included, each once. Takes some milliseconds; blocks.
+    ///
+    /// # Errors
+    /// [`SensorError`] when the driver does not say.
+    fn processes(&self) -> Result<Vec<Process>, SensorError>;
+
     /// The card's name, as its driver gives it.
     fn name(&self) -> &str;
+
+    /// Where the card sits: its PCI address such as `0000:01:00.0`, in lower case.
+    fn address(&self) -> &str;
+
+    /// Whether a GPU adapter of this name may be this card.
+    fn may_be(&self, adapter: &str) -> bool;
+}
+
+/// The processes of `all` that are none of `own`.
+#[must_use]
+pub fn foreign(all: &[Process], own: &[u32]) -> Vec<Process> {
+    all.iter().filter(|process| !own.contains(&process.pid)).copied().collect()
 }
 
 /// Why a card cannot be read.
@@ -65,81 +144,74 @@ pub enum SensorError {
 
 impl From<SensorError> for Problem {
     fn from(error: SensorError) -> Self {
-        Self::new(
-            Code::Unavailable,
-            error.to_string(),
-            "energy is not measured until the driver answers; check it with nvidia-smi",
-        )
+        let hint = match error {
+            SensorError::Nvml(_) => "energy is not measured until the driver answers; check it with nvidia-smi",
+            SensorError::Other(_) => "energy is not measured until the card's driver answers; restart the machine",
+        };
+        Self::new(Code::Unavailable, error.to_string(), hint)
     }
 }
 
-/// An NVIDIA card, read through NVML.
-pub struct NvmlSensor {
-    nvml: Nvml,
-    index: u32,
-    name: String,
-}
-
-impl NvmlSensor {
-    /// Loads the driver's library and opens the card number `index`.
-    ///
-    /// # Errors
-    /// [`SensorError::Nvml`] without an NVIDIA driver or without such a card.
-    pub fn open(index: u32) -> Result<Self, SensorError> {
-        let nvml = Nvml::init()?;
-        let name = nvml.device_by_index(index)?.name()?;
-        Ok(Self { nvml, index, name })
-    }
-}
-
-impl Sensor for NvmlSensor {
-    fn read(&self) -> Result<Reading, SensorError> {
-        let device = self.nvml.device_by_index(self.index)?;
-        let energy_joules = device.total_energy_consumption().ok().map(|millijoules| millijoules as f64 / 1e3);
-        let at = Instant::now();
-        let memory = device.memory_info().ok();
-        Ok(Reading {
-            at,
-            energy_joules,
-            power_watts: device.power_usage().ok().map(|milliwatts| f64::from(milliwatts) / 1e3),
-            temperature_c: device.temperature(TemperatureSensor::Gpu).ok().map(f64::from),
-            memory_used_bytes: memory.as_ref().map(|memory| memory.used),
-            memory_total_bytes: memory.as_ref().map(|memory| memory.total),
-            utilisation: device.utilization_rates().ok().map(|rates| f64::from(rates.gpu) / 100.0),
-        })
-    }
-
-    fn name(&self) -> &str {
-        &self.name
-    }
-}
-
-/// The first card of this machine that can be read, if there is one. Loads the driver's library, which costs some
+/// Every card of this machine that can be read. Loads the driver's library where there is one, which costs some
 /// megabytes: call it when something is to be measured, not at start.
 #[must_use]
-pub fn detect() -> Option<Box<dyn Sensor>> {
-    Some(Box::new(NvmlSensor::open(0).ok()?))
+pub fn sensors() -> Vec<Box<dyn Sensor>> {
+    sensors_under(Path::new("/"))
+}
+
+/// The same with `/sys` and `/proc` under another root.
+pub(crate) fn sensors_under(root: &Path) -> Vec<Box<dyn Sensor>> {
+    let nvidia = nvml::cards().unwrap_or_default().into_iter().map(|card| Box::new(card) as Box<dyn Sensor>);
+    let others = sysfs::cards(root).into_iter().map(|card| Box::new(card) as Box<dyn Sensor>);
+    nvidia.chain(others).collect()
+}
+
+/// Which card does the work of the adapter `adapter`: the one at `chosen` where the owner named an address, else the
+/// only one that may be it. With two that may be it the answer is none: energy of the wrong card would be worse than
+/// none.
+#[must_use]
+pub fn choose<'a>(
+    cards: impl IntoIterator<Item = &'a dyn Sensor>,
+    adapter: &str,
+    chosen: Option<&str>,
+) -> Option<usize> {
+    let mut fitting = cards.into_iter().enumerate().filter(|(_, card)| {
+        card.may_be(adapter) && chosen.is_none_or(|address| card.address().eq_ignore_ascii_case(address))
+    });
+    let (index, _) = fitting.next()?;
+    fitting.next().is_none().then_some(index)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::simulated::Card;
 
     #[test]
-    fn a_machine_without_the_driver_says_so_and_one_with_it_reads() {
-        match NvmlSensor::open(0) {
-            Err(error) => {
-                assert!(detect().is_none());
-                let problem = Problem::from(error);
-                assert!(problem.code == Code::Unavailable && problem.hint.contains("nvidia-smi"), "{problem}");
-            }
-            Ok(sensor) => {
-                let reading = sensor.read().unwrap();
-                assert!(!sensor.name().is_empty());
-                assert!(reading.power_watts.is_some_and(|watts| watts > 0.0 && watts < 2_000.0), "{reading:?}");
-                assert!(reading.memory_used_bytes <= reading.memory_total_bytes, "{reading:?}");
-                assert!(reading.utilisation.is_none_or(|fraction| (0.0..=1.0).contains(&fraction)), "{reading:?}");
-            }
-        }
+    fn throttling_is_said_in_words() {
+        assert!(Throttle::NONE.words().is_empty() && !Throttle::NONE.any());
+        let both = Throttle::HEAT.and(Throttle::POWER_LIMIT);
+        assert_eq!(both.words(), ["it has reached its power limit", "it is too hot"]);
+        assert!(both.any());
+    }
+
+    #[test]
+    fn own_processes_are_not_foreign() {
+        let process = |pid| Process { pid, memory_bytes: None };
+        assert_eq!(foreign(&[process(1), process(2), process(3)], &[2]), [process(1), process(3)]);
+    }
+
+    #[test]
+    fn a_card_is_chosen_only_when_there_is_no_doubt() {
+        let one = Card::new("Alpha", "0000:01:00.0");
+        let twin = Card::new("Alpha", "0000:02:00.0");
+        let other = Card::new("Beta", "0000:03:00.0");
+        let choose =
+            |cards: &[&Card], adapter, chosen| choose(cards.iter().map(|card| *card as &dyn Sensor), adapter, chosen);
+        assert_eq!(choose(&[&other, &one], "Alpha", None), Some(1));
+        assert_eq!(choose(&[&one, &twin], "Alpha", None), None, "two cards of one name");
+        assert_eq!(choose(&[&one, &twin], "Alpha", Some("0000:02:00.0")), Some(1));
+        assert_eq!(choose(&[&one], "llvmpipe (LLVM 15.0.6, 256 bits)", None), None, "the work ran on the CPU");
+        assert_eq!(choose(&[&one, &other], "Alpha", Some("0000:03:00.0")), None, "that address is another card");
     }
 }

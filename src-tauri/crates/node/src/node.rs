@@ -121,6 +121,7 @@ impl Node {
             api_address = Some(address);
         }
         node.spawn(crate::timers::run(node.clone()));
+        node.spawn(node.clone().keep_idle_power());
         Ok(Running { node, api_address, token, _lock: lock })
     }
 

@@ -4,6 +4,7 @@
 use serde_json::{Value, json};
 use std::{collections::BTreeMap, path::PathBuf};
 use tender_base::{Code, JobKind, MicroUsd, Problem, Rate};
+use tender_host::{WallError, WallLine};
 use tender_market::price::PriceList;
 
 /// The settings as the node uses them.
@@ -29,6 +30,10 @@ pub struct Settings {
     pub tariff_usd_per_kwh: f64,
     /// Card's power while working, watts, as stated by the owner; used where nothing is measured.
     pub card_watts: f64,
+    /// What the owner's plug-in meter showed; none while not calibrated.
+    pub wall_meter: Option<WallLine>,
+    /// PCI address of the card whose energy is metered; found by the adapter's name when empty.
+    pub sensor: Option<String>,
     /// How long to collect proposals, milliseconds.
     pub proposal_deadline_ms: u64,
     /// Seconds after which silence about a delivery counts as acceptance.
@@ -149,6 +154,20 @@ pub const KNOWN: &[Known] = &[
         accepts: |v| number(v, 1.0, 2000.0, "a number from 1 to 2000"),
     },
     Known {
+        key: "wall_meter",
+        default: || json!(""),
+        about: "Readings of a plug-in meter, as `card:wall` in watts: `15:78, 310:424`. Read it idle and under load, \
+                together with the card's watts in `tender doctor`. Costs then count watts at the wall.",
+        accepts: wall_meter,
+    },
+    Known {
+        key: "sensor",
+        default: || json!(""),
+        about: "Address of the card whose energy is metered, as `tender doctor` lists it; needed only with several \
+                cards that are alike.",
+        accepts: short_text,
+    },
+    Known {
         key: "proposal_deadline_ms",
         default: || json!(1000),
         about: "How long proposals are collected, in milliseconds: 50 to 60000.",
@@ -206,6 +225,8 @@ impl Settings {
             slots: u32::try_from(whole("slots")).unwrap_or(1),
             tariff_usd_per_kwh: float("tariff_usd_per_kwh"),
             card_watts: float("card_watts"),
+            wall_meter: WallLine::parse(&text("wall_meter")).ok(),
+            sensor: Some(text("sensor")).filter(|address| !address.is_empty()),
             proposal_deadline_ms: whole("proposal_deadline_ms"),
             review_seconds: u32::try_from(whole("review_seconds")).unwrap_or(600),
             models_dir: folder("models_dir"),
@@ -260,6 +281,13 @@ fn time(value: &Value) -> Result<(), &'static str> {
     value.as_str().and_then(tender_base::Timestamp::parse).map(|_| ()).ok_or("a time such as 2026-11-21T08:00:00.000Z")
 }
 
+fn wall_meter(value: &Value) -> Result<(), &'static str> {
+    match value.as_str() {
+        Some("") => Ok(()),
+        text => WallLine::parse(text.unwrap_or_default()).map(|_| ()).map_err(WallError::wanted),
+    }
+}
+
 fn whole(value: &Value, least: u64, most: u64, wanted: &'static str) -> Result<(), &'static str> {
     value.as_u64().filter(|n| (least..=most).contains(n)).map(|_| ()).ok_or(wanted)
 }
@@ -298,5 +326,20 @@ mod tests {
         assert!(check("slots", &json!("two")).is_err());
         assert!(check("colour", &json!("red")).unwrap_err().message.contains("colour"));
         assert_eq!(Settings::read(&BTreeMap::new()).slots, 1);
+    }
+
+    #[test]
+    fn readings_of_a_wall_meter_are_checked_where_they_are_set() {
+        check("wall_meter", &json!("")).unwrap();
+        check("wall_meter", &json!("15:78, 310:424")).unwrap();
+        for (text, hint) in [(json!("15:78"), "two to twenty"), (json!("15:78, 310:3000"), "at the same moments")] {
+            let problem = check("wall_meter", &text).unwrap_err();
+            assert!(problem.hint.starts_with("it takes") && problem.hint.contains(hint), "{problem}");
+        }
+        assert!(check("wall_meter", &json!(7)).is_err());
+        let stored = BTreeMap::from([("wall_meter".to_owned(), json!("0:50, 200:300"))]);
+        let line = Settings::read(&stored).wall_meter.unwrap();
+        assert_eq!((line.wall(100.0), line.share(100.0)), (175.0, 125.0));
+        assert_eq!(Settings::read(&BTreeMap::new()).wall_meter, None);
     }
 }

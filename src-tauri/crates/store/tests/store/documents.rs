@@ -136,7 +136,7 @@ impl Trade {
                 units,
                 amount,
                 // A float whose shortest text must read back to the same bits, or signatures break.
-                meter: Meter { wall_ms: 12, energy_joules: Some(0.1 + 0.2), measured: true },
+                meter: Meter { energy_joules: Some(0.1 + 0.2), measured: true, ..Meter::without_sensor(12) },
                 worker: WorkerInfo {
                     adapter: "llvmpipe".to_owned(),
                     driver: "Mesa".to_owned(),
