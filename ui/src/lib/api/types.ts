@@ -110,7 +110,7 @@ book: 'real' | 'demo',
 /**
  * Kind of work.
  */
-kind: 'embed' | 'gemm' | 'wgsl', 
+kind: 'generate' | 'embed' | 'gemm' | 'wgsl', 
 /**
  * What it is, such as `24 passages` or `1024 × 1024 × 1024`.
  */
@@ -243,7 +243,28 @@ problem: ApiProblem | null,
 /**
  * A text so far, while it is written; the whole is the output.
  */
-text: string | null, };
+text: string | null, 
+/**
+ * What was asked for, when it is a text.
+ */
+generate: GenerateFacts | null, };
+
+/**
+ * What a text job asks for.
+ */
+export type GenerateFacts = { 
+/**
+ * Name of the model.
+ */
+model: string, 
+/**
+ * Tokens of the prompt, the chat template's included.
+ */
+prompt_tokens: number, 
+/**
+ * Tokens to write at most.
+ */
+max_tokens: number, };
 
 /**
  * One contract of a job.
@@ -917,7 +938,7 @@ export type TradeJob = {
 /**
  * Kind of work.
  */
-kind: 'embed' | 'gemm' | 'wgsl', 
+kind: 'generate' | 'embed' | 'gemm' | 'wgsl', 
 /**
  * Why it went where it went, in a sentence.
  */

@@ -16,12 +16,15 @@ macro_rules! api_types {
 
         /// TypeScript declarations of all types, in the order of this file.
         #[cfg(test)]
-        pub(super) fn typescript(config: &ts_rs::Config) -> Vec<(Option<String>, String)> {
+        pub(in crate::api) fn typescript(config: &ts_rs::Config) -> Vec<(Option<String>, String)> {
             use ts_rs::TS;
             vec![$((<$name as TS>::docs(), <$name as TS>::decl(config))),*]
         }
     };
 }
+
+pub mod models;
+pub use models::*;
 
 api_types! {
     /// No input.
@@ -83,7 +86,7 @@ api_types! {
         #[cfg_attr(test, ts(type = "'real' | 'demo'"))]
         pub book: Book,
         /// Kind of work.
-        #[cfg_attr(test, ts(type = "'embed' | 'gemm' | 'wgsl'"))]
+        #[cfg_attr(test, ts(type = "'generate' | 'embed' | 'gemm' | 'wgsl'"))]
         pub kind: JobKind,
         /// What it is, such as `24 passages` or `1024 × 1024 × 1024`.
         pub title: String,
@@ -162,6 +165,18 @@ api_types! {
         pub problem: Option<ApiProblem>,
         /// A text so far, while it is written; the whole is the output.
         pub text: Option<String>,
+        /// What was asked for, when it is a text.
+        pub generate: Option<GenerateFacts>,
+    }
+
+    /// What a text job asks for.
+    pub struct GenerateFacts {
+        /// Name of the model.
+        pub model: String,
+        /// Tokens of the prompt, the chat template's included.
+        pub prompt_tokens: u32,
+        /// Tokens to write at most.
+        pub max_tokens: u32,
     }
 
     /// One contract of a job.
@@ -465,6 +480,8 @@ api_types! {
         },
         /// Embed passages of text.
         Embed {
+            /// Name of the encoder; the catalogue's first when absent.
+            model: Option<String>,
             /// The texts.
             passages: Vec<String>
         },
@@ -572,7 +589,7 @@ api_types! {
     /// One finished job of a demonstration.
     pub struct TradeJob {
         /// Kind of work.
-        #[cfg_attr(test, ts(type = "'embed' | 'gemm' | 'wgsl'"))]
+        #[cfg_attr(test, ts(type = "'generate' | 'embed' | 'gemm' | 'wgsl'"))]
         pub kind: JobKind,
         /// Why it went where it went, in a sentence.
         pub decision: String,

@@ -75,7 +75,7 @@ pub(super) async fn selling(node: &Arc<Node>) -> Result<Selling, Problem> {
     } else if let Some(until) = paused_until {
         ("paused", format!("Paused until {until}"))
     } else if running > 0 {
-        ("busy", format!("Running {running} of {} slots", settings.slots))
+        ("busy", format!("Running {running} {}", if running == 1 { "job" } else { "jobs" }))
     } else {
         ("idle", "Waiting for calls from your peers".to_owned())
     };
@@ -161,6 +161,7 @@ pub(super) async fn detail(node: &Arc<Node>, id: &str) -> Result<JobDetail, Prob
             output_sha256: job.output.map(|blob| blob.sha256.to_string()),
             problem: job.reason.map(ApiProblem::from),
             text,
+            generate: generate_facts(&job.spec.work),
         });
     }
     let id: ContractId = id.parse().map_err(|_| bad())?;
@@ -183,7 +184,9 @@ pub(super) async fn detail(node: &Arc<Node>, id: &str) -> Result<JobDetail, Prob
         input_bytes: record.call().map_or(0, |call| call.document.job.input.bytes),
         output_bytes: output.map(|blob| blob.bytes),
         output_sha256: output.map(|blob| blob.sha256.to_string()),
-        problem: record.reason.map(ApiProblem::from),
+        problem: record.reason.clone().map(ApiProblem::from),
+        text: text_so_far(node, &record.id.to_string()),
+        generate: record.call().and_then(|call| generate_facts(&call.document.job.work)),
     })
 }
 
@@ -413,6 +416,12 @@ pub(super) fn layout(work: &Work) -> String {
         Work::Wgsl(_) => "the kernel's output buffer, as it wrote it".to_owned(),
         Work::Generate(_) => "JSON with text, tokens and why it ended".to_owned(),
     }
+}
+
+fn generate_facts(work: &Work) -> Option<GenerateFacts> {
+    let Work::Generate(text) = work else { return None };
+    let (prompt_tokens, max_tokens) = (text.prompt_tokens, text.max_tokens);
+    Some(GenerateFacts { model: text.model.name.clone(), prompt_tokens, max_tokens })
 }
 
 fn progress(live: tender_engine::Progress) -> Progress {
