@@ -7,6 +7,7 @@ use crate::Error;
 use std::{
     ops::Range,
     sync::{Arc, Mutex, PoisonError},
+    time::Duration,
 };
 use tender_base::documents::WorkerInfo;
 use wgpu::{BufferUsages, util::DeviceExt};
@@ -16,7 +17,12 @@ const MEMORY_BUDGET_PERCENT: u8 = 90;
 /// Storage buffers that one shader may bind: eight of a client, and the flag by which fuel metering reports.
 const STORAGE_BUFFERS: u32 = 9;
 
+/// Longest that one step of a client's kernel may take: its compilation, or one slice of its grid, which is sized to
+/// take some 25 ms. A driver that needs longer hangs, or one workgroup is far too much work.
+pub(crate) const STEP_LIMIT: Duration = Duration::from_secs(5);
+
 /// An open device.
+#[derive(Clone)]
 pub struct Gpu {
     adapter: wgpu::Adapter,
     /// The wgpu device.
@@ -26,6 +32,8 @@ pub struct Gpu {
     /// The first error that wgpu reported outside of a call, until someone takes it.
     fault: Arc<Mutex<Option<Error>>>,
     info: WorkerInfo,
+    /// Longest that a submission may take.
+    limit: Option<Duration>,
 }
 
 impl Gpu {
@@ -53,7 +61,9 @@ impl Gpu {
             .filter(|a| wanted.as_ref().is_none_or(|w| a.get_info().name.to_lowercase().contains(&w.to_lowercase())))
             .min_by_key(|a| preference(a.get_info().device_type))
             .ok_or(Error::NoAdapter { wanted, found })?;
-        Self::on(adapter)
+        // Kernels of ours reduce across subgroups; those of clients never get a feature.
+        let features = adapter.features() & wgpu::Features::SUBGROUP;
+        Self::on(adapter, features)
     }
 
     /// A fresh device on the same adapter, for one client's kernel. Nothing that another job left is on it.
@@ -61,13 +71,13 @@ impl Gpu {
     /// # Errors
     /// [`Error::Driver`] when the device is refused.
     pub fn sandbox(&self) -> Result<Self, Error> {
-        Self::on(self.adapter.clone())
+        Ok(Self { limit: Some(STEP_LIMIT), ..Self::on(self.adapter.clone(), wgpu::Features::empty())? })
     }
 
-    fn on(adapter: wgpu::Adapter) -> Result<Self, Error> {
+    fn on(adapter: wgpu::Adapter, features: wgpu::Features) -> Result<Self, Error> {
         let (device, queue) = pollster::block_on(adapter.request_device(&wgpu::DeviceDescriptor {
             label: None,
-            required_features: wgpu::Features::empty(),
+            required_features: features,
             required_limits: wgpu::Limits {
                 max_storage_buffers_per_shader_stage: STORAGE_BUFFERS,
                 ..wgpu::Limits::default()
@@ -92,7 +102,7 @@ impl Gpu {
             backend: found.backend.to_string(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
         };
-        Ok(Self { adapter, device, queue, fault, info })
+        Ok(Self { adapter, device, queue, fault, info, limit: None })
     }
 
     /// What the machine is, as its driver describes it.
@@ -105,6 +115,18 @@ impl Gpu {
     #[must_use]
     pub fn is_cpu(&self) -> bool {
         self.adapter.get_info().device_type == wgpu::DeviceType::Cpu
+    }
+
+    /// Invocations that run in step, when the adapter has a single such size and kernels may use it.
+    pub(crate) fn subgroup_size(&self) -> Option<u32> {
+        let info = self.adapter.get_info();
+        let fixed = info.subgroup_min_size == info.subgroup_max_size;
+        (self.has_subgroups() && fixed).then_some(info.subgroup_min_size)
+    }
+
+    /// Whether kernels may use subgroup operations.
+    pub(crate) fn has_subgroups(&self) -> bool {
+        self.device.features().contains(wgpu::Features::SUBGROUP)
     }
 
     /// A zeroed storage buffer of `bytes`.
@@ -137,6 +159,17 @@ impl Gpu {
 
     /// A pipeline of one of our own kernels, without wgpu's run-time checks.
     pub(crate) fn trusted(&self, label: &str, source: &str, entry: &str) -> wgpu::ComputePipeline {
+        self.trusted_with(None, label, source, entry)
+    }
+
+    /// The same with a given layout, so that several pipelines take one bind group.
+    pub(crate) fn trusted_with(
+        &self,
+        layout: Option<&wgpu::PipelineLayout>,
+        label: &str,
+        source: &str,
+        entry: &str,
+    ) -> wgpu::ComputePipeline {
         let module =
             wgpu::ShaderModuleDescriptor { label: Some(label), source: wgpu::ShaderSource::Wgsl(source.into()) };
         // SAFETY: the sources are this crate's own; their hosts size and pad every buffer so that no index leaves it,
@@ -146,7 +179,7 @@ impl Gpu {
             unsafe { self.device.create_shader_module_trusted(module, wgpu::ShaderRuntimeChecks::unchecked()) };
         self.device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
             label: Some(label),
-            layout: None,
+            layout,
             module: &module,
             entry_point: Some(entry),
             compilation_options: wgpu::PipelineCompilationOptions::default(),
@@ -177,10 +210,19 @@ impl Gpu {
         let mut encoder = self.device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
         record(&mut encoder);
         self.queue.submit([encoder.finish()]);
-        // Without a limit: work that does not end cannot be stopped from inside; the node kills this process.
-        let waited = self.device.poll(wgpu::PollType::wait_indefinitely());
+        self.wait()
+    }
+
+    /// Waits until the GPU has done what was submitted. Work that does not end cannot be stopped from inside: without
+    /// a limit the node kills this process in the end.
+    fn wait(&self) -> Result<(), Error> {
+        let waited = self.device.poll(wgpu::PollType::Wait { submission_index: None, timeout: self.limit });
         self.check()?;
-        waited.map(|_| ()).map_err(|e| Error::Lost(e.to_string()))
+        match waited {
+            Ok(_) => Ok(()),
+            Err(wgpu::PollError::Timeout) => Err(Error::TooSlow("one slice of the kernel")),
+            Err(e) => Err(Error::Lost(e.to_string())),
+        }
     }
 
     /// Copies the first `bytes` of `buffer` here.
@@ -216,8 +258,7 @@ impl Gpu {
             // The receiver is gone only when this function has returned, and then nobody asks.
             let _ = send.send(mapped);
         });
-        self.device.poll(wgpu::PollType::wait_indefinitely()).map_err(|e| Error::Lost(e.to_string()))?;
-        self.check()?;
+        self.wait()?;
         match receive.try_recv() {
             Ok(Ok(())) => {}
             Ok(Err(e)) => return Err(Error::Lost(e.to_string())),

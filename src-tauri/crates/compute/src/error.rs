@@ -71,6 +71,12 @@ pub enum Error {
     /// An invocation ran out of fuel, so that the output is not what the source says.
     #[error("the kernel ran out of fuel: an invocation needs more than {0} loop iterations")]
     FuelExhausted(u32),
+    /// The driver ended a loop before its end, so that the output is not what the source says.
+    #[error("the GPU driver ended a loop early: on this adapter, neighbouring invocations share 65,535 loop rounds")]
+    Truncated,
+    /// The driver did not finish something in time, and cannot be stopped: the process must end.
+    #[error("{0} takes longer than {limit} s", limit = crate::device::STEP_LIMIT.as_secs())]
+    TooSlow(&'static str),
     /// The output is not what it must be.
     #[error("the result is wrong: {0}")]
     BadOutput(String),
@@ -95,6 +101,12 @@ impl Error {
     #[must_use]
     pub fn ends_device(&self) -> bool {
         matches!(self, Self::Lost(_) | Self::Driver(_))
+    }
+
+    /// Whether something still runs that only the end of the process stops.
+    #[must_use]
+    pub fn ends_process(&self) -> bool {
+        matches!(self, Self::TooSlow(_))
     }
 }
 
@@ -122,6 +134,12 @@ impl From<Error> for Problem {
             Error::Invalid(_) => (Code::Invalid, "correct the job and submit it again"),
             Error::Kernel(_) => (Code::Invalid, "correct the WGSL source or the job's buffers"),
             Error::FuelExhausted(_) => (Code::WorkFailed, "raise fuel, or do less per invocation; nothing is billed"),
+            Error::Truncated => {
+                (Code::WorkFailed, "loop less per invocation, or let neighbours loop together; nothing is billed")
+            }
+            Error::TooSlow(_) => {
+                (Code::WorkFailed, "make the kernel smaller or do less per workgroup; nothing is billed")
+            }
             Error::BadOutput(_) => (Code::WorkFailed, "nothing is billed; run it on another machine"),
             Error::Thread(_) => (Code::Internal, "restart the worker"),
         };

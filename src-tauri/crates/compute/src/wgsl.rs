@@ -2,19 +2,24 @@
 //!
 //! The source is parsed and checked here ([`check`]), rewritten so that loops are metered and the grid can be run in
 //! slices ([`meter`]), and run on a device of its own. An invocation's steps are bounded by `fuel`, its accesses by
-//! wgpu's run-time checks, its memory by [`check`]; what is left (a driver that hangs) ends with the process.
+//! wgpu's run-time checks, its memory by [`check`], its compilation and each of its slices by a time limit; what is
+//! left (a driver that hangs) ends with the process.
 
 mod check;
 mod meter;
 
-use crate::{Error, Output, Progress, device::Gpu, pace::Pace};
-use std::{ops::Range, sync::mpsc, time::Duration};
-use tender_base::job::{Access, WgslWork};
+use crate::{
+    Error, Output, Progress,
+    device::{Gpu, STEP_LIMIT},
+    pace::Pace,
+};
+use std::{ops::Range, sync::mpsc};
+use tender_base::job::{Access, MAX_BLOB_BYTES, WgslWork};
 
-/// Stack of the thread that parses: naga recurses with the nesting of the source.
-const PARSER_STACK_BYTES: usize = 8 << 20;
-/// Longest that parsing and checking may take; 256 KiB of ordinary source take some milliseconds.
-const PARSER_LIMIT: Duration = Duration::from_secs(5);
+/// Stack of the thread that compiles: parsers and drivers recurse with the nesting of the source.
+const COMPILER_STACK_BYTES: usize = 8 << 20;
+/// Most memory on the card for one kernel: its input and output at their largest, and the copy that is read back.
+const MAX_JOB_BYTES: u64 = 3 * MAX_BLOB_BYTES;
 /// Bind group that the metering adds; a client's buffers are in group 0.
 const OWN_GROUP: u32 = 1;
 
@@ -26,7 +31,9 @@ const OWN_GROUP: u32 = 1;
 ///
 /// # Errors
 /// [`Error::Kernel`] when the source is refused, [`Error::FuelExhausted`] when an invocation ran out of fuel,
-/// [`Error::Invalid`] for an input of another length or parts outside the grid, or whatever the GPU reports.
+/// [`Error::Truncated`] when the driver ended a loop early, [`Error::TooSlow`] when the driver does not finish in
+/// time (the process must end then), [`Error::Invalid`] for an input of another length or parts outside the grid, or
+/// whatever the GPU reports.
 pub fn run(
     gpu: &Gpu,
     work: &WgslWork,
@@ -41,36 +48,58 @@ pub fn run(
         return Err(Error::Invalid(format!("parts names workgroup {part}, but there are {}", work.workgroups)));
     }
     let source = std::str::from_utf8(source).map_err(|e| Error::Kernel(format!("the source is no UTF-8: {e}")))?;
-    let module = prepare(source.to_owned(), work.clone())?;
-
-    let gpu = gpu.sandbox()?;
-    let kernel = Kernel::new(&gpu, work, module)?;
-    let mut buffers = Vec::with_capacity(work.buffers.len());
-    for declared in &work.buffers {
-        buffers.push(match declared.access {
-            Access::Write => gpu.storage(declared.bytes.into()),
-            Access::Read => {
-                let (content, after) = rest
-                    .split_at_checked(declared.bytes as usize)
-                    .ok_or_else(|| Error::Invalid("the input is shorter than its buffers".into()))?;
-                rest = after;
-                gpu.upload(content)
-            }
-        });
-    }
-    gpu.check()?;
     let Some(output) = work.buffers.iter().position(|b| b.access == Access::Write) else {
         return Err(Error::Invalid("no buffer has access write".into()));
     };
+    let memory = work.buffers.iter().chain(&work.buffers[output..=output]).map(|b| u64::from(b.bytes)).sum::<u64>();
+    if memory > MAX_JOB_BYTES {
+        return Err(Error::Invalid(format!(
+            "the buffers take {memory} bytes on the card; {MAX_JOB_BYTES} are allowed"
+        )));
+    }
 
+    let gpu = gpu.sandbox()?;
+    let done = prepare(&gpu, source.to_owned(), work).and_then(|kernel| {
+        let mut buffers = Vec::with_capacity(work.buffers.len());
+        for declared in &work.buffers {
+            buffers.push(match declared.access {
+                Access::Write => gpu.storage(declared.bytes.into()),
+                Access::Read => {
+                    let (content, after) = rest
+                        .split_at_checked(declared.bytes as usize)
+                        .ok_or_else(|| Error::Invalid("the input is shorter than its buffers".into()))?;
+                    rest = after;
+                    gpu.upload(content)
+                }
+            });
+        }
+        gpu.check()?;
+        execute(&gpu, work, &kernel, &buffers, output, parts, progress)
+    });
+    if matches!(done, Err(Error::TooSlow(_))) {
+        // Dropping a device waits for its work.
+        std::mem::forget(gpu);
+    }
+    done
+}
+
+fn execute(
+    gpu: &Gpu,
+    work: &WgslWork,
+    kernel: &Kernel,
+    buffers: &[wgpu::Buffer],
+    output: usize,
+    parts: Option<&[u32]>,
+    progress: Progress<'_>,
+) -> Result<Output, Error> {
     let ranges = grid_ranges(work, parts);
     let total = ranges.iter().map(|r| r.end - r.start).sum();
-    let groups = kernel.bind(&gpu, work, &buffers);
+    let groups = kernel.bind(gpu, work, buffers);
     let mut pace = Pace::new();
     let mut done = 0;
     for range in ranges {
         pace.run(range, |first, count| {
-            kernel.slice(&gpu, work, &groups, first, count)?;
+            kernel.slice(gpu, work, &groups, first, count)?;
             done += count;
             progress(done, total);
             Ok(())
@@ -89,25 +118,23 @@ pub fn run(
     Ok(Output { bytes, units: u64::from(total) * u64::from(work.workgroup_size) * u64::from(work.fuel) })
 }
 
-/// Parses, checks and rewrites the source on a thread whose stack suffices and whose time is limited.
-fn prepare(source: String, work: WgslWork) -> Result<naga::Module, Error> {
+/// Parses, checks, rewrites and compiles the source on a thread whose stack suffices and whose time is limited.
+fn prepare(gpu: &Gpu, source: String, work: &WgslWork) -> Result<Kernel, Error> {
+    let (gpu, work) = (gpu.clone(), work.clone());
     let (send, receive) = mpsc::channel();
     std::thread::Builder::new()
         .name("wgsl".into())
-        .stack_size(PARSER_STACK_BYTES)
+        .stack_size(COMPILER_STACK_BYTES)
         .spawn(move || {
-            let module = check::check(&source, &work).and_then(|module| meter::meter(module, work.fuel));
+            let module = check::check(&source, &work).and_then(meter::meter);
             // Nobody listens any more when the time is up.
-            let _ = send.send(module);
+            let _ = send.send(module.and_then(|module| Kernel::new(&gpu, &work, module)));
         })
         .map_err(|e| Error::Thread(e.to_string()))?;
-    match receive.recv_timeout(PARSER_LIMIT) {
-        Ok(module) => module,
-        Err(mpsc::RecvTimeoutError::Timeout) => {
-            Err(Error::Kernel(format!("checking the source takes longer than {} s", PARSER_LIMIT.as_secs())))
-        }
-        Err(mpsc::RecvTimeoutError::Disconnected) => Err(Error::Kernel("the parser gave up on the source".into())),
-    }
+    receive.recv_timeout(STEP_LIMIT).unwrap_or_else(|e| match e {
+        mpsc::RecvTimeoutError::Timeout => Err(Error::TooSlow("compiling the kernel")),
+        mpsc::RecvTimeoutError::Disconnected => Err(Error::Kernel("the compiler gave up on the source".into())),
+    })
 }
 
 /// The workgroups to run, neighbours joined.
@@ -129,10 +156,10 @@ fn grid_ranges(work: &WgslWork, parts: Option<&[u32]>) -> Vec<Range<u32>> {
 struct Kernel {
     pipeline: wgpu::ComputePipeline,
     layouts: [wgpu::BindGroupLayout; 2],
-    /// First workgroup of the slice, workgroups of the grid.
+    /// First workgroup of the slice, workgroups of the grid, fuel, and a zero that no compiler knows.
     grid: wgpu::Buffer,
-    /// Not zero when an invocation ran out of fuel.
-    exhausted: wgpu::Buffer,
+    /// Not zero when an invocation did not do what the source says.
+    report: wgpu::Buffer,
 }
 
 impl Kernel {
@@ -150,7 +177,7 @@ impl Kernel {
             .collect();
         let own = [
             entry(meter::GRID_BINDING, wgpu::BufferBindingType::Uniform),
-            entry(meter::EXHAUSTED_BINDING, wgpu::BufferBindingType::Storage { read_only: false }),
+            entry(meter::REPORT_BINDING, wgpu::BufferBindingType::Storage { read_only: false }),
         ];
         let layouts = [clients.as_slice(), own.as_slice()].map(|entries| {
             gpu.device.create_bind_group_layout(&wgpu::BindGroupLayoutDescriptor { label: None, entries })
@@ -160,11 +187,15 @@ impl Kernel {
             bind_group_layouts: &[Some(&layouts[0]), Some(&layouts[1])],
             immediate_size: 0,
         });
-        // With all of wgpu's run-time checks.
-        let shader = gpu.device.create_shader_module(wgpu::ShaderModuleDescriptor {
+        let descriptor = wgpu::ShaderModuleDescriptor {
             label: None,
             source: wgpu::ShaderSource::Naga(std::borrow::Cow::Owned(module)),
-        });
+        };
+        let checks = wgpu::ShaderRuntimeChecks { force_loop_bounding: false, ..wgpu::ShaderRuntimeChecks::checked() };
+        // SAFETY: all of wgpu's run-time checks but one: no loop is endless, since each is left when its invocation
+        // has no fuel.
+        #[allow(unsafe_code)]
+        let shader = unsafe { gpu.device.create_shader_module_trusted(descriptor, checks) };
         let pipeline = gpu.device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
             label: None,
             layout: Some(&layout),
@@ -177,12 +208,12 @@ impl Kernel {
             Error::Driver(why) => Error::Kernel(why),
             other => other,
         })?;
-        Ok(Self { pipeline, layouts, grid: gpu.uniform(&[0; 4]), exhausted: gpu.storage(4) })
+        Ok(Self { pipeline, layouts, grid: gpu.uniform(&[0; 4]), report: gpu.storage(4) })
     }
 
     fn bind(&self, gpu: &Gpu, work: &WgslWork, buffers: &[wgpu::Buffer]) -> [wgpu::BindGroup; 2] {
         let clients: Vec<_> = work.buffers.iter().map(|b| b.binding).zip(buffers).collect();
-        let own = [(meter::GRID_BINDING, &self.grid), (meter::EXHAUSTED_BINDING, &self.exhausted)];
+        let own = [(meter::GRID_BINDING, &self.grid), (meter::REPORT_BINDING, &self.report)];
         [(&self.layouts[0], clients.as_slice()), (&self.layouts[1], own.as_slice())].map(|(layout, buffers)| {
             let entries: Vec<_> = buffers
                 .iter()
@@ -201,7 +232,7 @@ impl Kernel {
         first: u32,
         count: u32,
     ) -> Result<(), Error> {
-        gpu.queue.write_buffer(&self.grid, 0, bytemuck::cast_slice(&[first, work.workgroups, 0, 0]));
+        gpu.queue.write_buffer(&self.grid, 0, bytemuck::cast_slice(&[first, work.workgroups, work.fuel, 0]));
         gpu.submit(|encoder| {
             let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default());
             pass.set_pipeline(&self.pipeline);
@@ -209,8 +240,12 @@ impl Kernel {
             pass.set_bind_group(OWN_GROUP, &groups[1], &[]);
             pass.dispatch_workgroups(count, 1, 1);
         })?;
-        if gpu.read_head(&self.exhausted, 4)?.iter().any(|&b| b != 0) {
+        let report = gpu.read_head(&self.report, 4)?.iter().fold(0, |all, byte| all | u32::from(*byte));
+        if report & meter::EXHAUSTED != 0 {
             return Err(Error::FuelExhausted(work.fuel));
+        }
+        if report & meter::TRUNCATED != 0 {
+            return Err(Error::Truncated);
         }
         Ok(())
     }

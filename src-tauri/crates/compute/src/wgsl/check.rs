@@ -3,7 +3,8 @@
 use super::OWN_GROUP;
 use crate::Error;
 use naga::{
-    AddressSpace, Binding, BuiltIn, Function, GlobalVariable, Module, ShaderStage, StorageAccess, TypeInner,
+    AddressSpace, Binding, Block, BuiltIn, Function, GlobalVariable, Module, ShaderStage, Statement, StorageAccess,
+    TypeInner,
     valid::{Capabilities, FunctionInfo, ModuleInfo, ValidationFlags, Validator},
 };
 use tender_base::job::{Access, WgslWork};
@@ -13,6 +14,11 @@ use tender_base::job::{Access, WgslWork};
 const MAX_INVOCATION_BYTES: u64 = 64 << 10;
 /// Most workgroup memory: WebGPU's guaranteed limit.
 const MAX_WORKGROUP_BYTES: u64 = 16 << 10;
+
+/// Most statements and expressions of the kernel when every call is replaced by the function's body, as drivers do. A
+/// few lines in which each function calls the next one twice would otherwise be compiled and run 2³⁰ times, and fuel
+/// counts no calls.
+const MAX_INLINED: u64 = 200_000;
 
 /// Parses the source and holds it against the declaration. What comes back has exactly one entry point.
 ///
@@ -35,7 +41,51 @@ pub(super) fn check(source: &str, work: &WgslWork) -> Result<Module, Error> {
         return Err(refuse("override constants cannot be set; use const"));
     }
     globals(&module, work)?;
+    length(&module)?;
     Ok(module)
+}
+
+/// The kernel's length with all calls inlined.
+fn length(module: &Module) -> Result<(), Error> {
+    // A function can only call those that stand before it.
+    let mut lengths: Vec<u64> = Vec::with_capacity(module.functions.len());
+    for (_, function) in module.functions.iter() {
+        let length = inlined(function, &lengths);
+        lengths.push(length);
+    }
+    let whole: u64 = module.entry_points.iter().map(|entry| inlined(&entry.function, &lengths)).sum();
+    if whole > MAX_INLINED {
+        return Err(refuse(format!(
+            "the kernel has {whole} operations when its calls are inlined; the limit is {MAX_INLINED}"
+        )));
+    }
+    Ok(())
+}
+
+fn inlined(function: &Function, lengths: &[u64]) -> u64 {
+    let expressions = u64::try_from(function.expressions.len()).unwrap_or(u64::MAX);
+    expressions.saturating_add(statements(&function.body, lengths))
+}
+
+fn statements(block: &Block, lengths: &[u64]) -> u64 {
+    block.iter().fold(0, |sum: u64, statement| {
+        let inside = match statement {
+            Statement::Block(block) => statements(block, lengths),
+            Statement::If { accept, reject, .. } => {
+                statements(accept, lengths).saturating_add(statements(reject, lengths))
+            }
+            Statement::Switch { cases, .. } => {
+                cases.iter().fold(0, |sum: u64, case| sum.saturating_add(statements(&case.body, lengths)))
+            }
+            Statement::Loop { body, continuing, .. } => {
+                statements(body, lengths).saturating_add(statements(continuing, lengths))
+            }
+            // The validator has refused calls of what comes later.
+            Statement::Call { function, .. } => lengths.get(function.index()).copied().unwrap_or(u64::MAX),
+            _ => 0,
+        };
+        sum.saturating_add(1).saturating_add(inside)
+    })
 }
 
 fn entry_point(module: &Module, work: &WgslWork) -> Result<(), Error> {

@@ -5,6 +5,8 @@
 mod embed;
 mod frames;
 mod gemm;
+mod kernels;
+mod loops;
 mod wgsl;
 
 use std::path::PathBuf;

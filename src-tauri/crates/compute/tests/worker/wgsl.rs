@@ -3,12 +3,12 @@
 use crate::open;
 use tender_base::job::{Access, Element, WgslBuffer, WgslWork};
 use tender_base::{Code, Problem};
-use tender_compute::{Error, Output, wgsl};
+use tender_compute::{Error, Gpu, Output, wgsl};
 
 /// Each workgroup of 32 draws points and counts those inside the quarter circle.
 const MONTE_CARLO: &str = include_str!("monte_carlo.wgsl");
 
-fn work(source: &str, workgroups: u32, workgroup_size: u32, fuel: u32, output: u32) -> WgslWork {
+pub(crate) fn work(source: &str, workgroups: u32, workgroup_size: u32, fuel: u32, output: u32) -> WgslWork {
     WgslWork {
         source_bytes: source.len() as u32,
         entry: "main".into(),
@@ -20,11 +20,11 @@ fn work(source: &str, workgroups: u32, workgroup_size: u32, fuel: u32, output: u
     }
 }
 
-fn run(source: &str, work: &WgslWork, parts: Option<&[u32]>) -> Result<Output, Error> {
-    wgsl::run(&open().0, work, source.as_bytes(), parts, &mut |_, _| {})
+pub(crate) fn run(gpu: &Gpu, source: &str, work: &WgslWork, parts: Option<&[u32]>) -> Result<Output, Error> {
+    wgsl::run(gpu, work, source.as_bytes(), parts, &mut |_, _| {})
 }
 
-fn words(out: &Output) -> Vec<u32> {
+pub(crate) fn words(out: &Output) -> Vec<u32> {
     out.bytes.chunks_exact(4).map(|b| u32::from_le_bytes(b.try_into().unwrap())).collect()
 }
 
@@ -40,15 +40,24 @@ fn main(@builtin(workgroup_id) g: vec3<u32>, @builtin(num_workgroups) all: vec3<
     )
 }
 
+/// A kernel in which each of so many functions calls the next one twice.
+fn doubling(functions: u32) -> String {
+    let mut text = "fn f0(x: u32) -> u32 { return x * 3u + 1u; }\n".to_owned();
+    for n in 1..=functions {
+        text += &format!("fn f{n}(x: u32) -> u32 {{ return f{last}(f{last}(x) ^ {n}u); }}\n", last = n - 1);
+    }
+    kernel(&text, &format!("out[g.x] = f{functions}(g.x);"))
+}
+
 fn outcome(functions: &str, body: &str, fuel: u32) -> Result<Vec<u32>, Error> {
     let source = kernel(functions, body);
-    run(&source, &work(&source, 4, 1, fuel, 16), None).map(|out| words(&out))
+    run(&open().0, &source, &work(&source, 4, 1, fuel, 16), None).map(|out| words(&out))
 }
 
 #[test]
 fn a_monte_carlo_kernel_finds_pi_and_parts_equal_the_whole_bit_for_bit() {
     let job = work(MONTE_CARLO, 300, 32, 2000, 300 * 4);
-    let whole = run(MONTE_CARLO, &job, None).unwrap();
+    let whole = run(&open().0, MONTE_CARLO, &job, None).unwrap();
     assert_eq!(whole.units, 300 * 32 * 2000);
     let inside: u64 = words(&whole).iter().map(|&w| u64::from(w)).sum();
     let pi = 4.0 * inside as f64 / (300.0 * 32.0 * 1000.0);
@@ -56,11 +65,11 @@ fn a_monte_carlo_kernel_finds_pi_and_parts_equal_the_whole_bit_for_bit() {
     assert!((pi - std::f64::consts::PI).abs() < 0.005, "{pi}");
 
     let chosen = [299, 0, 17, 18, 19, 250];
-    let parts = run(MONTE_CARLO, &job, Some(&chosen)).unwrap();
+    let parts = run(&open().0, MONTE_CARLO, &job, Some(&chosen)).unwrap();
     assert_eq!(parts.units, 6 * 32 * 2000);
     let expected: Vec<u32> = chosen.iter().map(|&g| words(&whole)[g as usize]).collect();
     assert_eq!(words(&parts), expected);
-    let outside = run(MONTE_CARLO, &job, Some(&[300])).unwrap_err();
+    let outside = run(&open().0, MONTE_CARLO, &job, Some(&[300])).unwrap_err();
     assert!(outside.to_string().contains("workgroup 300"), "{outside}");
 }
 
@@ -137,7 +146,7 @@ fn refusals_name_the_place_or_the_thing() {
     let refused = |source: &str, change: &dyn Fn(&mut WgslWork)| {
         let mut job = work(source, 4, 1, 10, 16);
         change(&mut job);
-        let problem = Problem::from(run(source, &job, None).unwrap_err());
+        let problem = Problem::from(run(&open().0, source, &job, None).unwrap_err());
         assert_eq!(problem.code, Code::Invalid, "{problem}");
         problem.message
     };
@@ -160,6 +169,7 @@ fn refusals_name_the_place_or_the_thing() {
         (refused(&with("", "var big: array<u32, 20000>; big[g.x] = 1u; out[0] = big[all.x];"), &same), "65536"),
         (refused(&with("var<workgroup> big: array<u32, 5000>;", "big[g.x] = 1u;"), &same), "16384"),
         (refused(&with("enable f16;", ""), &same), "line 2"),
+        (refused(&doubling(40), &same), "inlined"),
         (
             refused(
                 "@group(0) @binding(0) var<storage, read> out: array<u32>; @compute @workgroup_size(1) fn main() {}",
