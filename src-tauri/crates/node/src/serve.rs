@@ -13,7 +13,7 @@ use tender_a2a::{
     card::{self, CardFacts, SkillFacts},
     tls::{self, ServerTls},
 };
-use tender_base::{Code, JobKind, Problem, Sha256, catalogue};
+use tender_base::{Code, JobKind, Problem, Sha256, catalogue, frames::TextLimits};
 use tender_engine::Settings as EngineSettings;
 
 /// Name of the file with the TLS key.
@@ -23,7 +23,10 @@ const WORKER_IDLE: Duration = Duration::from_secs(60);
 
 /// How the engine starts its worker.
 pub(crate) fn engine_options(settings: &Settings) -> EngineSettings {
-    EngineSettings { worker: settings.worker.clone(), idle_timeout: WORKER_IDLE, ..EngineSettings::default() }
+    let standard = EngineSettings::default();
+    // One more than for clients: the owner never waits for them.
+    let text = TextLimits { sequences: settings.text_slots + 1, ..standard.text };
+    EngineSettings { worker: settings.worker.clone(), idle_timeout: WORKER_IDLE, text }
 }
 
 /// The TLS key, made at the first start; none on loopback, where there is nobody to listen.

@@ -24,8 +24,10 @@ pub struct Settings {
     pub daily_spend_cap: MicroUsd,
     /// Whether own jobs may run on the own GPU.
     pub use_own_gpu: bool,
-    /// How many contracts may hold a slot at once.
+    /// How many contracts may hold a slot at once, texts aside.
     pub slots: u32,
+    /// How many texts may be written for clients at once.
+    pub text_slots: u32,
     /// Electricity price, USD per kWh.
     pub tariff_usd_per_kwh: f64,
     /// Card's power while working, watts, as stated by the owner; used where nothing is measured.
@@ -83,8 +85,14 @@ pub const KNOWN: &[Known] = &[
     Known {
         key: "slots",
         default: || json!(1),
-        about: "Contracts that may hold a slot at once: 1 to 16.",
+        about: "Contracts that may hold a slot at once, texts aside: 1 to 16.",
         accepts: |v| whole(v, 1, 16, "a whole number from 1 to 16"),
+    },
+    Known {
+        key: "text_slots",
+        default: || json!(16),
+        about: "Texts that may be written for clients at once, all together on the card: 1 to 64.",
+        accepts: |v| whole(v, 1, 64, "a whole number from 1 to 64"),
     },
     Known {
         key: "price.generate.micro_usd",
@@ -223,6 +231,7 @@ impl Settings {
             daily_spend_cap: MicroUsd(i64::try_from(whole("daily_spend_cap_micro_usd")).unwrap_or(0)),
             use_own_gpu: flag("use_own_gpu"),
             slots: u32::try_from(whole("slots")).unwrap_or(1),
+            text_slots: u32::try_from(whole("text_slots")).unwrap_or(1),
             tariff_usd_per_kwh: float("tariff_usd_per_kwh"),
             card_watts: float("card_watts"),
             wall_meter: WallLine::parse(&text("wall_meter")).ok(),

@@ -213,8 +213,10 @@ pub enum Guard {
         amount: MicroUsd,
     },
     /// Contractor: fewer than `limit` contracts hold a slot: proposed and not expired at `now`, awarded or
-    /// running.
+    /// running. Texts are written together and have slots of their own.
     Slots {
+        /// Whether the slots for texts are meant, or those for all other work.
+        text: bool,
         /// How many slots there are.
         limit: u32,
         /// Now.

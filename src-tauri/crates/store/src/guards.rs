@@ -2,7 +2,7 @@
 
 use crate::{Guard, Limit, StoreError, ledger, rows};
 use sqlx::SqliteConnection;
-use tender_base::{Book, ContractState, Did, MicroUsd, Role, Timestamp, ledger::Account};
+use tender_base::{Book, ContractState, Did, JobKind, MicroUsd, Role, Timestamp, ledger::Account};
 
 pub(crate) async fn check(connection: &mut SqliteConnection, guard: &Guard) -> Result<(), StoreError> {
     match *guard {
@@ -16,8 +16,8 @@ pub(crate) async fn check(connection: &mut SqliteConnection, guard: &Guard) -> R
             let working = in_work(connection, book, &peer).await?;
             money(Limit::PeerCredit(Box::new(peer)), &[owed, working], amount, limit)
         }
-        Guard::Slots { limit, now } => {
-            let held = holds(connection, now).await?;
+        Guard::Slots { text, limit, now } => {
+            let held = holds(connection, text, now).await?;
             count(Limit::Slots, held, limit)
         }
         Guard::PeerHolds { peer, limit, now } => {
@@ -63,18 +63,21 @@ async fn in_work(connection: &mut SqliteConnection, book: Book, peer: &Did) -> R
     Ok(MicroUsd(sum))
 }
 
-async fn holds(connection: &mut SqliteConnection, now: Timestamp) -> Result<i64, StoreError> {
+async fn holds(connection: &mut SqliteConnection, text: bool, now: Timestamp) -> Result<i64, StoreError> {
     let working = [ContractState::Awarded, ContractState::Running];
     Ok(sqlx::query_scalar(
         "SELECT (SELECT count(*) FROM contracts
-                 WHERE state IN (SELECT value FROM json_each(?1)) AND role = ?2)
+                 WHERE state IN (SELECT value FROM json_each(?1)) AND role = ?2 AND (kind = ?5) = ?6)
               + (SELECT count(*) FROM contracts
-                 WHERE state = ?3 AND role = ?2 AND (expires_at IS NULL OR expires_at > ?4))",
+                 WHERE state = ?3 AND role = ?2 AND (kind = ?5) = ?6
+                   AND (expires_at IS NULL OR expires_at > ?4))",
     )
     .bind(rows::json(&working)?)
     .bind(rows::word(Role::Contractor)?)
     .bind(ContractState::Proposed.name())
     .bind(now.millis())
+    .bind(JobKind::Generate.name())
+    .bind(text)
     .fetch_one(connection)
     .await?)
 }

@@ -31,7 +31,7 @@ const PROPOSAL_VALID: Duration = Duration::from_secs(30);
 const SILENCE_GRACE: Duration = Duration::from_secs(60);
 /// Latest deadline of a job that is taken, from now: what is open keeps its input and its place in every check.
 const LATEST_DEADLINE: Duration = Duration::from_secs(8 * 24 * 3600);
-/// Open proposals that one peer may hold: one per job it tenders, and one more.
+/// Open proposals that one peer may hold: one per job it tenders, and one more. Of texts as many as fit on the card.
 const HOLDS_PER_PEER: u32 = 2;
 
 impl Node {
@@ -102,9 +102,12 @@ impl Node {
             at: now,
         };
         self.let_earlier_go(&caller, &job).await?;
+        let text = matches!(job.work, Work::Generate(_));
+        let (slots, holds) =
+            if text { (settings.text_slots, settings.text_slots) } else { (settings.slots, HOLDS_PER_PEER) };
         let guards = vec![
-            Guard::PeerHolds { peer: caller, limit: HOLDS_PER_PEER, now },
-            Guard::Slots { limit: settings.slots, now },
+            Guard::PeerHolds { peer: caller, limit: holds, now },
+            Guard::Slots { text, limit: slots, now },
             self.credit(&peer, amount),
         ];
         self.apply(vec![opened], guards).await?;

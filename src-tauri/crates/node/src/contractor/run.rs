@@ -1,7 +1,7 @@
 //! Doing the work of an awarded contract.
 
 use super::opening;
-use crate::{models, node::Node};
+use crate::{metering::WorkMeter, models, node::Node};
 use std::{sync::Arc, time::Duration};
 use tender_base::{
     BlobRef, Code, ContractState, MicroUsd, Problem, Signed, Work,
@@ -43,15 +43,20 @@ impl Node {
             tenant: Tenant::Peer(record.peer),
             work,
         };
-        let metering = crate::metering::start();
-        let output = self.run_with_progress(&record, order).await?;
-        let meter = crate::metering::finish(metering, output.wall_ms);
+        let mut metering = WorkMeter::new();
+        let output = self.run_with_progress(&record, order, &mut metering).await?;
+        let meter = self.metered(call.document.job.work.kind(), metering, output.wall_ms).await;
         self.learn(&call.document.job.work, output.units, output.wall_ms).await;
         self.deliver(id, output, meter).await
     }
 
     /// Runs the order; the first sign of life makes the contract `running`.
-    async fn run_with_progress(self: &Arc<Self>, record: &ContractRecord, order: Order) -> Result<Output, Problem> {
+    async fn run_with_progress(
+        self: &Arc<Self>,
+        record: &ContractRecord,
+        order: Order,
+        metering: &mut WorkMeter,
+    ) -> Result<Output, Problem> {
         let (sender, mut progress) = tokio::sync::watch::channel(Default::default());
         let running = self.engine.run(order, sender);
         tokio::pin!(running);
@@ -66,6 +71,7 @@ impl Node {
                     if step.total == 0 {
                         continue;
                     }
+                    metering.start(self).await;
                     if !started {
                         started = true;
                         let record = self.record(record.id).await?;

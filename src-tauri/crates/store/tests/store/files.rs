@@ -244,7 +244,7 @@ async fn measure() {
     let listed = store.contracts(tender_store::ContractFilter { limit: 100, ..Default::default() }).await.unwrap();
     println!("list of {}: {:?}", listed.len(), start.elapsed());
     let start = std::time::Instant::now();
-    let guard = tender_store::Guard::Slots { limit: 9, now: at(0) };
+    let guard = tender_store::Guard::Slots { text: false, limit: 9, now: at(0) };
     store.apply(vec![], vec![guard]).await.unwrap();
     println!("guard over {} contracts: {:?}", 2500, start.elapsed());
     println!("after the work, the test's own {} trades included: {}", trades.len(), resident());

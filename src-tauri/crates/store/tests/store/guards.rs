@@ -87,11 +87,13 @@ async fn slots_and_holds_are_never_given_twice() {
         all_at_once(&store, open(Guard::PeerHolds { peer: client().did(), limit: 2, now: at(10) })).await;
     assert_eq!(passed, 2);
     assert_eq!(refused[0].problem().code, Code::TooMany);
-    let (passed, refused) = all_at_once(&store, open(Guard::Slots { limit: 4, now: at(10) })).await;
+    let (passed, refused) = all_at_once(&store, open(Guard::Slots { text: false, limit: 4, now: at(10) })).await;
     assert_eq!(passed, 2, "two slots were held already");
     assert_eq!(refused[0].problem().code, Code::Unavailable);
+    let texts = Guard::Slots { text: true, limit: 1, now: at(10) };
+    store.apply(vec![], vec![texts]).await.unwrap();
     // Proposals hold nothing once they have run out.
-    let (passed, _) = all_at_once(&store, open(Guard::Slots { limit: 4, now: at(30_001) })).await;
+    let (passed, _) = all_at_once(&store, open(Guard::Slots { text: false, limit: 4, now: at(30_001) })).await;
     assert_eq!(passed, 12, "what is opened here has run out as well at that time");
 }
 
