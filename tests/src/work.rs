@@ -29,7 +29,7 @@ pub fn for_anyone(work: SubmitWork) -> SubmitInput {
 #[must_use]
 pub fn embed() -> SubmitWork {
     let passages = ["A cat sat on the mat.", "The cat is sitting on a mat.", "Interest rates rose again in autumn."];
-    SubmitWork::Embed { passages: passages.map(str::to_owned).to_vec() }
+    SubmitWork::Embed { model: None, passages: passages.map(str::to_owned).to_vec() }
 }
 
 /// A (`side` × `side`) times the identity: the product is A.

@@ -9,20 +9,11 @@ use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
 use std::{fs, path::Path, time::Duration};
 use tender_base::{
     Code, JobState, Problem,
-    catalogue::MINILM,
     text::{ChatMessage, Generation, Prompt, Raw},
 };
 use tender_node::api::types::*;
 
 pub(crate) async fn run(dir: &Path, options: Submit, json: bool) -> Result<(), Problem> {
-    let other = |model: &&str| options.kind == KindOption::Embed && *model != MINILM.name;
-    if let Some(model) = options.model.as_deref().filter(other) {
-        return Err(Problem::new(
-            Code::NotFound,
-            format!("there is no encoder {model}"),
-            format!("use {}", MINILM.name),
-        ));
-    }
     let input = SubmitInput {
         budget_micro_usd: dollars(&options.budget)?,
         deadline_seconds: Some(options.deadline),
@@ -127,7 +118,8 @@ fn work(options: &Submit) -> Result<SubmitWork, Problem> {
         KindOption::Embed => {
             let text = utf8(bytes)?;
             let paragraphs = text.split("\n\n").map(str::trim).filter(|p| !p.is_empty());
-            Ok(SubmitWork::Embed { passages: paragraphs.map(str::to_owned).collect() })
+            let passages = paragraphs.map(str::to_owned).collect();
+            Ok(SubmitWork::Embed { model: options.model.clone(), passages })
         }
         KindOption::Gemm => {
             let &[m, k, n] = options.shape.as_slice() else {

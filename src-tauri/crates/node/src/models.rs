@@ -34,6 +34,20 @@ pub fn text_model(_settings: &Settings, name: Option<&str>) -> Result<ModelRef, 
     Err(Problem::new(Code::NotFound, format!("there is no model {name}"), format!("use {}", known.name)))
 }
 
+/// The encoder of a name; the catalogue's first without one.
+///
+/// # Errors
+/// [`Code::NotFound`] for a name that is not in the catalogue.
+pub fn encoder(name: Option<&str>) -> Result<ModelRef, Problem> {
+    let known = catalogue::MINILM;
+    match name {
+        Some(other) if other != known.name => {
+            Err(Problem::new(Code::NotFound, format!("there is no encoder {other}"), format!("use {}", known.name)))
+        }
+        _ => Ok(known.to_ref()),
+    }
+}
+
 /// The GGUF file of a language model.
 ///
 /// # Errors

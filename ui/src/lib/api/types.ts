@@ -764,6 +764,10 @@ seed: number | null,
  */
 stop: Array<string> | null, } | { "kind": "embed", 
 /**
+ * Name of the encoder; the catalogue's first when absent.
+ */
+model?: string, 
+/**
  * The texts.
  */
 passages: Array<string>, } | { "kind": "gemm", 
@@ -985,6 +989,136 @@ message: string,
  */
 hint: string, };
 
+/**
+ * Every model that is known here.
+ */
+export type Models = { 
+/**
+ * The catalogue's in its order, then the added ones by name.
+ */
+models: Array<ModelRow>, 
+/**
+ * The folder of the downloads.
+ */
+folder: string, 
+/**
+ * Memory that a model may take now; none where nothing tells.
+ */
+free_memory_bytes: number | null, 
+/**
+ * Which memory that is and who says so, in a sentence.
+ */
+memory: string, };
+
+/**
+ * One model.
+ */
+export type ModelRow = { 
+/**
+ * Its name: what `submit` takes.
+ */
+name: string, 
+/**
+ * `text` writes, `embed` embeds.
+ */
+kind: 'text' | 'embed', 
+/**
+ * `ready`: on this machine and unchanged. `absent`: known to the catalogue, not here. `downloading`,
+ * `checking`: its file is being read or hashed. `fault`: see `problem`.
+ */
+state: 'ready' | 'absent' | 'downloading' | 'checking' | 'fault', 
+/**
+ * The owner added its file; otherwise it is in the catalogue, and can be downloaded.
+ */
+added: boolean, 
+/**
+ * Bytes of its files.
+ */
+bytes: number, 
+/**
+ * Bytes of them that are on this machine.
+ */
+downloaded_bytes: number, 
+/**
+ * SPDX identifier; none for an added file.
+ */
+licence: string | null, 
+/**
+ * How most of its weights are stored, such as `Q4_K`.
+ */
+quantisation: string | null, 
+/**
+ * Tokens that it was trained to overlook.
+ */
+context_tokens: number | null, 
+/**
+ * Its parameters.
+ */
+parameters: number | null, 
+/**
+ * SHA-256 of its weights: how jobs and receipts name it.
+ */
+sha256: string, 
+/**
+ * Memory that it takes with this node's limits.
+ */
+needed_bytes: number | null, 
+/**
+ * Whether that is free now; none where nothing tells.
+ */
+fits: boolean | null, 
+/**
+ * The same in a sentence.
+ */
+fit: string, 
+/**
+ * What it is, in a sentence.
+ */
+about: string, 
+/**
+ * Where its file or folder is; none when it is not here.
+ */
+path: string | null, 
+/**
+ * What is wrong with it, or why its last download ended.
+ */
+problem: ApiProblem | null, };
+
+/**
+ * One model by name.
+ */
+export type ByModel = { 
+/**
+ * As listed.
+ */
+name: string, };
+
+/**
+ * Use a GGUF file of this machine. It stays where it is.
+ */
+export type AddModelInput = { 
+/**
+ * Absolute path of the file.
+ */
+path: string, 
+/**
+ * What it is to be called; the file's name without its ending when absent.
+ */
+name: string | null, };
+
+/**
+ * Forget an added model, or delete a downloaded one.
+ */
+export type RemoveModelInput = { 
+/**
+ * As listed.
+ */
+name: string, 
+/**
+ * Delete its files, too. A download without its files is no model, so the catalogue's need it.
+ */
+delete_files: boolean | null, };
+
 export type Operations = {
   overview: { kind: 'query'; input: Nothing; output: Overview };
   jobs: { kind: 'query'; input: JobsQuery; output: JobPage };
@@ -996,6 +1130,7 @@ export type Operations = {
   peers: { kind: 'query'; input: Nothing; output: Peers };
   settings: { kind: 'query'; input: Nothing; output: Settings };
   doctor: { kind: 'query'; input: Nothing; output: Doctor };
+  models: { kind: 'query'; input: Nothing; output: Models };
   submit: { kind: 'command'; input: SubmitInput; output: Submitted };
   cancel_job: { kind: 'command'; input: ById; output: Nothing };
   sell: { kind: 'command'; input: Switch; output: Selling };
@@ -1008,7 +1143,12 @@ export type Operations = {
   remove_peer: { kind: 'command'; input: ByDid; output: Nothing };
   record_payment: { kind: 'command'; input: PayInput; output: Paid };
   start_first_trade: { kind: 'command'; input: Nothing; output: FirstTrade };
+  download_model: { kind: 'command'; input: ByModel; output: Models };
+  cancel_download: { kind: 'command'; input: ByModel; output: Models };
+  add_model: { kind: 'command'; input: AddModelInput; output: Models };
+  remove_model: { kind: 'command'; input: RemoveModelInput; output: Models };
   watch_overview: { kind: 'subscription'; input: Nothing; output: Overview };
   watch_jobs: { kind: 'subscription'; input: Nothing; output: JobPage };
   watch_first_trade: { kind: 'subscription'; input: Nothing; output: FirstTrade };
+  watch_models: { kind: 'subscription'; input: Nothing; output: Models };
 };

@@ -181,6 +181,30 @@ async fn doctor(node: &Arc<Node>, _: Nothing) -> Answer<Doctor> {
     Ok(Doctor { checks })
 }
 
+async fn models(_: &Arc<Node>, _: Nothing) -> Answer<Models> {
+    Err(Problem::new(Code::Unavailable, "models are not listed yet", "update Tender"))
+}
+
+async fn watch_models(node: &Arc<Node>, _: Nothing) -> Answer<Models> {
+    models(node, Nothing {}).await
+}
+
+async fn download_model(node: &Arc<Node>, _: ByModel) -> Answer<Models> {
+    models(node, Nothing {}).await
+}
+
+async fn cancel_download(node: &Arc<Node>, _: ByModel) -> Answer<Models> {
+    models(node, Nothing {}).await
+}
+
+async fn add_model(node: &Arc<Node>, _: AddModelInput) -> Answer<Models> {
+    models(node, Nothing {}).await
+}
+
+async fn remove_model(node: &Arc<Node>, _: RemoveModelInput) -> Answer<Models> {
+    models(node, Nothing {}).await
+}
+
 async fn submit(node: &Arc<Node>, input: SubmitInput) -> Answer<Submitted> {
     node.submit(input).await
 }

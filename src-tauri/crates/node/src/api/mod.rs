@@ -51,6 +51,7 @@ macro_rules! with_operations {
             peers: Query, Nothing => Peers;
             settings: Query, Nothing => Settings;
             doctor: Query, Nothing => Doctor;
+            models: Query, Nothing => Models;
             submit: Command, SubmitInput => Submitted;
             cancel_job: Command, ById => Nothing;
             sell: Command, Switch => Selling;
@@ -63,9 +64,14 @@ macro_rules! with_operations {
             remove_peer: Command, ByDid => Nothing;
             record_payment: Command, PayInput => Paid;
             start_first_trade: Command, Nothing => FirstTrade;
+            download_model: Command, ByModel => Models;
+            cancel_download: Command, ByModel => Models;
+            add_model: Command, AddModelInput => Models;
+            remove_model: Command, RemoveModelInput => Models;
             watch_overview: Subscription, Nothing => Overview;
             watch_jobs: Subscription, Nothing => JobPage;
             watch_first_trade: Subscription, Nothing => FirstTrade;
+            watch_models: Subscription, Nothing => Models;
         }
     };
 }
@@ -104,7 +110,7 @@ mod tests {
             "// Generated from tender-node's API types by `TENDER_WRITE_TYPES=1 cargo test -p tender-node typescript`. Do not edit.\n\n",
         );
         text.push_str("export type ContractStateName =\n  | 'announced' | 'proposed' | 'awarded' | 'running' | 'delivered' | 'accepted' | 'settled'\n  | 'rejected' | 'lapsed' | 'failed' | 'abandoned';\n\n");
-        for (docs, declaration) in types::typescript(&config) {
+        for (docs, declaration) in types::typescript(&config).into_iter().chain(types::models::typescript(&config)) {
             text.push_str(&docs.unwrap_or_default());
             text.push_str("export ");
             text.push_str(&declaration);

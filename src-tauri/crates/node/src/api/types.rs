@@ -481,6 +481,7 @@ api_types! {
         /// Embed passages of text.
         Embed {
             /// Name of the encoder; the catalogue's first when absent.
+            #[cfg_attr(test, ts(optional))]
             model: Option<String>,
             /// The texts.
             passages: Vec<String>

@@ -8,7 +8,7 @@ use crate::{
 use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
 use std::{sync::Arc, time::Duration};
 use tender_base::{
-    BlobRef, Book, Code, JobSpec, JobState, MicroUsd, Problem, Work, catalogue,
+    BlobRef, Book, Code, JobSpec, JobState, MicroUsd, Problem, Work,
     ids::JobId,
     job::{Access, Constraints, Element, GenerateWork, MAX_PASSAGES, Privacy, Sampling, WgslBuffer, WgslWork},
     text::{Chat, ChatMessage, ChatRole, Prompt, Raw},
@@ -127,7 +127,7 @@ impl Node {
     /// The work and its input blob.
     async fn work_and_input(&self, work: SubmitWork) -> Result<(Work, Vec<u8>), Problem> {
         match work {
-            SubmitWork::Embed { passages } => self.prepare_embed(&passages).await,
+            SubmitWork::Embed { model, passages } => self.prepare_embed(model.as_deref(), &passages).await,
             SubmitWork::Generate { model, messages, prompt, max_tokens, temperature, top_k, top_p, seed, stop } => {
                 let greedy = Sampling::GREEDY;
                 let sampling = Sampling {
@@ -195,12 +195,12 @@ impl Node {
     }
 
     /// Tokens are counted by the own worker: they are what is billed, and `tender` itself has no tokenizer.
-    async fn prepare_embed(&self, passages: &[String]) -> Result<(Work, Vec<u8>), Problem> {
+    async fn prepare_embed(&self, model: Option<&str>, passages: &[String]) -> Result<(Work, Vec<u8>), Problem> {
         let count = u32::try_from(passages.len()).unwrap_or(u32::MAX);
         if !(1..=MAX_PASSAGES).contains(&count) {
             return Err(invalid(format!("passages has {count} texts, but must have 1 to {MAX_PASSAGES}")));
         }
-        let model = catalogue::MINILM.to_ref();
+        let model = models::encoder(model)?;
         let dir = models::folder(&self.settings(), &model)?;
         let bytes = serde_json::to_vec(passages).map_err(|e| invalid(format!("passages: {e}")))?;
         let tokens = self.engine.count_tokens(&dir, bytes.clone().into()).await?;

@@ -32,7 +32,7 @@ pub(super) fn all() -> Vec<DemoJob> {
 }
 
 fn embed() -> DemoJob {
-    DemoJob { work: SubmitWork::Embed { passages: passages() }, finding: nearest }
+    DemoJob { work: SubmitWork::Embed { model: None, passages: passages() }, finding: nearest }
 }
 
 /// Paragraphs of the documents, in turn, so that each document is represented.
