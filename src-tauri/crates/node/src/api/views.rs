@@ -185,7 +185,8 @@ pub(super) async fn detail(node: &Arc<Node>, id: &str) -> Result<JobDetail, Prob
         output_bytes: output.map(|blob| blob.bytes),
         output_sha256: output.map(|blob| blob.sha256.to_string()),
         problem: record.reason.clone().map(ApiProblem::from),
-        text: text_so_far(node, &record.id.to_string()),
+        // What is written for a peer is the peer's to read.
+        text: None,
         generate: record.call().and_then(|call| generate_facts(&call.document.job.work)),
     })
 }
