@@ -18,8 +18,9 @@ pub const SHORTEST: Duration = Duration::from_millis(200);
 const EVERY_COUNTED: Duration = Duration::from_millis(500);
 /// How often a card without one is looked at: 16 times a second.
 const EVERY_SAMPLED: Duration = Duration::from_millis(60);
-/// A card in use beyond this fraction is not idle.
-const IDLE_UTILISATION: f64 = 0.05;
+/// A card in use beyond this fraction in the mean is not idle. A desktop's own drawing stays below, and belongs to what
+/// the card draws anyway.
+const IDLE_UTILISATION: f64 = 0.15;
 
 /// Measures the work on one card. Work that overlaps shares the card's energy; see `shares.rs` for the formula.
 ///
@@ -212,7 +213,8 @@ pub fn mean_power(readings: &[Reading]) -> Option<MeanPower> {
 /// Idle power from readings of about ten seconds; `None` when somebody used the card meanwhile or it cannot be told.
 #[must_use]
 pub fn idle_power(readings: &[Reading]) -> Option<MeanPower> {
-    let idle = readings.iter().all(|reading| reading.utilisation.is_none_or(|used| used <= IDLE_UTILISATION));
+    let used: Vec<f64> = readings.iter().filter_map(|reading| reading.utilisation).collect();
+    let idle = used.iter().sum::<f64>() <= IDLE_UTILISATION * used.len() as f64;
     mean_power(readings).filter(|_| idle)
 }
 

@@ -119,8 +119,10 @@ fn idle_power_comes_from_the_counter_where_there_is_one() {
         .collect();
     assert_eq!(idle_power(&samples), Some(MeanPower { watts: 13.0, plus_minus_watts: 1.0 }));
 
-    let used = Reading { utilisation: Some(0.4), ..last };
-    assert_eq!(idle_power(&[first, used]), None, "somebody plays");
+    let used = |fraction| Reading { utilisation: Some(fraction), ..last };
+    assert_eq!(idle_power(&[first, used(0.4)]), None, "somebody plays");
+    let drawn = Reading { utilisation: Some(0.02), ..first };
+    assert!(idle_power(&[drawn, used(0.2)]).is_some(), "a window was drawn");
     assert_eq!(idle_power(&[first]), None);
     assert_eq!(idle_power(&[at(start, 0), at(start, 10_000)]), None);
     let reset = Reading { energy_joules: Some(1.0), power_watts: None, ..last };

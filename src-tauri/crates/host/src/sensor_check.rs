@@ -112,6 +112,6 @@ mod tests {
         }
         let twins = [boxed(Card::steady(20.0)), boxed(Card::steady(30.0))];
         let found = check(&twins);
-        assert!(found.state == CheckState::Warn && found.remedy.contains("set `sensor`"), "{found:?}");
+        assert!(found.state == CheckState::Warn && found.remedy.contains("`sensor` is set"), "{found:?}");
     }
 }

@@ -24,8 +24,10 @@ const LOOK: Duration = Duration::from_secs(20);
 const FRESH: Duration = Duration::from_secs(24 * 3600);
 /// Pause after a measurement that work interrupted, or that found the card in use.
 const RETRY: Duration = Duration::from_secs(600);
-/// Idle power is the mean of so many seconds, looked at every second.
-const IDLE_SECONDS: usize = 10;
+/// Idle power is the mean of so many looks beyond the first, one a second: ten seconds, in which the counter's lag is
+/// 1 %.
+const IDLE_LOOKS: usize = 10;
+const IDLE_LOOK: Duration = Duration::from_secs(1);
 
 type Cards = Arc<Vec<CardMeter>>;
 
@@ -131,8 +133,11 @@ impl Node {
             let quiet = !self.engine.is_running();
             if quiet && settled {
                 if self.settings().selling && self.now() >= due {
-                    let wait = if self.measure_idle().await { FRESH } else { RETRY };
-                    due = self.now().after(wait);
+                    let known = match spawn_blocking(open).await {
+                        Ok(cards) => self.measure_idle(&cards, IDLE_LOOK).await,
+                        Err(_) => false,
+                    };
+                    due = self.now().after(if known { FRESH } else { RETRY });
                 }
                 let _ = spawn_blocking(close).await;
             }
@@ -140,26 +145,25 @@ impl Node {
         }
     }
 
-    /// Whether every card's idle power is known now, or there is nothing to be known.
-    async fn measure_idle(&self) -> bool {
-        let Ok(cards) = spawn_blocking(open).await else { return false };
+    /// Looks at the cards without work. Whether every card's idle power is known afterwards, or there is nothing to be
+    /// known; false when work came meanwhile or somebody else uses a card.
+    async fn measure_idle(&self, cards: &Cards, every: Duration) -> bool {
+        if cards.is_empty() {
+            return true;
+        }
         let mut readings: Vec<Vec<Reading>> = vec![Vec::new(); cards.len()];
-        for second in 0..=IDLE_SECONDS {
-            if second > 0 {
-                tokio::time::sleep(Duration::from_secs(1)).await;
+        for look in 0..=IDLE_LOOKS {
+            if look > 0 {
+                tokio::time::sleep(every).await;
             }
             let looked = cards.clone();
-            let looked = spawn_blocking(move || -> Vec<_> {
-                looked.iter().map(|card| (!card.is_busy()).then(|| card.sensor().read().ok()).flatten()).collect()
-            });
-            let Ok(looked) = looked.await else { return false };
-            if cards.is_empty() {
-                return true;
-            }
-            if self.engine.is_running() {
+            let looked =
+                spawn_blocking(move || looked.iter().map(|card| card.sensor().read().ok()).collect::<Vec<_>>()).await;
+            // Asked after the look, so that work that began before it is seen.
+            if self.engine.is_running() || cards.iter().any(CardMeter::is_busy) {
                 return false;
             }
-            for (readings, reading) in readings.iter_mut().zip(looked) {
+            for (readings, reading) in readings.iter_mut().zip(looked.unwrap_or_default()) {
                 readings.extend(reading);
             }
         }
@@ -167,7 +171,7 @@ impl Node {
         let mut all = true;
         for (card, readings) in cards.iter().zip(readings) {
             let reports = readings.iter().any(|reading| reading.energy_joules.or(reading.power_watts).is_some());
-            match tender_host::idle_power(&readings).filter(|_| readings.len() > IDLE_SECONDS) {
+            match tender_host::idle_power(&readings).filter(|_| readings.len() > IDLE_LOOKS) {
                 Some(power) => {
                     tracing::info!(card = key(card.sensor()), watts = power.watts, "idle power");
                     known.insert(key(card.sensor()), Idle { power, at: self.now() });
@@ -200,3 +204,7 @@ impl Node {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "metering_tests.rs"]
+mod tests;
