@@ -9,6 +9,7 @@ pub mod sensor;
 mod sensor_check;
 mod shares;
 #[cfg(test)]
+#[path = "simulated_tests.rs"]
 mod simulated;
 pub mod sysfs;
 pub mod wall;
