@@ -7,6 +7,7 @@
 //! requests that carry an `id` may be under way together, and their replies come interleaved.
 
 use crate::{
+    catalogue::ModelFacts,
     documents::WorkerInfo,
     hash::Sha256,
     job::{GenerateWork, Work},
@@ -35,6 +36,12 @@ pub enum Request {
     /// [`Reply::Counted`] with one number.
     CountPrompt {
         /// The model's GGUF file.
+        model_path: String,
+    },
+    /// Read what a GGUF file says about itself, without the adapter. Answered by [`Reply::Inspected`], or by
+    /// [`Reply::Failed`] when the file is broken or asks for what this version does not compute.
+    Inspect {
+        /// The file.
         model_path: String,
     },
     /// Load a language model; from then on the worker serves text only. Answered by [`Reply::Loaded`].
@@ -95,6 +102,26 @@ pub struct TextLimits {
     pub cache_bytes: u64,
 }
 
+/// Which layers confine a worker process. They are independent of one another.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Sandbox {
+    /// It has an empty network and no System V objects of others (Linux namespaces).
+    pub namespaces: bool,
+    /// It can open only libraries, graphics devices and the folders that it was given, and write nowhere (Landlock).
+    pub files: bool,
+    /// It can make no socket, start no program and reach no other process (seccomp).
+    pub syscalls: bool,
+}
+
+impl Sandbox {
+    /// Whether a stranger's kernel may run inside: no files, no network, no other process. Without namespaces the
+    /// system-call filter alone keeps the network closed.
+    #[must_use]
+    pub fn holds_strangers(self) -> bool {
+        self.files && self.syscalls
+    }
+}
+
 /// From the worker.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "reply", rename_all = "snake_case")]
@@ -103,11 +130,19 @@ pub enum Reply {
     Ready {
         /// What it is.
         worker: WorkerInfo,
+        /// How the process is confined. One that does not say so is not.
+        #[serde(default)]
+        sandbox: Sandbox,
     },
     /// How many tokens each passage has after truncation.
     Counted {
         /// In the order of the passages.
         tokens: Vec<u32>,
+    },
+    /// The file holds a language model that can be loaded.
+    Inspected {
+        /// What it is.
+        model: ModelFacts,
     },
     /// Some of the work is done.
     Progress {

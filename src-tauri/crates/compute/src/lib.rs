@@ -10,6 +10,7 @@ pub mod error;
 pub mod gemm;
 pub mod matmul;
 mod pace;
+pub mod sandbox;
 pub mod text;
 pub mod wgsl;
 pub mod worker;

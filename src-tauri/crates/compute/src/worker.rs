@@ -6,7 +6,7 @@ use crate::{
     embed::{self, Encoder, Tokens},
     gemm,
     matmul::Matmul,
-    wgsl,
+    sandbox, wgsl,
 };
 use std::{
     io::{self, Read, Write},
@@ -15,15 +15,15 @@ use std::{
 };
 use tender_base::{
     BlobRef, Code, Problem, Sha256, Work,
-    frames::{self, Reply, Request},
+    frames::{self, Reply, Request, Sandbox},
 };
 
 /// Least time between two progress frames: twenty a second look fluid, and the pipe never fills.
 const PROGRESS_INTERVAL: Duration = Duration::from_millis(50);
 
 /// What stays open between requests.
-#[derive(Default)]
 struct Session {
+    sandbox: Sandbox,
     open: Option<Open>,
     tokens: Option<(String, Tokens)>,
 }
@@ -34,12 +34,12 @@ struct Open {
     encoder: Option<Encoder>,
 }
 
-/// Serves requests until the input ends.
+/// Serves requests until the input ends, in a process that is confined as `sandbox` says.
 ///
 /// # Errors
 /// What reading or writing says; after a frame with impossible lengths the stream is lost and this returns, too.
-pub fn serve(mut input: impl Read, mut output: impl Write) -> io::Result<()> {
-    let mut session = Session::default();
+pub fn serve(mut input: impl Read, mut output: impl Write, sandbox: Sandbox) -> io::Result<()> {
+    let mut session = Session { sandbox, open: None, tokens: None };
     loop {
         let (request, payload) = match frames::read_frame::<Request>(&mut input) {
             Ok(Some(frame)) => frame,
@@ -56,7 +56,9 @@ pub fn serve(mut input: impl Read, mut output: impl Write) -> io::Result<()> {
             }
             Err(e) => return Err(e),
         };
+        let mut ends = false;
         let (reply, content) = session.answer(request, &payload, &mut output).unwrap_or_else(|error| {
+            ends = error.ends_process();
             if error.ends_device() {
                 session.open = None;
             }
@@ -64,6 +66,9 @@ pub fn serve(mut input: impl Read, mut output: impl Write) -> io::Result<()> {
             (Reply::Failed { problem: error.into() }, Vec::new())
         });
         frames::write_frame(&mut output, &reply, &content)?;
+        if ends {
+            sandbox::end();
+        }
     }
 }
 
@@ -72,7 +77,7 @@ impl Session {
         match request {
             Request::Open => {
                 let worker = self.open()?.gpu.info().clone();
-                Ok((Reply::Ready { worker }, Vec::new()))
+                Ok((Reply::Ready { worker, sandbox: self.sandbox }, Vec::new()))
             }
             Request::CountTokens { model_dir } => {
                 let passages = embed::passages(payload)?;

@@ -15,7 +15,7 @@ use std::{
 use tender_base::{
     Code, Problem, Work,
     documents::WorkerInfo,
-    frames::{Reply, Request, TextLimits},
+    frames::{Reply, Request, Sandbox, TextLimits},
 };
 use tokio::{
     sync::{mpsc, oneshot, watch},
@@ -64,7 +64,7 @@ pub struct LocalEngine {
     /// How often the engine was stopped.
     stops: watch::Sender<u64>,
     state: watch::Receiver<State>,
-    info: Arc<Mutex<Option<WorkerInfo>>>,
+    info: Arc<Mutex<Option<(WorkerInfo, Sandbox)>>>,
 }
 
 /// One thing in the queue.
@@ -104,7 +104,14 @@ impl LocalEngine {
         let (published, state) = watch::channel(State::default());
         let info = Arc::new(Mutex::new(None));
         let text = TextEngine::new(settings.clone(), stops.subscribe());
-        let desk = Desk { settings, worker: None, stops: stopped, state: published, info: Arc::clone(&info) };
+        let desk = Desk {
+            settings,
+            worker: None,
+            models: Vec::new(),
+            stops: stopped,
+            state: published,
+            info: Arc::clone(&info),
+        };
         tokio::spawn(desk.serve(own_queue, peer_queue));
         Self { own, peers, text, stops, state, info }
     }
@@ -150,6 +157,21 @@ impl LocalEngine {
     /// What the worker was when it last opened; `None` until it has been started once.
     #[must_use]
     pub fn info(&self) -> Option<WorkerInfo> {
+        self.last_opened().map(|(info, _)| info)
+    }
+
+    /// How the worker is confined; starts it when it has never run.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub async fn sandbox(&self) -> Result<Sandbox, Problem> {
+        if self.last_opened().is_none() {
+            self.open().await?;
+        }
+        Ok(self.last_opened().map(|(_, sandbox)| sandbox).unwrap_or_default())
+    }
+
+    fn last_opened(&self) -> Option<(WorkerInfo, Sandbox)> {
         self.info.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
@@ -207,9 +229,11 @@ fn text_order(order: Order) -> Result<TextOrder, Problem> {
 struct Desk {
     settings: Settings,
     worker: Option<Held>,
+    /// Files and folders of models that orders have named so far; a worker can read those known at its start.
+    models: Vec<PathBuf>,
     stops: watch::Receiver<u64>,
     state: watch::Sender<State>,
-    info: Arc<Mutex<Option<WorkerInfo>>>,
+    info: Arc<Mutex<Option<(WorkerInfo, Sandbox)>>>,
 }
 
 /// What others may know of the desk.
@@ -298,7 +322,7 @@ impl Desk {
 
     async fn carry_out(&mut self, task: Task) -> Result<Answer, Failure> {
         match task {
-            Task::Open => Ok(Answer::Opened(self.opened().await?.1)),
+            Task::Open => Ok(Answer::Opened(self.opened(None).await?.1)),
             Task::Count { model, content } => self.count(&model, &content).await.map(Answer::Counted),
             Task::Run { order, progress } => self.run(&order, &progress).await.map(Answer::Done),
         }
@@ -311,7 +335,7 @@ impl Desk {
         } else {
             Request::CountPrompt { model_path: path }
         };
-        let (held, _) = self.opened().await?;
+        let (held, _) = self.opened(Some(model)).await?;
         held.tenant = Some(Tenant::Own);
         let reply = limited(COUNT_LIMIT, "counting tokens", async {
             held.process.send(&request, content).await?;
@@ -334,7 +358,7 @@ impl Desk {
         if self.worker.as_ref().is_some_and(stained) {
             self.kill().await;
         }
-        let (held, worker) = self.opened().await?;
+        let (held, worker) = self.opened(order.model.as_deref()).await?;
         held.tenant = Some(order.tenant);
         held.ran_kernel |= is_kernel;
         progress.send_replace(Progress { total: total(order), ..Progress::default() });
@@ -359,16 +383,21 @@ impl Desk {
                 "submit the job again; if it repeats, run `tender doctor`",
             )
             .into()),
-            (Reply::Failed { problem }, _) => Err(Failure { problem, worker_is_idle: true }),
+            // A kernel that failed may still run, or may have broken its device; nobody else gets that process.
+            (Reply::Failed { problem }, _) => Err(Failure { problem, worker_is_idle: !is_kernel }),
             _ => Err(unexpected().into()),
         }
     }
 
-    /// The worker, started and known to compute correctly.
-    async fn opened(&mut self) -> Result<(&mut Held, WorkerInfo), Failure> {
+    /// The worker, started, able to read the model, and known to compute correctly.
+    async fn opened(&mut self, model: Option<&Path>) -> Result<(&mut Held, WorkerInfo), Failure> {
+        if let Some(model) = model.filter(|model| !self.models.iter().any(|known| model.starts_with(known))) {
+            self.models.push(model.to_owned());
+            self.kill().await;
+        }
         if self.worker.is_none() {
             let executable = find_worker(self.settings.worker.as_deref())?;
-            let process = Worker::start(&executable)?;
+            let process = Worker::start(&executable, &self.models)?;
             self.worker = Some(Held { process, info: None, tenant: None, ran_kernel: false });
             self.state.send_modify(|state| state.running = true);
         }
@@ -381,8 +410,8 @@ impl Desk {
             held.process.receive(0).await
         });
         match reply.await?.0 {
-            Reply::Ready { worker } => {
-                *self.info.lock().unwrap_or_else(PoisonError::into_inner) = Some(worker.clone());
+            Reply::Ready { worker, sandbox } => {
+                *self.info.lock().unwrap_or_else(PoisonError::into_inner) = Some((worker.clone(), sandbox));
                 held.info = Some(worker.clone());
                 Ok((held, worker))
             }

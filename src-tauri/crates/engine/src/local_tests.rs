@@ -6,7 +6,7 @@ use std::{fs, os::unix::fs::PermissionsExt as _, time::Instant};
 use tempfile::TempDir;
 use tender_base::{
     Did, Signer,
-    frames::write_frame,
+    frames::{Sandbox, write_frame},
     job::{Access, Element, WgslBuffer, WgslWork},
     signed::KeySigner,
 };
@@ -29,7 +29,7 @@ impl Stage {
         };
         let problem = Problem::new(Code::Invalid, "the kernel does not parse", "correct it");
         for (name, reply, payload) in [
-            ("ready", Reply::Ready { worker: info }, &b""[..]),
+            ("ready", Reply::Ready { worker: info, sandbox: Sandbox::default() }, &b""[..]),
             ("progress", Reply::Progress { done: 1, total: 2 }, b""),
             ("done", Reply::Done { units: 2, wall_ms: 1 }, b"\0\0\x80\x3f"),
             ("long", Reply::Done { units: 2, wall_ms: 1 }, b"\0\0\x80\x3f\0\0\0\0"),

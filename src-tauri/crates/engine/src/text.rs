@@ -259,14 +259,14 @@ impl Desk {
 
     async fn load(&mut self, model: (PathBuf, Sha256)) -> Result<(), Problem> {
         let executable = find_worker(self.settings.worker.as_deref())?;
-        let mut worker = Worker::start(&executable)?;
+        let mut worker = Worker::start(&executable, std::slice::from_ref(&model.0))?;
         self.state.send_modify(|state| state.running = true);
         let request =
             Request::Load { model_path: text_of(&model.0)?, model_sha256: model.1, limits: self.settings.text };
         let loading = async {
             worker.send(&Request::Open, &Bytes::new()).await?;
             let info = match worker.receive(0).await?.0 {
-                Reply::Ready { worker } => worker,
+                Reply::Ready { worker, .. } => worker,
                 Reply::Failed { problem } => return Err(problem),
                 _ => return Err(unexpected()),
             };

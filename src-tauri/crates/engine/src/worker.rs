@@ -8,7 +8,6 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
-use tempfile::TempDir;
 use tender_base::{
     Code, Problem,
     frames::{self, Reply, Request},
@@ -36,10 +35,10 @@ const MAX_PIECE_BYTES: u64 = 64 << 10;
 /// must not hang the node.
 const REAP_LIMIT: Duration = Duration::from_secs(5);
 
-/// Variables that a Vulkan driver needs to be found and to run; everything else, secrets included, stays outside.
-const KEPT: [&str; 8] = [
+/// Variables that a Vulkan driver needs to be found and to run; everything else stays outside: secrets, the home
+/// directory, and the sockets of the desktop.
+const KEPT: [&str; 7] = [
     "LD_LIBRARY_PATH",
-    "XDG_RUNTIME_DIR",
     "SystemRoot",
     "SystemDrive",
     "LOCALAPPDATA",
@@ -48,6 +47,9 @@ const KEPT: [&str; 8] = [
     "CUDA_VISIBLE_DEVICES",
 ];
 const KEPT_PREFIXES: [&str; 6] = ["VK_", "WGPU_", "MESA_", "LP_", "LVP_", "GALLIUM_"];
+/// Drivers keep no compiled shaders: the worker can write nowhere, and what one client's kernel left in a cache would
+/// be another's to load.
+const NO_CACHES: [(&str, &str); 2] = [("MESA_SHADER_CACHE_DISABLE", "true"), ("__GL_SHADER_DISK_CACHE", "0")];
 
 /// Finds `tender-worker`: the configured path, or the sibling of this executable.
 ///
@@ -76,13 +78,12 @@ pub(crate) struct Worker {
     stdin: ChildStdin,
     stdout: BufReader<ChildStdout>,
     last_words: Arc<Mutex<String>>,
-    /// Removed when the process is gone.
-    _runtime_dir: Option<TempDir>,
 }
 
 impl Worker {
-    /// Starts the process. Must be called within a Tokio runtime.
-    pub(crate) fn start(executable: &Path) -> Result<Self, Problem> {
+    /// Starts the process, which confines itself and can then read only `readable` and what drivers need. Must be
+    /// called within a Tokio runtime.
+    pub(crate) fn start(executable: &Path, readable: &[PathBuf]) -> Result<Self, Problem> {
         let failed = |e: std::io::Error| {
             Problem::new(
                 Code::Unavailable,
@@ -91,16 +92,15 @@ impl Worker {
             )
         };
         let mut command = Command::new(executable);
-        command.env_clear().envs(environment(std::env::vars_os()));
-        let mut runtime_dir = None;
+        command.env_clear().envs(environment(std::env::vars_os())).envs(NO_CACHES);
+        for path in readable {
+            // Absolute, since the worker runs elsewhere, and without links, which its rules do not follow.
+            command.arg("--read").arg(path.canonicalize().or_else(|_| std::path::absolute(path)).map_err(failed)?);
+        }
         if cfg!(unix) {
-            // Not inside a folder that somebody may want to unmount.
-            command.current_dir("/");
-            if std::env::var_os("XDG_RUNTIME_DIR").is_none() {
-                let own = TempDir::with_prefix("tender-worker-").map_err(failed)?;
-                command.env("XDG_RUNTIME_DIR", own.path());
-                runtime_dir = Some(own);
-            }
+            // Not inside a folder that somebody may want to unmount. Mesa complains without a runtime directory; the
+            // owner's has the desktop's sockets in it.
+            command.current_dir("/").env("XDG_RUNTIME_DIR", "/");
         }
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
         let mut child = command.spawn().map_err(failed)?;
@@ -110,7 +110,7 @@ impl Worker {
         };
         let last_words = Arc::new(Mutex::new(String::new()));
         tokio::spawn(log(stderr, Arc::clone(&last_words)));
-        Ok(Self { child, stdin, stdout: BufReader::new(stdout), last_words, _runtime_dir: runtime_dir })
+        Ok(Self { child, stdin, stdout: BufReader::new(stdout), last_words })
     }
 
     /// Sends one request. Cancel-safe only in the sense that the worker must be killed afterwards.
@@ -146,7 +146,7 @@ impl Worker {
             }
         });
         let words = Arc::clone(&self.last_words);
-        let feed = Feed { child: self.child, stdin: self.stdin, reading, _runtime_dir: self._runtime_dir };
+        let feed = Feed { child: self.child, stdin: self.stdin, reading };
         (feed, Replies { replies, words })
     }
 
@@ -175,7 +175,6 @@ pub(crate) struct Feed {
     child: Child,
     stdin: ChildStdin,
     reading: tokio::task::JoinHandle<()>,
-    _runtime_dir: Option<TempDir>,
 }
 
 impl Feed {

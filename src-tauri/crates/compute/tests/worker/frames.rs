@@ -73,7 +73,7 @@ fn job(work: Work) -> Request {
 fn a_worker_serves_every_kind_survives_bad_requests_and_ends_with_its_input() {
     let mut worker = Worker::spawn(|_| {});
     let (ready, _) = worker.ask(&Request::Open, &[]);
-    assert!(matches!(&ready, Reply::Ready { worker } if !worker.adapter.is_empty()), "{ready:?}");
+    assert!(matches!(&ready, Reply::Ready { worker, .. } if !worker.adapter.is_empty()), "{ready:?}");
 
     let gemm = job(Work::Gemm { m: 2, k: 1, n: 2 });
     let input: Vec<u8> = [2.0_f32, 3.0, 5.0, 7.0].iter().flat_map(|x| x.to_le_bytes()).collect();
