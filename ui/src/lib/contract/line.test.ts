@@ -2,7 +2,7 @@ import { describe, expect, test } from 'vitest';
 import type { ContractStateName, ContractStep, JobSummary } from '../api/types';
 import { contractLine, PATH } from './line';
 import { mergeJobs } from './list';
-import { standing } from './standing';
+import { ranHere, standing } from './standing';
 
 const at = (second: number) => new Date(Date.UTC(2026, 10, 21, 12, 0, second)).toISOString();
 const steps = (...states: ContractStateName[]): ContractStep[] => states.map((state, index) => ({ state, at: at(index * 2) }));
@@ -44,6 +44,18 @@ describe('standing', () => {
     expect(standing({ role: 'client', state: 'verifying', contract_state: 'delivered' })).toMatchObject({ shape: 'moving', open: true });
     expect(standing({ role: 'client', state: 'failed', contract_state: 'accepted' })).toMatchObject({ shape: 'fault', open: false });
     expect(standing({ role: 'contractor', state: null, contract_state: 'settled' })).toMatchObject({ shape: 'done', tone: 'earning' });
+  });
+});
+
+describe('a job run on this machine', () => {
+  test('is one that nobody contracted for', () => {
+    expect(ranHere({ role: 'client', state: 'running', contract_state: null })).toBe(true);
+    expect(ranHere({ role: 'client', state: 'completed', contract_state: null })).toBe(true);
+    expect(ranHere({ role: 'client', state: 'completed', contract_state: 'accepted' })).toBe(false);
+    // Nothing is known yet, or nothing came of it.
+    expect(ranHere({ role: 'client', state: 'queued', contract_state: null })).toBe(false);
+    expect(ranHere({ role: 'client', state: 'failed', contract_state: null })).toBe(false);
+    expect(ranHere({ role: 'contractor', state: null, contract_state: null })).toBe(false);
   });
 });
 

@@ -9,6 +9,12 @@ export type Standing = {
   open: boolean;
 };
 
+/** Whether a bought job runs or ran on this machine: nobody delivered it, so nothing is owed or verified. */
+export const ranHere = (job: Pick<JobSummary, 'role' | 'state' | 'contract_state'>): boolean =>
+  job.role === 'client' &&
+  job.contract_state === null &&
+  (job.state === 'running' || job.state === 'verifying' || job.state === 'completed');
+
 /** Where a job stands, in a word, with its shape and colour. A bought job's own state says more than its contract's. */
 export function standing(job: Pick<JobSummary, 'state' | 'contract_state' | 'role'>): Standing {
   const money = job.role === 'client' ? 'spending' : 'earning';

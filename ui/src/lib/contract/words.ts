@@ -22,7 +22,12 @@ const JOB: Record<NonNullable<JobSummary['state']>, () => string> = {
   failed: m.job_failed,
   cancelled: m.job_cancelled,
 };
-const KIND: Record<JobSummary['kind'], () => string> = { embed: m.kind_embed, gemm: m.kind_gemm, wgsl: m.kind_wgsl };
+const KIND: Record<JobSummary['kind'], () => string> = {
+  generate: m.kind_generate,
+  embed: m.kind_embed,
+  gemm: m.kind_gemm,
+  wgsl: m.kind_wgsl,
+};
 
 export const contractWord = (state: ContractStateName): string => CONTRACT[state]();
 export const jobWord = (state: NonNullable<JobSummary['state']>): string => JOB[state]();

@@ -10,6 +10,7 @@ test.each([
   ['#/jobs/', 'jobs', null],
   ['#/jobs/0197-a', 'jobs', '0197-a'],
   ['#/jobs/%zz', 'jobs', '%zz'],
+  ['#/settings/models', 'settings', 'models'],
   ['#/earnings/x', 'earnings', null],
 ])('%s is %s, %s', (hash, place, id) => {
   expect(parseRoute(hash)).toEqual({ place, id });

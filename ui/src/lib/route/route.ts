@@ -2,17 +2,20 @@
 export const PLACES = ['overview', 'jobs', 'earnings', 'network', 'settings', 'health'] as const;
 export type Place = (typeof PLACES)[number];
 
-/** What the address says: a place, and in Jobs the one that is open. */
+/** Places in which something can be open, or gone to, that has an address of its own. */
+const WITH_ID: ReadonlySet<Place> = new Set(['jobs', 'settings']);
+
+/** What the address says: a place, in Jobs the one that is open, in Settings the group that is gone to. */
 export type Route = { place: Place; id: string | null };
 
-/** Reads `#/jobs/ID`; anything unknown is the overview. */
+/** Reads `#/jobs/ID` and `#/settings/GROUP`; anything unknown is the overview. */
 export function parseRoute(hash: string): Route {
   const [place = '', id = ''] = hash.replace(/^#?\/?/, '').split('/');
   const known = PLACES.find((name) => name === place) ?? 'overview';
-  return { place: known, id: known === 'jobs' && id !== '' ? safeDecode(id) : null };
+  return { place: known, id: WITH_ID.has(known) && id !== '' ? safeDecode(id) : null };
 }
 
-/** The address of a place, or of a job. */
+/** The address of a place, of a job, or of a group of settings. */
 export const href = (place: Place, id?: string): string =>
   `#/${place}${id === undefined ? '' : `/${encodeURIComponent(id)}`}`;
 
