@@ -12,6 +12,7 @@ pub mod frames;
 pub mod hash;
 pub mod ids;
 pub mod job;
+pub mod kernel;
 pub mod ledger;
 pub mod money;
 pub mod problem;

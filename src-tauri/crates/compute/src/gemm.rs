@@ -1,6 +1,10 @@
 //! Dense f32 matrix products as sold: A·B of any sides up to [`tender_base::job::MAX_GEMM_SIDE`].
 
-use crate::{Error, Output, Progress, device::Gpu, matmul::Matmul};
+use crate::{
+    Error, Output, Progress,
+    device::Gpu,
+    matmul::{Matmul, Precision},
+};
 
 /// Multiplies A (m × k) and B (k × n), which follow one another in `input`. Counts 2·m·k·n floating-point operations.
 ///
@@ -24,7 +28,8 @@ pub fn run(
     }
     let values: Vec<f32> = bytemuck::pod_collect_to_vec(input);
     let (a, b) = values.split_at(a_len);
-    let c = matmul.multiply(gpu, (m, k, n), a, b, progress)?;
+    let bytes = (bytemuck::cast_slice(a), bytemuck::cast_slice(b));
+    let c = matmul.multiply(gpu, Precision::F32, (m, k, n), bytes, progress)?;
     if c.iter().any(|x| !x.is_finite()) && values.iter().all(|x| x.is_finite()) && cannot_overflow(a, b, k) {
         return Err(Error::BadOutput("a finite input gave NaN or infinity".into()));
     }

@@ -8,6 +8,7 @@ pub mod device;
 pub mod embed;
 pub mod error;
 pub mod gemm;
+pub mod kernels;
 pub mod matmul;
 mod pace;
 pub mod sandbox;

@@ -8,6 +8,8 @@ use std::time::{Duration, Instant};
 const TARGET: Duration = Duration::from_millis(25);
 /// How much larger than the last a slice may be: the first ones are small and tell little.
 const MOST_GROWTH: f64 = 8.0;
+/// Most workgroups of a dispatch along one dimension (WebGPU's guaranteed limit).
+const MOST_WORKGROUPS: u32 = 65_535;
 
 /// Sizes slices by the time the last one took.
 #[derive(Debug)]
@@ -18,7 +20,17 @@ pub(crate) struct Pace {
 impl Pace {
     /// Starts with the smallest slice, since nothing is known.
     pub(crate) fn new() -> Self {
-        Self { next: 1 }
+        Self::starting(1)
+    }
+
+    /// Starts with what an earlier [`Self::next`] gave for the same work.
+    pub(crate) fn starting(count: u32) -> Self {
+        Self { next: count.max(1) }
+    }
+
+    /// The size that the next slice would have.
+    pub(crate) fn next(&self) -> u32 {
+        self.next
     }
 
     /// Runs `slice(first, count)` over `range` until all of it is done.
@@ -29,7 +41,7 @@ impl Pace {
     ) -> Result<(), Error> {
         let mut first = range.start;
         while first < range.end {
-            let count = self.next.min(range.end - first);
+            let count = self.next.min(MOST_WORKGROUPS).min(range.end - first);
             let started = Instant::now();
             slice(first, count)?;
             self.took(count, started.elapsed());

@@ -166,7 +166,7 @@ impl Encoder {
                 a.refresh(encoder);
                 let (b, bias) = (&layer.matrix, Some(&layer.bias));
                 let product = Product { a, b, bias, c, m: rows, k: k as u32, n: n as u32, gelu };
-                matmul.record(gpu, encoder, &product, 0, product.tiles());
+                matmul.record(gpu, encoder, &product);
             };
             let add_norm = |encoder: &mut _, norm: &Norm| {
                 let bound = [&hidden, &norm.gain, &norm.shift, &added].map(all);

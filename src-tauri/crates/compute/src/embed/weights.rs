@@ -4,7 +4,7 @@ use super::WIDTH;
 use crate::{
     Error,
     device::Gpu,
-    matmul::{Matmul, Operand},
+    matmul::{Matmul, Operand, Precision},
 };
 use safetensors::{Dtype, SafeTensors};
 use std::path::Path;
@@ -120,7 +120,8 @@ impl File<'_> {
             bias.extend(self.tensor(&format!("{name}.bias"), &[outputs])?);
         }
         // At most 1536 columns.
-        Ok(Linear { matrix: self.matmul.constant(gpu, columns as u32, &matrix), bias: put(gpu, &bias) })
+        let matrix = self.matmul.constant(gpu, columns as u32, Precision::F32, bytemuck::cast_slice(&matrix));
+        Ok(Linear { matrix, bias: put(gpu, &bias) })
     }
 
     fn norm(&self, gpu: &Gpu, name: &str) -> Result<Norm, Error> {

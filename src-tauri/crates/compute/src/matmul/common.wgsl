@@ -6,6 +6,7 @@ struct Params {
     // Tiles are numbered along the rows of C; this dispatch starts at `first`.
     first: u32,
     tiles_across: u32,
+    tiles_down: u32,
     // Bit 0: add the bias. Bit 1: apply GELU.
     epilogue: u32,
 }

@@ -4,7 +4,7 @@ use crate::open;
 use tender_base::{Code, Problem};
 use tender_compute::{
     Error, gemm,
-    matmul::{Matmul, Tiling},
+    matmul::{Matmul, Precision, Tiling},
 };
 
 /// Values in [-1, 1) that look random and are the same everywhere.
@@ -43,6 +43,42 @@ fn products_of_odd_shapes_match_f64_with_both_tilings() {
             for (at, got) in c.iter().enumerate() {
                 let exact: f64 = (0..k).map(|d| f64::from(a[at / n * k + d]) * f64::from(b[d * n + at % n])).sum();
                 assert!((f64::from(*got) - exact).abs() < 1e-5 * (k as f64).sqrt(), "{tiling:?} {shape:?} at {at}");
+            }
+        }
+    }
+}
+
+/// Row `i` and column `j` of A·B in f64, for elements already rounded to their precision.
+fn exact(a: &[f32], b: &[f32], (k, n): (usize, usize), (i, j): (usize, usize)) -> f64 {
+    (0..k).map(|d| f64::from(a[i * k + d]) * f64::from(b[d * n + j])).sum()
+}
+
+#[test]
+fn large_tiles_and_halves_match_f64_with_both_tilings() {
+    let (gpu, _) = open();
+    for tiling in [Tiling::Registers, Tiling::Shared] {
+        let matmul = Matmul::with_tiling(&gpu, tiling);
+        // The first is one of 17 × 16 large tiles; rows of tiles that are no multiple of a group among them.
+        for (m, k, n) in [(2050, 37, 2048), (130, 70, 65), (1, 1, 1), (7, 129, 3)] {
+            let (a, b) = (values(m * k, 5), values(k * n, 6));
+            for precision in [Precision::F32, Precision::F16] {
+                let halves = |x: &[f32]| x.iter().map(|v| half::f16::from_f32(*v)).collect::<Vec<_>>();
+                let (a, b, bytes_a, bytes_b) = match precision {
+                    Precision::F32 => (a.clone(), b.clone(), bytes(&a), bytes(&b)),
+                    Precision::F16 => {
+                        let rounded = |x: &[f32]| halves(x).iter().map(|h| h.to_f32()).collect::<Vec<_>>();
+                        let raw = |x: &[f32]| halves(x).iter().flat_map(|h| h.to_le_bytes()).collect::<Vec<_>>();
+                        (rounded(&a), rounded(&b), raw(&a), raw(&b))
+                    }
+                };
+                let shape = (m as u32, k as u32, n as u32);
+                let c = matmul.multiply(&gpu, precision, shape, (&bytes_a, &bytes_b), &mut |_, _| {}).unwrap();
+                assert_eq!(c.len(), m * n);
+                // Every element would be half a minute of f64.
+                for at in (0..m * n).step_by((m * n / 20_000).max(1)).chain([m * n - 1]) {
+                    let error = (f64::from(c[at]) - exact(&a, &b, (k, n), (at / n, at % n))).abs();
+                    assert!(error < 1e-5 * (k as f64).sqrt(), "{tiling:?} {precision:?} {shape:?} at {at}: {error}");
+                }
             }
         }
     }
