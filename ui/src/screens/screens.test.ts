@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest';
 import { sentence } from '../lib/parts/sentence';
 import { ticks } from './earnings/scale';
-import { fromText } from './settings/value';
+import { asText, fromText } from './settings/value';
 
 test('ticks are round, even, start at zero and cover the largest', () => {
   for (const largest of [1, 7, 420, 96_120, 2_400_000, 1e12]) {
@@ -29,4 +29,13 @@ test('the text of a setting becomes a value of its kind', () => {
   expect(fromText('42', setting('', ''))).toBe('42');
   expect(fromText('', setting('2026-11-21T00:00:00Z', null))).toBeNull();
   expect(fromText('', setting('x', ''))).toBe('');
+});
+
+test('amounts are read and written in dollars', () => {
+  const setting = { key: 'price.embed.micro_usd', value: 20, default: 20, about: '' };
+  expect(asText(20, setting.key)).toBe('0.00002');
+  expect(fromText('0.00002', setting)).toBe(20);
+  expect(fromText('$5', setting)).toBe(5_000_000);
+  expect(fromText('five', setting)).toBeUndefined();
+  expect(fromText('0.0000001', setting)).toBeUndefined();
 });

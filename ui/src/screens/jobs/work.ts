@@ -110,7 +110,7 @@ const REFUSALS: [RegExp, FieldName][] = [
   [/^max_tokens/, 'maxTokens'],
   [/^(the prompt|prompt)\b/, 'prompt'],
   [/^(the chat|messages)\b/, 'prompt'],
-  [/^there is no model/, 'model'],
+  [/^there is no (language model|encoder|model)\b/, 'model'],
   [/^the model\b/, 'model'],
   [/^model\b/, 'model'],
   [/^temperature\b/, 'temperature'],
