@@ -9,11 +9,9 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
-use tender_base::documents::WorkerInfo;
+use tender_base::{documents::WorkerInfo, frames::MEMORY_BUDGET_PERCENT};
 use wgpu::{BufferUsages, util::DeviceExt};
 
-/// Per cent of the card's memory budget above which allocations fail: the desktop keeps the rest.
-const MEMORY_BUDGET_PERCENT: u8 = 90;
 /// Storage buffers that one shader may bind: eight of a client, and the flag by which fuel metering reports.
 const STORAGE_BUFFERS: u32 = 9;
 
@@ -115,6 +113,16 @@ impl Gpu {
     #[must_use]
     pub fn is_cpu(&self) -> bool {
         self.adapter.get_info().device_type == wgpu::DeviceType::Cpu
+    }
+
+    /// Whether it works in the machine's main memory; none where the driver does not say what it is.
+    #[must_use]
+    pub fn uses_main_memory(&self) -> Option<bool> {
+        match self.adapter.get_info().device_type {
+            wgpu::DeviceType::Cpu | wgpu::DeviceType::IntegratedGpu => Some(true),
+            wgpu::DeviceType::DiscreteGpu => Some(false),
+            wgpu::DeviceType::VirtualGpu | wgpu::DeviceType::Other => None,
+        }
     }
 
     /// Invocations that run in step, when the adapter has a single such size and kernels may use it.

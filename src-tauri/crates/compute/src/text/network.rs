@@ -1,0 +1,436 @@
+//! The forward pass: all arrays on the GPU, and the order of the kernels over them.
+//!
+//! A pass takes rows. A row is one token of some sequence at some position: a token that is being written, or one of a
+//! prompt. Rows of all kinds go through together, so that every weight is read once for all of them.
+
+use super::{
+    array::{Array, FOLD, Memory, Texel},
+    cache::Pages,
+    config::Config,
+    kernels::{
+        Epilogue, Interface, Product, Variant,
+        attention::{self, Heads, PAGE},
+        blocks::BLOCK,
+        lanes, logits, product_bindings, tiles,
+    },
+    layers::Builder,
+    weights::Source,
+};
+use crate::{Error, device::Gpu};
+use std::{ops::Range, rc::Rc};
+
+/// One token on its way through the layers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Row {
+    pub token: u32,
+    pub position: u32,
+    /// Whose pages it sees.
+    pub slot: u32,
+}
+
+/// A row whose logits are wanted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Pick {
+    /// Index among the rows.
+    pub row: u32,
+    /// A token whose logit is wanted.
+    pub wanted: u32,
+}
+
+/// What is known of a picked row without reading all of its logits.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Best {
+    /// The token with the highest logit; of equals the first.
+    pub token: u32,
+    pub highest: f32,
+    /// The logit of the wanted token.
+    pub wanted: f32,
+}
+
+/// What the texts may take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Tokens of one sequence, prompt and answer together.
+    pub context_tokens: u32,
+    /// Sequences that are written together.
+    pub sequences: u32,
+    /// Bytes of keys and values of all of them.
+    pub cache_bytes: u64,
+}
+
+/// Most sequences that are written together.
+pub const MAX_SEQUENCES: u32 = 16;
+
+/// How often a kernel runs.
+#[derive(Clone, Copy)]
+pub(super) enum Per {
+    Row,
+    Pick,
+}
+
+/// A kernel with what it is bound to.
+pub(super) struct Dispatch {
+    pub kernel: Kernel,
+    pub group: wgpu::BindGroup,
+    pub per: Per,
+}
+
+pub(super) enum Kernel {
+    /// A product of this many texels of output per row, by number of columns.
+    Product { pipelines: Rc<Vec<(u32, wgpu::ComputePipeline)>>, product: Product, texels: u32 },
+    /// So many workgroups per row.
+    Plain { pipeline: wgpu::ComputePipeline, groups: u32 },
+}
+
+/// A model on the GPU.
+pub(crate) struct Network {
+    pub(super) config: Config,
+    pub(super) variant: Variant,
+    source: Source,
+    /// Radians per position of each pair.
+    frequencies: Vec<f32>,
+    /// Pages of a sequence at most.
+    pub(super) pages_each: u32,
+    table: Vec<u32>,
+    pub(crate) pages: Pages,
+    pub(super) arrays: Arrays,
+    dispatches: Vec<Dispatch>,
+    erase: wgpu::ComputePipeline,
+    erase_groups: Vec<wgpu::BindGroup>,
+}
+
+/// What passes write and read, except weights.
+pub(super) struct Arrays {
+    /// The residual stream; every addition goes from one to the other.
+    pub x: [Array; 2],
+    pub qkv: Array,
+    pub q: Array,
+    pub attended: Array,
+    pub inner: Array,
+    pub picked: Array,
+    pub logits: Array,
+    pub results: wgpu::Buffer,
+    pub rows: Array,
+    pub picks: Array,
+    pub angles: Array,
+    pub pages: Array,
+    pub freed: Array,
+    /// Keys and values of each layer.
+    pub cache: Vec<[Array; 2]>,
+    /// Texels of a row of logits.
+    pub logits_stride: u32,
+    /// Rows of logits.
+    pub logits_rows: u32,
+}
+
+impl Network {
+    /// Brings the weights to the GPU. All memory is asked for before the first weight is read.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] for limits that no text fits in, [`Error::ModelUnsupported`] for shapes that the kernels do
+    /// not compute, [`Error::OutOfMemory`], or what reading the file or the GPU reports.
+    pub(crate) fn new(
+        gpu: &Gpu,
+        variant: Variant,
+        config: Config,
+        source: Source,
+        limits: Limits,
+    ) -> Result<Self, Error> {
+        if !gpu.has_subgroups() {
+            return Err(Error::Driver("language models need subgroup operations; update the driver".into()));
+        }
+        check_shapes(&config, &source)?;
+        let memory = variant.memory();
+        let heads = Heads {
+            heads: config.heads,
+            kv_heads: config.kv_heads,
+            head_dim: config.head_dim,
+            norm: config.head_norm,
+            epsilon: config.rms_epsilon,
+        };
+        let context = limits.context_tokens.min(config.context);
+        let pages_each = context.div_ceil(PAGE);
+        let page_bytes = u64::from(config.layers) * 2 * 16 * u64::from(heads.page_texels());
+        let total = (limits.cache_bytes / page_bytes)
+            .min(u64::from(memory.most(Texel::Uint4) / heads.page_texels()))
+            .min(u64::from(pages_each) * u64::from(limits.sequences)) as u32;
+        if !(1..=MAX_SEQUENCES).contains(&limits.sequences) || total == 0 {
+            return Err(Error::Invalid(format!(
+                "no text fits: {} sequences (1 to {MAX_SEQUENCES} are possible), {context} tokens each, and {} bytes for \
+                 keys and values, of which {page_bytes} make a page of {PAGE} tokens",
+                limits.sequences, limits.cache_bytes
+            )));
+        }
+        let arrays = Arrays::new(gpu, variant, &config, &heads, pages_each * limits.sequences, total)?;
+        let mut builder = Builder::new(gpu, variant, &config, &source, &arrays, heads);
+        builder.layers()?;
+        builder.head()?;
+        gpu.check()?;
+        let dispatches = builder.finish()?;
+        let interface = Interface::new(gpu, memory, &attention::erase_bindings());
+        let erase = interface.pipeline(gpu, "erase", &attention::erase(variant, &heads));
+        let erase_groups = arrays
+            .cache
+            .iter()
+            .map(|[keys, values]| {
+                interface.bind(gpu, vec![arrays.freed.resource(), keys.resource(), values.resource()])
+            })
+            .collect();
+        gpu.check()?;
+        Ok(Self {
+            variant,
+            source,
+            frequencies: config.rope.frequencies(config.head_dim),
+            pages_each,
+            table: vec![0; (pages_each * limits.sequences) as usize],
+            pages: Pages::new(total),
+            arrays,
+            dispatches,
+            erase,
+            erase_groups,
+            config,
+        })
+    }
+
+    /// Tokens that one sequence may have.
+    pub(crate) fn context(&self) -> u32 {
+        (self.pages_each * PAGE).min(self.config.context)
+    }
+
+    /// Rows of one pass at most.
+    pub(crate) fn most_rows(&self) -> u32 {
+        self.variant.most_rows()
+    }
+
+    /// Picks of one pass at most.
+    pub(crate) fn most_picks(&self) -> u32 {
+        self.arrays.logits_rows
+    }
+
+    /// Gives pages to the sequence of a slot.
+    pub(crate) fn assign(&mut self, gpu: &Gpu, slot: u32, pages: &[u32]) {
+        self.table[(slot * self.pages_each) as usize..][..pages.len()].copy_from_slice(pages);
+        self.arrays.pages.write(gpu, 0, bytemuck::cast_slice(&self.table));
+    }
+
+    /// Zeroes pages and takes them back.
+    ///
+    /// # Errors
+    /// Whatever wgpu reports; the pages are lost then, as is the device.
+    pub(crate) fn release(&mut self, gpu: &Gpu, pages: Vec<u32>) -> Result<(), Error> {
+        if pages.is_empty() {
+            return Ok(());
+        }
+        self.arrays.freed.write(gpu, 0, bytemuck::cast_slice(&pages));
+        gpu.submit(|encoder| {
+            let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default());
+            pass.set_pipeline(&self.erase);
+            for group in &self.erase_groups {
+                pass.set_bind_group(0, group, &[]);
+                pass.dispatch_workgroups(1, pages.len() as u32, 1);
+            }
+        })?;
+        self.pages.give_back(pages);
+        Ok(())
+    }
+
+    /// Whether all keys and values of a page are zero.
+    ///
+    /// # Errors
+    /// Whatever wgpu reports.
+    pub(crate) fn is_zero(&self, gpu: &Gpu, page: u32) -> Result<bool, Error> {
+        let texels = self.config.kv_heads * self.config.head_dim / 8 * PAGE;
+        for array in self.arrays.cache.iter().flatten() {
+            let first = page * texels;
+            let from = first - first % FOLD;
+            let bytes = array.read(gpu, from, first + texels - from)?;
+            if bytes[16 * (first - from) as usize..].iter().any(|&byte| byte != 0) {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// Takes rows through all layers: their keys and values enter the cache, and the picks are answered. Within one
+    /// call, a sequence's positions follow one another and the cache holds those before.
+    ///
+    /// # Errors
+    /// [`Error::BadOutput`] when no logit of a picked row is a number, or what the file or the GPU reports.
+    pub(crate) fn forward(&self, gpu: &Gpu, rows: &[Row], picks: &[Pick]) -> Result<Vec<Best>, Error> {
+        self.bring(gpu, rows, picks)?;
+        gpu.submit(|encoder| {
+            let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default());
+            for dispatch in &self.dispatches {
+                let count = match dispatch.per {
+                    Per::Row => rows.len() as u32,
+                    Per::Pick => picks.len() as u32,
+                };
+                if count > 0 {
+                    dispatch.record(self.variant, &mut pass, count);
+                }
+            }
+        })?;
+        if picks.is_empty() {
+            return Ok(Vec::new());
+        }
+        let results = gpu.read_head(&self.arrays.results, 16 * picks.len() as u64)?;
+        let results: Vec<[u32; 4]> = bytemuck::pod_collect_to_vec(&results);
+        results
+            .into_iter()
+            .map(|[token, highest, wanted, _]| {
+                let best = Best { token, highest: f32::from_bits(highest), wanted: f32::from_bits(wanted) };
+                if token >= self.config.vocabulary || !best.highest.is_finite() {
+                    return Err(Error::BadOutput("the model computed no finite number for any next token".into()));
+                }
+                Ok(best)
+            })
+            .collect()
+    }
+
+    /// All logits of a pick of the last pass.
+    ///
+    /// # Errors
+    /// Whatever wgpu reports.
+    pub(crate) fn logits(&self, gpu: &Gpu, pick: u32) -> Result<Vec<f32>, Error> {
+        let stride = self.arrays.logits_stride;
+        let bytes = self.arrays.logits.read(gpu, pick * stride, self.config.vocabulary.div_ceil(4))?;
+        let mut logits: Vec<f32> = bytemuck::pod_collect_to_vec(&bytes);
+        logits.truncate(self.config.vocabulary as usize);
+        Ok(logits)
+    }
+
+    /// Brings what a pass needs of its rows.
+    fn bring(&self, gpu: &Gpu, rows: &[Row], picks: &[Pick]) -> Result<(), Error> {
+        let format = self.source.format("token_embd.weight")?;
+        let mut x = Vec::with_capacity(rows.len() * self.config.width as usize);
+        let mut angles: Vec<f32> = Vec::with_capacity(rows.len() * self.config.head_dim as usize);
+        let mut about: Vec<[u32; 4]> = Vec::with_capacity(rows.len());
+        for row in rows {
+            let bytes = self.source.rows("token_embd.weight", self.config.width, row.token..row.token + 1)?;
+            x.extend(format.dequantise(&bytes));
+            for &frequency in &self.frequencies {
+                let (sin, cos) = (f64::from(row.position) * f64::from(frequency)).sin_cos();
+                angles.extend([cos as f32, sin as f32]);
+            }
+            about.push([row.position, row.slot * self.pages_each, 0, 0]);
+        }
+        let picks: Vec<[u32; 4]> = picks.iter().map(|pick| [pick.row, pick.wanted, 0, 0]).collect();
+        self.arrays.x[0].write(gpu, 0, bytemuck::cast_slice(&x));
+        self.arrays.angles.write(gpu, 0, bytemuck::cast_slice(&angles));
+        self.arrays.rows.write(gpu, 0, bytemuck::cast_slice(&about));
+        if !picks.is_empty() {
+            self.arrays.picks.write(gpu, 0, bytemuck::cast_slice(&picks));
+        }
+        Ok(())
+    }
+}
+
+impl Dispatch {
+    fn record(&self, variant: Variant, pass: &mut wgpu::ComputePass<'_>, count: u32) {
+        pass.set_bind_group(0, &self.group, &[]);
+        match &self.kernel {
+            Kernel::Plain { pipeline, groups } => {
+                pass.set_pipeline(pipeline);
+                pass.dispatch_workgroups(*groups, count, 1);
+            }
+            Kernel::Product { pipelines, product, texels } => {
+                // The smallest that takes all columns at once, or the largest.
+                let fits = pipelines.iter().find(|(columns, _)| *columns >= count);
+                let Some((columns, pipeline)) = fits.or(pipelines.last()) else { return };
+                let rows = match variant {
+                    Variant::Tiles => tiles::rows(product, *columns),
+                    Variant::Lanes(lanes) => lanes::ROWS * lanes,
+                };
+                pass.set_pipeline(pipeline);
+                pass.dispatch_workgroups((4 * texels).div_ceil(rows), count.div_ceil(*columns), 1);
+            }
+        }
+    }
+}
+
+impl Arrays {
+    fn new(gpu: &Gpu, variant: Variant, config: &Config, heads: &Heads, table: u32, pages: u32) -> Result<Self, Error> {
+        let memory = variant.memory();
+        // Products write whole groups of columns.
+        let group = match variant {
+            Variant::Tiles => tiles::COLUMNS.into_iter().max().unwrap_or(1),
+            Variant::Lanes(_) => lanes::COLUMNS.into_iter().max().unwrap_or(1),
+        };
+        let rows = variant.most_rows().next_multiple_of(group);
+        let logits_stride = match memory {
+            Memory::Buffers => config.vocabulary.div_ceil(4),
+            Memory::Textures => config.vocabulary.div_ceil(4).next_multiple_of(FOLD),
+        };
+        let most = memory.most(Texel::Float4) / logits_stride;
+        let logits_rows = rows.min(most - most % group);
+        if logits_rows == 0 {
+            return Err(Error::Invalid(format!("a vocabulary of {} tokens is too large", config.vocabulary)));
+        }
+        let floats = |columns: u32| Array::new(gpu, memory, Texel::Float4, rows * columns / 4);
+        let words = |length: u32| Array::new(gpu, memory, Texel::Uint1, length);
+        let per_row = || Array::new(gpu, memory, Texel::Uint4, rows);
+        let cached = || Array::new(gpu, memory, Texel::Uint4, pages * heads.page_texels());
+        let (queries, keys) = (config.heads * config.head_dim, config.kv_heads * config.head_dim);
+        let arrays = Self {
+            x: [floats(config.width), floats(config.width)],
+            qkv: floats(queries + 2 * keys),
+            q: floats(queries),
+            attended: floats(queries),
+            inner: floats(config.feed_forward),
+            picked: floats(config.width),
+            logits: Array::new(gpu, memory, Texel::Float4, logits_rows * logits_stride),
+            results: gpu.storage(16 * u64::from(logits_rows)),
+            rows: per_row(),
+            picks: per_row(),
+            angles: floats(config.head_dim),
+            pages: words(table),
+            freed: words(table.max(pages)),
+            cache: (0..config.layers).map(|_| [cached(), cached()]).collect(),
+            logits_stride,
+            logits_rows,
+        };
+        gpu.check()?;
+        Ok(arrays)
+    }
+}
+
+/// Refuses shapes that the kernels do not compute.
+fn check_shapes(config: &Config, source: &Source) -> Result<(), Error> {
+    let refused = |why: String| match source {
+        Source::File(gguf) => gguf.unsupported(why),
+        Source::Synthetic(_) => Error::Invalid(why),
+    };
+    let queries = config.heads * config.head_dim;
+    for (what, size) in [("width", config.width), ("feed-forward width", config.feed_forward), ("heads", queries)] {
+        if size % BLOCK != 0 {
+            return Err(refused(format!("{what} of {size} numbers is no multiple of {BLOCK}")));
+        }
+    }
+    if config.head_dim % 8 != 0 {
+        return Err(refused(format!("heads of {} numbers are no multiple of 8", config.head_dim)));
+    }
+    Ok(())
+}
+
+/// The compiled kernels of a product.
+pub(super) fn pipelines(
+    gpu: &Gpu,
+    variant: Variant,
+    interface: &Interface,
+    product: &Product,
+) -> Vec<(u32, wgpu::ComputePipeline)> {
+    let columns: &[u32] = match variant {
+        Variant::Tiles => &tiles::COLUMNS,
+        Variant::Lanes(_) => &lanes::COLUMNS,
+    };
+    columns
+        .iter()
+        .map(|&columns| {
+            let body = match variant {
+                Variant::Tiles => tiles::product(product, columns),
+                Variant::Lanes(lanes) => lanes::product(lanes, product, columns),
+            };
+            (columns, interface.pipeline(gpu, "product", &body))
+        })
+        .collect()
+}
