@@ -100,6 +100,24 @@ fn a_reading_that_fails_where_shares_change_leaves_nobody_a_share() {
     assert_eq!(shares.leave(d, None).unwrap().gross_joules, None);
 }
 
+/// The worst case: the counter has just moved when the work begins, and is about to when it ends.
+#[test]
+fn the_bound_is_no_wider_than_it_must_be() {
+    let card = Simulation {
+        start: Instant::now(),
+        watts: vec![320.0; 40],
+        step_ms: 50,
+        period_ms: 100,
+        phase_ms: 0,
+        limit_watts: 320.0,
+    };
+    let (metered, truth, _) = run(&card, &[(300, 1_299)], None).remove(0);
+    let missed = truth - metered.gross_joules.unwrap();
+    let bound = metered.meter.uncertainty_joules.unwrap();
+    assert!((missed - 320.0 * 0.099).abs() < 1e-6, "{missed} J: {metered:?}");
+    assert!((bound - 320.0 * 0.1).abs() < 1e-6, "{bound} J: {metered:?}");
+}
+
 /// Work from a start to an end, both in milliseconds.
 fn work() -> impl Strategy<Value = (u64, u64)> {
     (0u64..6_000, 200u64..4_000).prop_map(|(start, length)| (start, start + length))

@@ -5,8 +5,7 @@
 //! `mem_info_vram_used`, `mem_info_vram_total` in bytes and `gpu_busy_percent` (amdgpu). Processes come from
 //! `/proc/PID/fdinfo` (Documentation/gpu/drm-usage-stats). A file that is missing or does not hold a number is a value
 //! that the card does not report. Of processors with integrated graphics amdgpu reports the whole chip's power. What
-//! slows an AMD card down is in a binary file that changes with the card's
-//! generation; it is not read.
+//! slows an AMD card down is in a binary file that changes with the card's generation; it is not read.
 
 use crate::sensor::{Process, Reading, Sensor, SensorError};
 use std::{
