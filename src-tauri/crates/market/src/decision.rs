@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 use tender_base::{Book, Code, Did, JobSpec, MicroUsd, Problem, Timestamp, ids::ContractId, job::Privacy};
 
 /// Version of the rules in this module. A decision replays only under the version that made it.
-pub const ENGINE: &str = "tender-decision/1";
+pub const ENGINE: &str = "tender-decision/2";
 
 /// Everything the decision depends on.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -67,6 +67,9 @@ pub enum Outcome {
     Offered {
         /// The whole bill; for the own card its estimated cost.
         cost: MicroUsd,
+        /// What checking the result is expected to cost here, on top of the bill; nothing for the own card.
+        #[serde(default)]
+        checking: MicroUsd,
         /// Whether the cost is binding or measured, not an assumption.
         cost_measured: bool,
         /// Expected time until the result is here, in milliseconds.
@@ -87,7 +90,7 @@ pub enum Outcome {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Policy {
-    /// Lowest cost first. Equal costs: the own card first, then the earlier result, then the smaller `did` as text,
+    /// Lowest cost first, that of checking included. Equal costs: the own card first, then the earlier result, then the smaller `did` as text,
     /// then the order in the situation.
     CheapestFeasible,
 }
@@ -217,7 +220,7 @@ pub fn decide(situation: &Situation, policy: Policy) -> Decision {
 /// Cost, then own card, then time, then `did`, then position.
 fn key(alternative: &Alternative, index: usize) -> (MicroUsd, bool, u64, String, usize) {
     let (cost, time) = match &alternative.outcome {
-        Outcome::Offered { cost, estimated_ms, .. } => (*cost, *estimated_ms),
+        Outcome::Offered { cost, checking, estimated_ms, .. } => (total(*cost, *checking), *estimated_ms),
         Outcome::Unavailable { .. } => (MicroUsd(i64::MAX), u64::MAX),
     };
     let did = match &alternative.source {
@@ -254,6 +257,10 @@ fn exclusion(situation: &Situation, alternative: &Alternative) -> Option<Exclusi
         return Some(Exclusion::TooLate { late_ms: u64::try_from(late).unwrap_or(u64::MAX) });
     }
     None
+}
+
+fn total(cost: MicroUsd, checking: MicroUsd) -> MicroUsd {
+    MicroUsd(cost.0.saturating_add(checking.0))
 }
 
 fn difference(more: MicroUsd, less: MicroUsd) -> MicroUsd {
@@ -334,13 +341,17 @@ impl Decision {
 
     fn second_to(&self, name: &str, alternative: &Alternative, chosen: &Alternative) -> String {
         let winner = chosen.source.label();
-        let (Outcome::Offered { cost, estimated_ms, .. }, Outcome::Offered { cost: best, estimated_ms: best_ms, .. }) =
-            (&alternative.outcome, &chosen.outcome)
+        let (
+            Outcome::Offered { cost, checking, estimated_ms, .. },
+            Outcome::Offered { cost: best, checking: best_checking, estimated_ms: best_ms, .. },
+        ) = (&alternative.outcome, &chosen.outcome)
         else {
             return format!("{name} was not ranked");
         };
+        let (cost, best) = (total(*cost, *checking), total(*best, *best_checking));
         if cost > best {
-            format!("{name} costs {} more than {winner}", difference(*cost, *best))
+            let with = if *checking > MicroUsd::ZERO { ", checking included" } else { "" };
+            format!("{name} costs {} more than {winner}{with}", difference(cost, best))
         } else if chosen.source == Source::Local {
             format!("{name} costs the same as {winner}, which is preferred then")
         } else if estimated_ms > best_ms {
@@ -392,35 +403,37 @@ impl Decision {
         }
         out.push_str(if constraints.privacy == Privacy::Own { ", private to this machine\n\n" } else { "\n\n" });
 
-        let mut table = vec![["rank", "where", "cost", "time", "reliable", "why"].map(str::to_owned)];
+        let mut table = vec![["rank", "where", "cost", "checking", "time", "reliable", "why"].map(str::to_owned)];
         let mut by_rank: Vec<usize> = (0..self.rows.len().min(alternatives.len())).collect();
         by_rank.sort_by_key(|i| self.rows[*i].rank.unwrap_or(u32::MAX));
         for i in by_rank {
             let rank = self.rows[i].rank.map_or("-".to_owned(), |rank| rank.to_string());
-            let (cost, time, reliable) = match &alternatives[i].outcome {
-                Outcome::Offered { cost, cost_measured, estimated_ms, reliability, .. } => (
+            let (cost, checking, time, reliable) = match &alternatives[i].outcome {
+                Outcome::Offered { cost, checking, cost_measured, estimated_ms, reliability, .. } => (
                     if *cost_measured { cost.to_string() } else { format!("{cost} (estimate)") },
+                    if *checking > MicroUsd::ZERO { checking.to_string() } else { "-".to_owned() },
                     seconds(*estimated_ms),
                     reliability.map_or("-".to_owned(), |fraction| format!("{:.0} %", fraction * 100.0)),
                 ),
-                Outcome::Unavailable { .. } => ("-".to_owned(), "-".to_owned(), "-".to_owned()),
+                Outcome::Unavailable { .. } => ["-"; 4].map(str::to_owned).into(),
             };
             table.push([
                 rank,
                 printable(alternatives[i].source.label()),
                 cost,
+                checking,
                 time,
                 reliable,
                 printable(&self.why_not(i)),
             ]);
         }
-        let widths: [usize; 5] =
+        let widths: [usize; 6] =
             std::array::from_fn(|c| table.iter().map(|row| row[c].chars().count()).max().unwrap_or(0));
         for row in &table {
             for (cell, width) in row.iter().zip(widths) {
                 let _ = write!(out, "{cell:<width$}  ");
             }
-            out.push_str(&row[5]);
+            out.push_str(&row[6]);
             out.push('\n');
         }
         if let Some(problem) = self.problem() {

@@ -27,6 +27,7 @@ fn situation(alternatives: Vec<Alternative>) -> Situation {
 fn offered(source: Source, cost: i64, estimated_ms: u64) -> Alternative {
     let outcome = Outcome::Offered {
         cost: MicroUsd(cost),
+        checking: MicroUsd::ZERO,
         cost_measured: source != Source::Local,
         estimated_ms,
         reliability: None,

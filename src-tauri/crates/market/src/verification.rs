@@ -33,8 +33,11 @@ pub const MIN_SAMPLE: u32 = 4;
 pub const SHARE_NEW: u32 = 4;
 /// One part in so many is checked of a contractor with history: the 5 to 10 % overhead of adaptive replication.
 pub const SHARE_KNOWN: u32 = 10;
-/// Accepted contracts after which a contractor has a history (BOINC trusts after ten valid results in a row).
+/// Valid results in a row after which a contractor has a history, and not every delivery is checked any more.
 pub const KNOWN_AFTER: u32 = 10;
+/// However long the history, one delivery in so many is checked: 5 % of the work done twice, and whoever turns false
+/// gets away with twenty deliveries in the mean before it starts again from nothing.
+pub const CHECK_ONE_IN_AT_MOST: u32 = 20;
 
 /// Largest Freivalds residual over its tolerance; the tolerance already contains the rounding of honest f32 work.
 pub const MAX_FREIVALDS_RESIDUAL: f64 = 1.0;
@@ -43,6 +46,9 @@ pub const MAX_FREIVALDS_RESIDUAL: f64 = 1.0;
 pub const MIN_COSINE: f64 = 0.999;
 /// Every re-executed workgroup must agree: the comparison itself already allows for float rounding.
 pub const MIN_AGREEING_SLICES: f64 = 1.0;
+/// A pass over a finished text beside writing it: a GPU reads a prompt some thirty times faster than it writes, Mesa's
+/// CPU adapter about four times; this is the dearer of the two.
+pub const TEXT_CHECK_SHARE: f64 = 0.25;
 /// Largest mean margin of a text, in logits. Honest engines stay below 0.01, other texts and cheats above 0.7
 /// (`docs/verification.md`).
 pub const MAX_MEAN_MARGIN: f64 = 0.05;
@@ -65,11 +71,46 @@ pub enum Check {
     },
     /// Every token of a text, in one pass of the client's own model over prompt and text.
     Margins,
+    /// Nothing, this time: the contractor's last results were all valid.
+    Trusted {
+        /// One of so many of its deliveries is checked.
+        one_in: u32,
+    },
 }
 
-/// How much to check of `work` by a contractor with `history` accepted contracts.
+/// How much to check of `work` by a contractor whose last `valid` results in a row passed. `seed` draws whether: like
+/// the parts, after the contractor is bound to its output.
+///
+/// Adaptive replication as in BOINC (Anderson 2019, section 3.4): after ten valid results in a row a contractor is
+/// trusted with probability 1 − 1/CV, CV being the number of valid results in a row, and one invalid result ends the
+/// trust. Matrix products are always checked: it costs next to nothing.
 #[must_use]
-pub fn plan(work: &Work, history: u32) -> Check {
+pub fn plan(work: &Work, valid: u32, seed: &Sha256) -> Check {
+    let one_in = one_in(work, valid);
+    let mut words =
+        Words { seed: &Sha256::of_parts(&[b"adaptive", seed.bytes()]), counter: 0, block: [0; 32], used: 32 };
+    if words.at_most(one_in - 1) == 0 { whole_plan(work, valid) } else { Check::Trusted { one_in } }
+}
+
+/// One of so many deliveries of such work is checked.
+fn one_in(work: &Work, valid: u32) -> u32 {
+    if valid < KNOWN_AFTER || matches!(work, Work::Gemm { .. }) { 1 } else { valid.min(CHECK_ONE_IN_AT_MOST) }
+}
+
+/// What checking a delivery is expected to cost, as a share of doing the work here: how much is done again, times how
+/// often.
+#[must_use]
+pub fn expected_share(work: &Work, valid: u32) -> f64 {
+    let share = match whole_plan(work, valid) {
+        Check::Sample { n } => f64::from(n) / f64::from(parts(work).unwrap_or(n).max(1)),
+        Check::Margins => TEXT_CHECK_SHARE,
+        // Vectors times the matrices' sizes, beside two operations per element and inner index.
+        Check::FullFreivalds { .. } | Check::Trusted { .. } => 0.0,
+    };
+    share / f64::from(one_in(work, valid))
+}
+
+fn whole_plan(work: &Work, history: u32) -> Check {
     match parts(work) {
         None if matches!(work, Work::Generate(_)) => Check::Margins,
         None => Check::FullFreivalds { vectors: FREIVALDS_VECTORS },
@@ -227,10 +268,27 @@ mod tests {
     #[test]
     fn a_newcomer_is_checked_more_than_a_known_contractor_and_never_more_than_there_is() {
         for (passages, new, known) in [(1, 1, 1), (3, 3, 3), (24, 6, 4), (100, 25, 10), (4096, 60, 20)] {
-            assert_eq!(plan(&embed(passages), 0), Check::Sample { n: new });
-            assert_eq!(plan(&embed(passages), KNOWN_AFTER), Check::Sample { n: known });
+            assert_eq!(whole_plan(&embed(passages), 0), Check::Sample { n: new });
+            assert_eq!(whole_plan(&embed(passages), KNOWN_AFTER), Check::Sample { n: known });
         }
-        assert_eq!(plan(&GEMM, 1000), Check::FullFreivalds { vectors: 20 });
+    }
+
+    #[test]
+    fn trust_is_earned_slowly_bounded_and_only_where_checking_costs() {
+        let seeds = || (0..4000u32).map(|n| Sha256::of(&n.to_le_bytes()));
+        let checked =
+            |work: &Work, valid| seeds().filter(|s| !matches!(plan(work, valid, s), Check::Trusted { .. })).count();
+        for valid in [0, 1, KNOWN_AFTER - 1] {
+            assert_eq!(checked(&embed(24), valid), 4000);
+        }
+        // 1 in 10, then 1 in 20 at most: 400 and 200 of 4,000, standard deviations 19 and 14.
+        assert!(checked(&embed(24), 10).abs_diff(400) < 95);
+        assert!(checked(&embed(24), 20).abs_diff(200) < 70);
+        assert!(checked(&embed(24), 1000).abs_diff(200) < 70);
+        assert_eq!(checked(&GEMM, 1000), 4000);
+        assert_eq!(plan(&GEMM, 1000, &Sha256::of(b"")), Check::FullFreivalds { vectors: 20 });
+        assert!((expected_share(&embed(24), 0) - 0.25).abs() < 1e-12);
+        assert!((expected_share(&embed(24), 20) - 4.0 / 24.0 / 20.0).abs() < 1e-12);
     }
 
     #[test]

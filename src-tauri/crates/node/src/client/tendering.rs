@@ -15,6 +15,7 @@ use tender_market::{
     checks,
     contract::Step,
     decision::{Alternative, Decision, Outcome, Policy, Situation, Source, decide},
+    verification,
 };
 use tender_store::{ContractRecord, Event, JobRecord, PeerRecord};
 
@@ -78,12 +79,16 @@ impl Node {
         let reserved = self.store.balance(job.book, &Account::Reserved).await.map_err(|e| e.problem())?;
         let committed = totals.spent.0.saturating_add(reserved.0);
         let mut alternatives = vec![self.local_alternative(job).await];
+        let here = self.estimate(&job.spec.work).await.micro_usd;
         for answer in answers {
+            let valid = self.valid_in_a_row(answer.peer.did).await?;
+            let checking = verification::expected_share(&job.spec.work, valid) * here.0 as f64;
             alternatives.push(Alternative {
                 source: Source::Peer { did: answer.peer.did, name: answer.peer.name.clone() },
                 outcome: match &answer.outcome {
                     Ok(signed) => Outcome::Offered {
                         cost: signed.document.amount,
+                        checking: MicroUsd(checking.ceil() as i64),
                         cost_measured: true,
                         estimated_ms: signed.document.estimated_ms,
                         reliability: self.reliability(&answer.peer).await,
@@ -109,7 +114,7 @@ impl Node {
         } else if !self.settings().use_own_gpu {
             Err(Problem::new(Code::Unavailable, "own jobs do not run on the own GPU", "set use_own_gpu to true"))
         } else {
-            self.model(&job.spec.work).map(|_| ())
+            self.model(&job.spec.work).await.map(|_| ())
         };
         let outcome = match outcome {
             Err(problem) => Outcome::Unavailable { problem },
@@ -117,6 +122,7 @@ impl Node {
                 let cost = self.estimate(&job.spec.work).await;
                 Outcome::Offered {
                     cost: cost.micro_usd,
+                    checking: MicroUsd::ZERO,
                     cost_measured: cost.measured,
                     estimated_ms: cost.estimated_ms(),
                     reliability: None,
