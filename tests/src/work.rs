@@ -1,7 +1,7 @@
 //! Small jobs, and what their outputs must be.
 
 use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
-use tender_node::api::types::{SubmitBuffer, SubmitInput, SubmitWork};
+use tender_node::api::types::{SubmitBuffer, SubmitInput, SubmitMessage, SubmitWork};
 
 /// A dollar, in micro-dollars: enough for every job here.
 pub const DOLLAR: i64 = 1_000_000;
@@ -30,6 +30,23 @@ pub fn for_anyone(work: SubmitWork) -> SubmitInput {
 pub fn embed() -> SubmitWork {
     let passages = ["A cat sat on the mat.", "The cat is sitting on a mat.", "Interest rates rose again in autumn."];
     SubmitWork::Embed { model: None, passages: passages.map(str::to_owned).to_vec() }
+}
+
+/// An answer to a question, of so many tokens at most.
+#[must_use]
+pub fn generate(question: &str, max_tokens: u32) -> SubmitWork {
+    let message = SubmitMessage { role: "user".to_owned(), content: question.to_owned() };
+    SubmitWork::Generate {
+        model: None,
+        messages: Some(vec![message]),
+        prompt: None,
+        max_tokens: Some(max_tokens),
+        temperature: None,
+        top_k: None,
+        top_p: None,
+        seed: None,
+        stop: None,
+    }
 }
 
 /// A (`side` × `side`) times the identity: the product is A.

@@ -7,3 +7,4 @@ mod failover;
 mod jobs;
 mod namespaces;
 mod offline;
+mod text;
