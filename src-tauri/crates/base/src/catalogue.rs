@@ -1,104 +1,230 @@
-//! The models this version can run, by the hashes of their files. Anything else is refused before it is read.
+//! The models this version knows, by the hashes of their files, and how much memory a model takes.
 
-use crate::{hash::Sha256, job::ModelRef};
+mod known;
 
-/// Name of the weights file in a model's folder.
+use crate::{frames::TextLimits, hash::Sha256, job::ModelRef};
+pub use known::{MINILM, MODELS, SMOLLM2};
+use serde::{Deserialize, Serialize};
+
+/// Name of the weights file in an encoder's folder.
 pub const WEIGHTS_FILE: &str = "model.safetensors";
-/// Name of the tokenizer's file in a model's folder.
+/// Name of the tokenizer's file in an encoder's folder.
 pub const TOKENIZER_FILE: &str = "tokenizer.json";
+/// Where the models are downloaded from, unless the owner names another place with the same paths.
+pub const SOURCE: &str = "https://huggingface.co";
+/// Memory that a worker takes on top of weights, keys, values and logits: activations, kernels, copies on their way
+/// and what the driver keeps for itself. An allowance, not a measurement; it is the same for every model.
+pub const OVERHEAD_BYTES: u64 = 256 << 20;
 
-/// A model whose files are pinned. Its folder is named after it and holds [`WEIGHTS_FILE`] and [`TOKENIZER_FILE`].
+/// What a model does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ModelKind {
+    /// Writes text.
+    Text,
+    /// Embeds text.
+    Embed,
+}
+
+/// A model whose files are pinned. They lie in a folder that is named after it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Model {
     /// Name in the catalogue and of the folder.
     pub name: &'static str,
-    /// SHA-256 of [`WEIGHTS_FILE`].
-    pub weights_sha256: Sha256,
-    /// SHA-256 of [`TOKENIZER_FILE`].
-    pub tokenizer_sha256: Sha256,
+    /// What it does.
+    pub kind: ModelKind,
+    /// What it is, in a sentence.
+    pub about: &'static str,
+    /// SPDX identifier; `LicenseRef-…` for terms that SPDX does not list.
+    pub licence: &'static str,
+    /// How its weights are stored.
+    pub quantisation: &'static str,
+    /// Its parameters.
+    pub parameters: u64,
+    /// What decides how much memory it takes. The weights count as long as their file, which is at most some
+    /// megabytes more.
+    pub footprint: Footprint,
+    /// The weights first.
+    pub files: &'static [ModelFile],
 }
 
-/// Sentence encoder, 384 dimensions, English; Apache-2.0 (sentence-transformers/all-MiniLM-L6-v2).
-pub const MINILM: Model = Model {
-    name: "all-MiniLM-L6-v2",
-    weights_sha256: pinned("53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"),
-    tokenizer_sha256: pinned("be50c3628f2bf5bb5e3a7f17b1f74611b2561a3a27eeab05e5aa30f411572037"),
-};
-
-/// A language model whose GGUF file is pinned.
+/// A file of a model.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct TextModel {
-    /// Name in the catalogue and of the folder.
+pub struct ModelFile {
+    /// Name in the model's folder.
     pub name: &'static str,
-    /// Name of the file in the folder.
-    pub file: &'static str,
-    /// SHA-256 of the file.
+    /// Length in bytes.
+    pub bytes: u64,
+    /// Hash of the whole.
     pub sha256: Sha256,
+    /// Path below [`SOURCE`], with a revision that does not move.
+    pub path: &'static str,
 }
 
-/// Chat model of 135 million parameters, English, 4-bit weights; Apache-2.0 (HuggingFaceTB/SmolLM2-135M-Instruct).
-pub const SMOLLM2: TextModel = TextModel {
-    name: "SmolLM2-135M-Instruct",
-    file: "SmolLM2-135M-Instruct.Q4_1.gguf",
-    sha256: pinned("b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"),
-};
+/// What decides how much memory a model takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Footprint {
+    /// Bytes of all weights, as they are stored.
+    pub weight_bytes: u64,
+    /// Bytes of keys and values that one token occupies while a text is written: 2 × layers × heads of keys × numbers
+    /// per head × 2 bytes. Zero for encoders.
+    pub cache_bytes_per_token: u64,
+    /// Tokens of the vocabulary: a text that is written has a row of so many f32. Zero for encoders.
+    pub vocabulary: u32,
+    /// Tokens that the model was trained to overlook.
+    pub context_tokens: u32,
+}
 
-impl TextModel {
-    /// How a job names it.
+/// What the worker found in a model file.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ModelFacts {
+    /// Family of the model, as the file names it, such as `llama`.
+    pub architecture: String,
+    /// Numbers in all tensors.
+    pub parameters: u64,
+    /// Transformer layers.
+    pub layers: u32,
+    /// What decides how much memory it takes.
+    pub footprint: Footprint,
+    /// Formats of the tensors with the parameters stored in each, most first.
+    pub formats: Vec<(String, u64)>,
+    /// Whether the file says how a chat is written down; without it only raw prompts can be continued.
+    pub chat_template: bool,
+}
+
+impl Footprint {
+    /// Memory for a worker that keeps `limits`, in bytes: weights + min(context × sequences × cache per token, most
+    /// cache) + sequences × vocabulary × 4 + [`OVERHEAD_BYTES`]. The context is the model's own if that is shorter.
     #[must_use]
-    pub fn to_ref(self) -> ModelRef {
-        ModelRef { name: self.name.to_owned(), sha256: self.sha256 }
+    pub fn needed_bytes(&self, limits: &TextLimits) -> u64 {
+        let tokens = u64::from(limits.context_tokens.min(self.context_tokens)) * u64::from(limits.sequences);
+        let cache = self.cache_bytes_per_token.saturating_mul(tokens).min(limits.cache_bytes);
+        let logits = u64::from(limits.sequences) * u64::from(self.vocabulary) * 4;
+        self.weight_bytes.saturating_add(cache).saturating_add(logits).saturating_add(OVERHEAD_BYTES)
     }
 }
 
-/// Every encoder.
-pub const MODELS: [Model; 1] = [MINILM];
+impl ModelFacts {
+    /// The formats by share, such as `Q4_K 83 %, Q6_K 17 %`; shares under half a per cent are left out.
+    #[must_use]
+    pub fn quantisation(&self) -> String {
+        let all: u64 = self.formats.iter().map(|(_, parameters)| parameters).sum();
+        let share = |parameters: u64| (u128::from(parameters) * 100 + u128::from(all) / 2) / u128::from(all.max(1));
+        let shares = self.formats.iter().map(|(format, parameters)| (format, share(*parameters)));
+        let words: Vec<String> =
+            shares.filter(|(_, share)| *share > 0).map(|(format, share)| format!("{format} {share} %")).collect();
+        words.join(", ")
+    }
+}
 
 impl Model {
+    /// The file with the weights, whose hash names the model.
+    #[must_use]
+    pub fn weights(&self) -> &'static ModelFile {
+        // A test holds that every model has one.
+        &self.files[0]
+    }
+
+    /// One of its files.
+    #[must_use]
+    pub fn file(&self, name: &str) -> Option<&'static ModelFile> {
+        self.files.iter().find(|file| file.name == name)
+    }
+
+    /// Length of all files in bytes.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        self.files.iter().map(|file| file.bytes).sum()
+    }
+
     /// How a job names it.
     #[must_use]
-    pub fn to_ref(self) -> ModelRef {
-        ModelRef { name: self.name.to_owned(), sha256: self.weights_sha256 }
+    pub fn to_ref(&self) -> ModelRef {
+        ModelRef { name: self.name.to_owned(), sha256: self.weights().sha256 }
     }
 
     /// The model whose weights have this hash.
     #[must_use]
-    pub fn with_weights(sha256: &Sha256) -> Option<Self> {
-        MODELS.into_iter().find(|m| m.weights_sha256 == *sha256)
+    pub fn with_weights(kind: ModelKind, sha256: &Sha256) -> Option<&'static Self> {
+        MODELS.iter().find(|model| model.kind == kind && model.weights().sha256 == *sha256)
     }
-}
 
-/// A digest from its 64 lower-case hex digits, at compile time.
-const fn pinned(hex: &str) -> Sha256 {
-    const fn digit(c: u8) -> u8 {
-        match c {
-            b'0'..=b'9' => c - b'0',
-            b'a'..=b'f' => c - b'a' + 10,
-            _ => panic!("a pinned digest has lower-case hex digits only"),
-        }
+    /// The model of this name.
+    #[must_use]
+    pub fn named(name: &str) -> Option<&'static Self> {
+        MODELS.iter().find(|model| model.name == name)
     }
-    let text = hex.as_bytes();
-    assert!(text.len() == 64, "a pinned digest has 64 hex digits");
-    let mut bytes = [0; 32];
-    let mut i = 0;
-    while i < 32 {
-        bytes[i] = digit(text[2 * i]) << 4 | digit(text[2 * i + 1]);
-        i += 1;
-    }
-    Sha256::from_bytes(bytes)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::collections::BTreeSet;
 
     #[test]
     fn pinned_digests_read_as_written() {
-        assert_eq!(
-            MINILM.weights_sha256.to_string(),
-            "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
-        );
-        assert_eq!(Model::with_weights(&MINILM.weights_sha256), Some(MINILM));
-        assert_eq!(Model::with_weights(&Sha256::of(b"")), None);
+        let written = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db";
+        assert_eq!(MINILM.weights().sha256.to_string(), written);
+        let found = |kind, sha256| Model::with_weights(kind, &sha256).map(|model| model.name);
+        assert_eq!(found(ModelKind::Embed, MINILM.weights().sha256), Some(MINILM.name));
+        assert_eq!(found(ModelKind::Text, MINILM.weights().sha256), None, "an encoder writes no text");
+        assert_eq!(found(ModelKind::Text, Sha256::of(b"")), None);
+    }
+
+    #[test]
+    fn every_model_is_named_once_and_comes_from_a_revision_that_does_not_move() {
+        let names: BTreeSet<_> = MODELS.iter().map(|model| model.name).collect();
+        let digests: BTreeSet<_> = MODELS.iter().flat_map(|model| model.files).map(|file| file.sha256).collect();
+        let files = MODELS.iter().map(|model| model.files.len()).sum::<usize>();
+        assert_eq!((names.len(), digests.len()), (MODELS.len(), files));
+        for model in MODELS {
+            assert!(!model.files.is_empty(), "{} has no weights", model.name);
+            let plain = |text: &str| text.chars().all(|c| c.is_ascii_alphanumeric() || "-._".contains(c));
+            assert!(plain(model.name) && !model.name.starts_with('.'), "{} is a folder's name", model.name);
+            assert!(model.footprint.weight_bytes <= model.weights().bytes, "{}", model.name);
+            for file in model.files {
+                assert!(plain(file.name) && file.bytes > 0, "{}", file.name);
+                let parts: Vec<_> = file.path.split('/').collect();
+                let [_, _, "resolve", revision, name] = parts[..] else { panic!("{}", file.path) };
+                assert!(revision.len() == 40 && revision.chars().all(|c| c.is_ascii_hexdigit()), "{}", file.path);
+                assert_eq!(name, file.name, "{}", file.path);
+            }
+        }
+    }
+
+    #[test]
+    fn memory_is_weights_cache_logits_and_an_allowance() {
+        // Llama 3.1 8B: 32 layers, 8 heads of keys and values with 128 numbers.
+        let cache_bytes_per_token = 2 * 32 * 8 * 128 * 2;
+        let model =
+            Footprint { weight_bytes: 5 << 30, cache_bytes_per_token, vocabulary: 1 << 17, context_tokens: 1 << 17 };
+        let limits = TextLimits { context_tokens: 1024, sequences: 4, cache_bytes: 1 << 30 };
+        let logits = 4 * (4 << 17);
+        // 4 × 1024 tokens of 128 KiB each are 512 MiB.
+        assert_eq!(model.needed_bytes(&limits), (5 << 30) + (512 << 20) + logits + OVERHEAD_BYTES);
+        // Sixteen long texts share what is kept for all.
+        let many = TextLimits { context_tokens: 8192, sequences: 16, ..limits };
+        assert_eq!(model.needed_bytes(&many), (5 << 30) + (1 << 30) + 4 * logits + OVERHEAD_BYTES);
+        // A model that overlooks less needs less.
+        let short = Footprint { context_tokens: 512, ..model };
+        assert_eq!(short.needed_bytes(&limits), (5 << 30) + (256 << 20) + logits + OVERHEAD_BYTES);
+        // Nothing that a hostile file declares overflows.
+        let huge = Footprint { weight_bytes: u64::MAX, cache_bytes_per_token: u64::MAX, ..model };
+        assert_eq!(huge.needed_bytes(&limits), u64::MAX);
+    }
+
+    #[test]
+    fn formats_are_told_by_share() {
+        let formats = [("Q4_K", 830), ("Q6_K", 168), ("F32", 2)].map(|(name, count)| (name.to_owned(), count)).to_vec();
+        let facts = ModelFacts {
+            architecture: "llama".to_owned(),
+            parameters: 1000,
+            layers: 2,
+            footprint: MODELS[0].footprint,
+            formats,
+            chat_template: true,
+        };
+        assert_eq!(facts.quantisation(), "Q4_K 83 %, Q6_K 17 %");
+        assert_eq!(ModelFacts { formats: Vec::new(), ..facts }.quantisation(), "");
     }
 }

@@ -21,6 +21,10 @@ pub const MAX_HEADER_BYTES: u32 = 1 << 20;
 /// Largest payload: an input or output blob.
 pub const MAX_PAYLOAD_BYTES: u32 = 64 << 20;
 
+/// Per cent of a card's memory that the worker takes at most, all its buffers and what others use together; the rest
+/// is the desktop's.
+pub const MEMORY_BUDGET_PERCENT: u8 = 90;
+
 /// To the worker. What carries no `id` is done one at a time; to cancel it, kill the worker.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "request", rename_all = "snake_case")]
@@ -133,6 +137,10 @@ pub enum Reply {
         /// How the process is confined. One that does not say so is not.
         #[serde(default)]
         sandbox: Sandbox,
+        /// Whether the adapter works in the machine's main memory: it is software, or part of the processor. None
+        /// when that is not known.
+        #[serde(default)]
+        main_memory: Option<bool>,
     },
     /// How many tokens each passage has after truncation.
     Counted {

@@ -49,6 +49,11 @@ pub(crate) enum Command {
         #[command(subcommand)]
         command: Option<PeersCommand>,
     },
+    /// Models: which are here, which fit, which can be downloaded.
+    Models {
+        #[command(subcommand)]
+        command: Option<ModelsCommand>,
+    },
     /// Jobs bought and sold, newest first; with an id, everything about one.
     Jobs {
         /// Job or contract id.
@@ -132,13 +137,15 @@ pub(crate) struct Submit {
     #[arg(long, value_enum)]
     pub(crate) kind: KindOption,
     /// generate: the prompt, or JSON with `messages`. embed: a text file, one passage per paragraph. gemm: A then B
-    /// as little-endian f32. wgsl: the source.
-    #[arg(long, value_name = "FILE", required_unless_present = "prompt")]
+    /// as little-endian f32 or f16. kernel: the matrix, then gain and shift where there are any, as little-endian f32.
+    /// wgsl: the source.
+    #[arg(long, value_name = "FILE", required_unless_present_any = ["prompt", "kernel"])]
     pub(crate) input: Option<PathBuf>,
     /// generate, embed: the text itself.
     #[arg(long, value_name = "TEXT", conflicts_with = "input")]
     pub(crate) prompt: Option<String>,
-    /// The model; SmolLM2-135M-Instruct for generate and all-MiniLM-L6-v2 for embed when absent.
+    /// The model, as `tender models` lists it; SmolLM2-135M-Instruct for generate and all-MiniLM-L6-v2 for embed when
+    /// absent.
     #[arg(long, value_name = "NAME")]
     pub(crate) model: Option<String>,
     /// generate: tokens to write at most.
@@ -153,7 +160,7 @@ pub(crate) struct Submit {
     /// generate: only the likeliest tokens that together have this probability.
     #[arg(long, value_name = "P", default_value_t = 1.0)]
     pub(crate) top_p: f64,
-    /// generate: seed of the draw.
+    /// generate, kernel monte_carlo_*: seed of the draw.
     #[arg(long, value_name = "SEED", default_value_t = 0)]
     pub(crate) seed: u64,
     /// generate: what the text ends before; may be repeated.
@@ -165,6 +172,21 @@ pub(crate) struct Submit {
     /// gemm: M,K,N.
     #[arg(long, value_name = "M,K,N", value_delimiter = ',')]
     pub(crate) shape: Vec<u32>,
+    /// gemm: the elements of A and B.
+    #[arg(long, value_enum, default_value = "f32")]
+    pub(crate) precision: PrecisionOption,
+    /// kernel: which, such as softmax; an unknown name lists them.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) kernel: Option<String>,
+    /// kernel: rows of the matrix, or blocks of random paths.
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub(crate) rows: u32,
+    /// kernel: elements of a row, or paths of a block.
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub(crate) columns: u32,
+    /// kernel monte_carlo_call: SPOT,STRIKE,RATE,VOLATILITY,YEARS, such as 100,105,0.03,0.2,1.
+    #[arg(long, value_name = "NUMBERS", value_delimiter = ',', allow_negative_numbers = true)]
+    pub(crate) option: Vec<f32>,
     /// wgsl: entry point.
     #[arg(long, default_value = "main")]
     pub(crate) entry: String,
@@ -212,10 +234,20 @@ pub(crate) enum KindOption {
     Generate,
     /// Sentence embeddings.
     Embed,
-    /// A dense f32 matrix product.
+    /// A dense matrix product.
     Gemm,
+    /// A built-in kernel: reductions, softmax, norms, random paths.
+    Kernel,
     /// Your own compute kernel.
     Wgsl,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+pub(crate) enum PrecisionOption {
+    /// 32-bit floats.
+    F32,
+    /// 16-bit floats; the product is f32.
+    F16,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -288,6 +320,39 @@ pub(crate) enum PeersCommand {
     Remove {
         /// did:key:…
         did: String,
+    },
+}
+
+#[derive(Subcommand)]
+pub(crate) enum ModelsCommand {
+    /// Download a model of the catalogue; a download that broke off goes on.
+    Get {
+        /// Its name.
+        name: String,
+        /// Come back at once; the node goes on.
+        #[arg(long)]
+        no_wait: bool,
+    },
+    /// End a download; what came is kept.
+    Cancel {
+        /// Its name.
+        name: String,
+    },
+    /// Use a GGUF file of this machine. It stays where it is.
+    Add {
+        /// The file.
+        path: PathBuf,
+        /// What it is to be called [default: the file's name].
+        #[arg(long)]
+        name: Option<String>,
+    },
+    /// Forget an added model, or delete a downloaded one.
+    Remove {
+        /// Its name.
+        name: String,
+        /// Delete its files, too.
+        #[arg(long)]
+        delete_files: bool,
     },
 }
 

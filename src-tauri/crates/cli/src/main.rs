@@ -7,6 +7,7 @@ mod args;
 mod ask;
 mod bench;
 mod demo;
+mod models;
 mod offline;
 mod print;
 mod serve;
@@ -44,6 +45,7 @@ async fn run(args: Args) -> Result<(), Problem> {
         Command::Serve(options) => serve::run(dir, options, json).await,
         Command::Demo { worker } => demo::run(worker, json).await,
         Command::Submit(options) => submit::run(&dir, options, json).await,
+        Command::Models { command } => models::run(&dir, command, json).await,
         Command::Verify { file } => offline::verify(&file, json),
         Command::Backup { to } => offline::backup(&dir, &to, json).await,
         Command::Restore { from } => offline::restore(&from, &dir, json).await,

@@ -5,8 +5,11 @@ use crate::{
     Error, Gpu, Output,
     embed::{self, Encoder, Tokens},
     gemm,
+    kernels::Kernels,
     matmul::Matmul,
-    sandbox, wgsl,
+    sandbox,
+    text::inspect::inspect,
+    wgsl,
 };
 use std::{
     io::{self, Read, Write},
@@ -31,6 +34,7 @@ struct Session {
 struct Open {
     gpu: Gpu,
     matmul: Matmul,
+    kernels: Kernels,
     encoder: Option<Encoder>,
 }
 
@@ -76,13 +80,18 @@ impl Session {
     fn answer(&mut self, request: Request, payload: &[u8], output: &mut impl Write) -> Result<(Reply, Vec<u8>), Error> {
         match request {
             Request::Open => {
-                let worker = self.open()?.gpu.info().clone();
-                Ok((Reply::Ready { worker, sandbox: self.sandbox }, Vec::new()))
+                let gpu = &self.open()?.gpu;
+                let (worker, main_memory) = (gpu.info().clone(), gpu.uses_main_memory());
+                Ok((Reply::Ready { worker, sandbox: self.sandbox, main_memory }, Vec::new()))
             }
             Request::CountTokens { model_dir } => {
                 let passages = embed::passages(payload)?;
                 let tokens = self.tokens(model_dir)?.count(&passages)?;
                 Ok((Reply::Counted { tokens }, Vec::new()))
+            }
+            Request::Inspect { model_path } => {
+                let model = inspect(Path::new(&model_path))?;
+                Ok((Reply::Inspected { model }, Vec::new()))
             }
             Request::CountPrompt { .. }
             | Request::Load { .. }
@@ -117,7 +126,7 @@ impl Session {
                 gpu.check()?;
                 matmul.known_answer(&gpu)?;
                 eprintln!("tender-worker: {} through {} is ready", gpu.info().adapter, gpu.info().backend);
-                Open { gpu, matmul, encoder: None }
+                Open { gpu, matmul, kernels: Kernels::default(), encoder: None }
             }
         };
         Ok(self.open.insert(open))
@@ -162,12 +171,16 @@ impl Session {
                 let encoder = open.encoder.insert(encoder);
                 embed::run(&open.gpu, &open.matmul, encoder, (*passages, *tokens), payload, parts, progress)?
             }
-            Work::Gemm { m, k, n } => {
+            Work::Gemm { m, k, n, precision } => {
                 if parts.is_some() {
                     return Err(Error::Invalid("gemm has no parts; it is checked as a whole".into()));
                 }
                 let open = self.open()?;
-                gemm::run(&open.gpu, &open.matmul, (*m, *k, *n), payload, progress)?
+                gemm::run(&open.gpu, &open.matmul, *precision, (*m, *k, *n), payload, progress)?
+            }
+            Work::Kernel(work) => {
+                let open = self.open()?;
+                open.kernels.run(&open.gpu, work, payload, parts, progress)?
             }
             Work::Wgsl(kernel) => wgsl::run(&self.open()?.gpu, kernel, payload, parts, progress)?,
             Work::Generate(_) => {

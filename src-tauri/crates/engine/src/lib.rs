@@ -5,12 +5,17 @@
 //!
 //! Every error is a [`tender_base::Problem`].
 
+pub mod http;
+mod inspect;
 mod local;
+mod sandbox;
 mod text;
 pub mod verify;
 mod worker;
 
+pub use inspect::inspect;
 pub use local::{LocalEngine, Settings};
+pub use sandbox::sandbox;
 pub use worker::find_worker;
 
 use bytes::Bytes;

@@ -13,12 +13,12 @@ use std::{
     time::Duration,
 };
 use tender_base::{
-    Code, Problem, Work,
+    Code, Problem, Sha256, Work,
     documents::WorkerInfo,
     frames::{Reply, Request, Sandbox, TextLimits},
 };
 use tokio::{
-    sync::{mpsc, oneshot, watch},
+    sync::{OnceCell, mpsc, oneshot, watch},
     time::timeout,
 };
 
@@ -64,7 +64,18 @@ pub struct LocalEngine {
     /// How often the engine was stopped.
     stops: watch::Sender<u64>,
     state: watch::Receiver<State>,
-    info: Arc<Mutex<Option<(WorkerInfo, Sandbox)>>>,
+    info: Arc<Mutex<Option<Opened>>>,
+    /// The executable that the settings name, and how a worker of it is confined.
+    executable: Option<PathBuf>,
+    checked: OnceCell<Sandbox>,
+}
+
+/// What a worker said when it opened its adapter.
+#[derive(Clone)]
+struct Opened {
+    worker: WorkerInfo,
+    sandbox: Sandbox,
+    main_memory: Option<bool>,
 }
 
 /// One thing in the queue.
@@ -104,6 +115,7 @@ impl LocalEngine {
         let (published, state) = watch::channel(State::default());
         let info = Arc::new(Mutex::new(None));
         let text = TextEngine::new(settings.clone(), stops.subscribe());
+        let executable = settings.worker.clone();
         let desk = Desk {
             settings,
             worker: None,
@@ -113,7 +125,7 @@ impl LocalEngine {
             info: Arc::clone(&info),
         };
         tokio::spawn(desk.serve(own_queue, peer_queue));
-        Self { own, peers, text, stops, state, info }
+        Self { own, peers, text, stops, state, info, executable, checked: OnceCell::new() }
     }
 
     /// Starts the worker if it is not running and returns what it is.
@@ -157,21 +169,35 @@ impl LocalEngine {
     /// What the worker was when it last opened; `None` until it has been started once.
     #[must_use]
     pub fn info(&self) -> Option<WorkerInfo> {
-        self.last_opened().map(|(info, _)| info)
+        self.last_opened().map(|opened| opened.worker)
     }
 
-    /// How the worker is confined; starts it when it has never run.
+    /// How the worker is confined, or would be if it has never run.
     ///
     /// # Errors
-    /// As [`Self::open`].
+    /// [`Code::Unavailable`] when the executable is missing or does not say.
     pub async fn sandbox(&self) -> Result<Sandbox, Problem> {
-        if self.last_opened().is_none() {
-            self.open().await?;
+        if let Some(opened) = self.last_opened() {
+            return Ok(opened.sandbox);
         }
-        Ok(self.last_opened().map(|(_, sandbox)| sandbox).unwrap_or_default())
+        let ask = || async { crate::sandbox(&find_worker(self.executable.as_deref())?).await };
+        self.checked.get_or_try_init(ask).await.copied()
     }
 
-    fn last_opened(&self) -> Option<(WorkerInfo, Sandbox)> {
+    /// Whether the adapter works in the machine's main memory; `None` when that is not known, or before the worker has
+    /// been started once.
+    #[must_use]
+    pub fn uses_main_memory(&self) -> Option<bool> {
+        self.last_opened()?.main_memory
+    }
+
+    /// The language model that a worker holds now, by the hash of its file.
+    #[must_use]
+    pub fn text_model(&self) -> Option<Sha256> {
+        self.text.state().borrow().model
+    }
+
+    fn last_opened(&self) -> Option<Opened> {
         self.info.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
@@ -233,7 +259,7 @@ struct Desk {
     models: Vec<PathBuf>,
     stops: watch::Receiver<u64>,
     state: watch::Sender<State>,
-    info: Arc<Mutex<Option<(WorkerInfo, Sandbox)>>>,
+    info: Arc<Mutex<Option<Opened>>>,
 }
 
 /// What others may know of the desk.
@@ -410,8 +436,9 @@ impl Desk {
             held.process.receive(0).await
         });
         match reply.await?.0 {
-            Reply::Ready { worker, sandbox } => {
-                *self.info.lock().unwrap_or_else(PoisonError::into_inner) = Some((worker.clone(), sandbox));
+            Reply::Ready { worker, sandbox, main_memory } => {
+                let opened = Opened { worker: worker.clone(), sandbox, main_memory };
+                *self.info.lock().unwrap_or_else(PoisonError::into_inner) = Some(opened);
                 held.info = Some(worker.clone());
                 Ok((held, worker))
             }
@@ -443,6 +470,9 @@ fn prepare(order: &Order) -> Result<(Request, u64), Problem> {
         (Some(parts), Work::Embed { passages, .. }) if parts.iter().all(|part| part < passages) => {
             parts.len() as u64 * EMBEDDING_BYTES
         }
+        (Some(parts), Work::Kernel(kernel)) if parts.iter().all(|part| *part < kernel.rows) => {
+            parts.len() as u64 * kernel.row_bytes()
+        }
         (Some(parts), Work::Wgsl(kernel)) if parts.iter().all(|part| *part < kernel.workgroups) => {
             parts.len() as u64 * (order.work.max_output_bytes() / u64::from(kernel.workgroups))
         }
@@ -457,6 +487,7 @@ fn total(order: &Order) -> u32 {
     match (&order.parts, &order.work) {
         (Some(parts), _) => u32::try_from(parts.len()).unwrap_or(u32::MAX),
         (None, Work::Embed { passages, .. }) => *passages,
+        (None, Work::Kernel(kernel)) => kernel.rows,
         (None, Work::Wgsl(kernel)) => kernel.workgroups,
         (None, Work::Gemm { .. } | Work::Generate(_)) => 1,
     }
@@ -483,7 +514,11 @@ fn no_model(name: &str) -> Problem {
 }
 
 /// What the worker must answer within `limit`; after that it is in the middle of something.
-async fn limited<T>(limit: Duration, what: &str, work: impl Future<Output = Result<T, Problem>>) -> Result<T, Problem> {
+pub(crate) async fn limited<T>(
+    limit: Duration,
+    what: &str,
+    work: impl Future<Output = Result<T, Problem>>,
+) -> Result<T, Problem> {
     timeout(limit, work).await.unwrap_or_else(|_| {
         Err(Problem::new(
             Code::Expired,

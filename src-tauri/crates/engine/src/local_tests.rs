@@ -29,7 +29,7 @@ impl Stage {
         };
         let problem = Problem::new(Code::Invalid, "the kernel does not parse", "correct it");
         for (name, reply, payload) in [
-            ("ready", Reply::Ready { worker: info, sandbox: Sandbox::default() }, &b""[..]),
+            ("ready", Reply::Ready { worker: info, sandbox: Sandbox::default(), main_memory: None }, &b""[..]),
             ("progress", Reply::Progress { done: 1, total: 2 }, b""),
             ("done", Reply::Done { units: 2, wall_ms: 1 }, b"\0\0\x80\x3f"),
             ("long", Reply::Done { units: 2, wall_ms: 1 }, b"\0\0\x80\x3f\0\0\0\0"),

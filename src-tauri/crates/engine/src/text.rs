@@ -46,6 +46,8 @@ pub(crate) struct State {
     pub(crate) running: bool,
     /// The last stop that was carried out.
     pub(crate) stopped: u64,
+    /// The model that the process holds.
+    pub(crate) model: Option<Sha256>,
 }
 
 /// One request as it is queued.
@@ -290,6 +292,7 @@ impl Desk {
         match loaded {
             Ok((info, limits)) => {
                 let (feed, replies) = worker.split();
+                self.state.send_modify(|state| state.model = Some(model.1));
                 self.worker = Some(Held { feed, replies, info, model, limits, heard: Instant::now() });
                 Ok(())
             }
@@ -433,7 +436,10 @@ impl Desk {
         if let Some(held) = self.worker.take() {
             held.feed.kill().await;
         }
-        self.state.send_modify(|state| state.running = false);
+        self.state.send_modify(|state| {
+            state.running = false;
+            state.model = None;
+        });
     }
 }
 

@@ -6,7 +6,7 @@ use std::{
     fs,
     path::{Path, PathBuf},
 };
-use tender_base::Problem;
+use tender_base::{Problem, frames::Sandbox};
 
 /// Free space that a node needs to go on: some hundred of the largest blobs and room for the database's log.
 pub const COMFORTABLE_DISK_BYTES: u64 = 5 << 30;
@@ -64,6 +64,8 @@ pub struct Places {
     pub data_dir: PathBuf,
     /// The worker's executable, or why there is none.
     pub worker: Result<PathBuf, Problem>,
+    /// How the worker is confined, or why that is not known.
+    pub sandbox: Result<Sandbox, Problem>,
 }
 
 /// Looks at everything, in the order in which things depend on one another.
@@ -83,9 +85,14 @@ impl Machine<'_> {
     fn checks(&self, places: &Places) -> Vec<Check> {
         let mut all = vec![self.system(), self.memory(), disk(&places.data_dir)];
         if cfg!(target_os = "linux") {
-            all.extend([self.vulkan_loader(), self.vulkan_drivers(), self.runtime_dir(), self.keyring()]);
+            all.extend([self.vulkan_loader(), self.vulkan_drivers(), self.keyring()]);
         }
-        all.push(worker(&places.worker));
+        let found = worker(&places.worker);
+        let works = found.state == CheckState::Ok;
+        all.push(found);
+        if works {
+            all.extend(crate::sandbox_check::checks(&places.sandbox));
+        }
         all.push(crate::sensor_check::check(&crate::sensor::sensors_under(&self.root)));
         all
     }
@@ -107,11 +114,7 @@ impl Machine<'_> {
 
     fn memory(&self) -> Check {
         const NAME: &str = "memory";
-        let available = self.text("proc/meminfo").and_then(|text| {
-            let line = text.lines().find_map(|line| line.strip_prefix("MemAvailable:"))?;
-            line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()
-        });
-        match available.map(|kib| kib << 10) {
+        match crate::free::main_memory_under(&self.root) {
             None => Check::ok(NAME, "this system does not say how much is free"),
             Some(bytes) if bytes < COMFORTABLE_MEMORY_BYTES => Check::new(
                 NAME,
@@ -147,7 +150,8 @@ impl Machine<'_> {
         }
     }
 
-    /// The loader's own search: named files win, then the folders of the system and the user.
+    /// The loader's own search as the worker does it: named files win, then the folders of the system. The user's are
+    /// not searched, for the worker has no home directory.
     fn vulkan_drivers(&self) -> Check {
         const NAME: &str = "Vulkan drivers";
         let remedy = "install your card's driver; without a card: apt install mesa-vulkan-drivers (a CPU driver)";
@@ -166,9 +170,7 @@ impl Machine<'_> {
                 Check::ok(NAME, format!("{} (by {variable})", names(&found)))
             };
         }
-        let mut folders: Vec<PathBuf> = ["usr/share", "usr/local/share", "etc"].map(|f| self.root.join(f)).into();
-        folders.extend((self.env)("XDG_DATA_HOME").map(PathBuf::from));
-        folders.extend((self.env)("HOME").map(|home| PathBuf::from(home).join(".local/share")));
+        let folders = ["usr/share", "usr/local/share", "etc"].map(|f| self.root.join(f));
         let mut found: Vec<PathBuf> = folders
             .iter()
             .filter_map(|folder| fs::read_dir(folder.join("vulkan/icd.d")).ok())
@@ -188,20 +190,6 @@ impl Machine<'_> {
             )
         } else {
             Check::ok(NAME, names(&found))
-        }
-    }
-
-    fn runtime_dir(&self) -> Check {
-        const NAME: &str = "runtime directory";
-        match (self.env)("XDG_RUNTIME_DIR").map(PathBuf::from) {
-            Some(path) if path.is_dir() => Check::ok(NAME, path.display().to_string()),
-            Some(path) => Check::new(
-                NAME,
-                CheckState::Warn,
-                format!("XDG_RUNTIME_DIR names {}, which is not a folder", path.display()),
-                "log in through the desktop or with `machinectl shell`, or unset it: the worker then gets its own",
-            ),
-            None => Check::ok(NAME, "XDG_RUNTIME_DIR is not set; the worker gets a private folder"),
         }
     }
 
@@ -330,9 +318,6 @@ mod tests {
             assert!(check.state == CheckState::Fail && !check.remedy.is_empty(), "{check:?}");
         }
         assert_eq!(look(root.path(), &[], |m| m.keyring()).state, CheckState::Warn);
-        assert_eq!(look(root.path(), &[], |m| m.runtime_dir()).state, CheckState::Ok);
-        let missing = root.path().join("run");
-        assert_eq!(look(root.path(), &[("XDG_RUNTIME_DIR", &missing)], |m| m.runtime_dir()).state, CheckState::Warn);
     }
 
     #[test]
@@ -384,8 +369,11 @@ mod tests {
 
     #[test]
     fn this_machine_can_be_looked_at() {
-        let places =
-            Places { data_dir: std::env::temp_dir(), worker: std::env::current_exe().map_err(|_| unreachable!()) };
+        let places = Places {
+            data_dir: std::env::temp_dir(),
+            worker: std::env::current_exe().map_err(|_| unreachable!()),
+            sandbox: Ok(Sandbox::default()),
+        };
         let all = checks(&places);
         assert!(all.len() >= 4 && all.iter().all(|check| check.state == CheckState::Ok || !check.remedy.is_empty()));
     }

@@ -4,7 +4,9 @@
 
 pub mod checks;
 pub mod energy;
+pub mod free;
 pub mod nvml;
+mod sandbox_check;
 pub mod sensor;
 mod sensor_check;
 mod shares;

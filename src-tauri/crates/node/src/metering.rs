@@ -41,6 +41,15 @@ fn open() -> Cards {
     cards.get_or_insert_with(|| Arc::new(tender_host::sensors().into_iter().map(CardMeter::new).collect())).clone()
 }
 
+/// Video memory in use and in all, in bytes, of the card that is the adapter `adapter`; none without its sensor.
+/// Blocks.
+pub(crate) fn free_video_memory(adapter: &str, chosen: Option<&str>) -> Option<(u64, u64)> {
+    let cards = open();
+    let index = tender_host::choose(cards.iter().map(CardMeter::sensor), adapter, chosen)?;
+    let reading = cards.get(index)?.sensor().read().ok()?;
+    reading.memory_used_bytes.zip(reading.memory_total_bytes)
+}
+
 /// Closes the cards unless something is being measured or about to be.
 fn close() {
     let mut cards = CARDS.lock().unwrap_or_else(PoisonError::into_inner);

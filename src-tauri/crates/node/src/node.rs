@@ -6,6 +6,7 @@ use crate::{
     entropy::OsEntropy,
     identity::{Identity, IdentityStore, write_private},
     live::Live,
+    models::Shelf,
     peers::Clients,
     settings::Settings,
 };
@@ -56,6 +57,7 @@ pub struct Node {
     pub(crate) engine: Arc<LocalEngine>,
     pub(crate) clients: Clients,
     pub(crate) live: Live,
+    pub(crate) models: Shelf,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) entropy: Arc<dyn Entropy>,
     pub(crate) a2a_address: String,
@@ -144,6 +146,7 @@ impl Node {
             store,
             identity,
             live: Live::new(),
+            models: Shelf::default(),
             clock,
             entropy: Arc::new(OsEntropy),
             a2a_address,

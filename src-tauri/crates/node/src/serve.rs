@@ -108,7 +108,7 @@ impl Node {
         if self.willing(self.now()).is_ok() {
             for kind in JobKind::ALL {
                 let model = (kind == JobKind::Embed).then(|| minilm.clone());
-                if model.as_ref().is_none_or(|model| models::folder(&settings, model).is_ok()) {
+                if model.is_none() || models::is_here(&settings, &catalogue::MINILM) {
                     skills.push(SkillFacts { kind, model, rate: settings.prices.rate(kind) });
                 }
             }

@@ -28,6 +28,8 @@ pub struct Settings {
     pub slots: u32,
     /// How many texts may be written for clients at once.
     pub text_slots: u32,
+    /// Clients' kernels run here although the worker's sandbox lacks a layer.
+    pub sell_unconfined_kernels: bool,
     /// Electricity price, USD per kWh.
     pub tariff_usd_per_kwh: f64,
     /// Card's power while working, watts, as stated by the owner; used where nothing is measured.
@@ -42,6 +44,10 @@ pub struct Settings {
     pub review_seconds: u32,
     /// Folder of the models; the platform's cache when empty.
     pub models_dir: Option<PathBuf>,
+    /// Where models are downloaded from.
+    pub models_source: String,
+    /// GGUF files that the owner added.
+    pub added_models: Vec<crate::models::Added>,
     /// The worker's executable; the sibling of `tender` when empty.
     pub worker: Option<PathBuf>,
 }
@@ -95,6 +101,12 @@ pub const KNOWN: &[Known] = &[
         accepts: |v| whole(v, 1, 64, "a whole number from 1 to 64"),
     },
     Known {
+        key: "sell_unconfined_kernels",
+        default: || json!(false),
+        about: "Run clients' kernels (wgsl) although the worker's sandbox lacks a layer; `tender doctor` names it.",
+        accepts: boolean,
+    },
+    Known {
         key: "price.generate.micro_usd",
         default: || json!(PriceList::default().generate.micro_usd),
         about: "Price of text, micro-USD per `price.generate.per_units` tokens of prompt and text.",
@@ -128,6 +140,18 @@ pub const KNOWN: &[Known] = &[
         key: "price.gemm.per_units",
         default: || json!(PriceList::default().gemm.per_units),
         about: "Floating-point operations that `price.gemm.micro_usd` buys.",
+        accepts: units,
+    },
+    Known {
+        key: "price.kernel.micro_usd",
+        default: || json!(PriceList::default().kernel.micro_usd),
+        about: "Price of built-in kernels, micro-USD per `price.kernel.per_units` elements or random paths.",
+        accepts: price,
+    },
+    Known {
+        key: "price.kernel.per_units",
+        default: || json!(PriceList::default().kernel.per_units),
+        about: "Elements or random paths that `price.kernel.micro_usd` buys.",
         accepts: units,
     },
     Known {
@@ -194,6 +218,13 @@ pub const KNOWN: &[Known] = &[
         accepts: path,
     },
     Known {
+        key: "models_source",
+        default: || json!(tender_base::catalogue::SOURCE),
+        about: "Where models are downloaded from: a model hub, or a mirror with the same paths. https only, or http on \
+                this machine. What comes is checked against pinned hashes.",
+        accepts: source,
+    },
+    Known {
         key: "worker",
         default: || json!(""),
         about: "The worker's executable; `tender-worker` beside `tender` when empty.",
@@ -225,6 +256,7 @@ impl Settings {
             prices: PriceList {
                 embed: rate(JobKind::Embed),
                 gemm: rate(JobKind::Gemm),
+                kernel: rate(JobKind::Kernel),
                 wgsl: rate(JobKind::Wgsl),
                 generate: rate(JobKind::Generate),
             },
@@ -232,6 +264,7 @@ impl Settings {
             use_own_gpu: flag("use_own_gpu"),
             slots: u32::try_from(whole("slots")).unwrap_or(1),
             text_slots: u32::try_from(whole("text_slots")).unwrap_or(1),
+            sell_unconfined_kernels: flag("sell_unconfined_kernels"),
             tariff_usd_per_kwh: float("tariff_usd_per_kwh"),
             card_watts: float("card_watts"),
             wall_meter: WallLine::parse(&text("wall_meter")).ok(),
@@ -239,6 +272,8 @@ impl Settings {
             proposal_deadline_ms: whole("proposal_deadline_ms"),
             review_seconds: u32::try_from(whole("review_seconds")).unwrap_or(600),
             models_dir: folder("models_dir"),
+            models_source: text("models_source"),
+            added_models: crate::models::added_in(stored),
             worker: folder("worker"),
         }
     }
@@ -284,6 +319,17 @@ fn short_text(value: &Value) -> Result<(), &'static str> {
 
 fn path(value: &Value) -> Result<(), &'static str> {
     value.as_str().filter(|text| text.len() <= 4096 && !text.contains('\0')).map(|_| ()).ok_or("a path")
+}
+
+fn source(value: &Value) -> Result<(), &'static str> {
+    let wanted = "an address such as https://models.example.org, or http://127.0.0.1:PORT";
+    let address = value.as_str().and_then(|text| reqwest::Url::parse(text).ok()).ok_or(wanted)?;
+    let here = match address.host_str().unwrap_or_default() {
+        "localhost" => true,
+        host => host.trim_matches(['[', ']']).parse().is_ok_and(|ip: std::net::IpAddr| ip.is_loopback()),
+    };
+    let plain = address.username().is_empty() && address.query().is_none() && address.fragment().is_none();
+    if plain && (address.scheme() == "https" || address.scheme() == "http" && here) { Ok(()) } else { Err(wanted) }
 }
 
 fn time(value: &Value) -> Result<(), &'static str> {

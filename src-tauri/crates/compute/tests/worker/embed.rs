@@ -64,7 +64,7 @@ fn floats(bytes: &[u8]) -> Vec<f32> {
 fn vectors_match_candle_and_parts_match_the_whole() {
     let (gpu, matmul) = open();
     let dir = model_dir();
-    let encoder = Encoder::open(&gpu, &matmul, &dir, MINILM.weights_sha256).unwrap();
+    let encoder = Encoder::open(&gpu, &matmul, &dir, MINILM.weights().sha256).unwrap();
     let texts = sentences();
     let ids = encoder.tokens().encode(&texts).unwrap();
     assert_eq!(ids[2], [101, 102]);
@@ -101,7 +101,7 @@ fn vectors_match_candle_and_parts_match_the_whole() {
 #[test]
 fn two_dozen_passages_take_seconds() {
     let (gpu, matmul) = open();
-    let encoder = Encoder::open(&gpu, &matmul, &model_dir(), MINILM.weights_sha256).unwrap();
+    let encoder = Encoder::open(&gpu, &matmul, &model_dir(), MINILM.weights().sha256).unwrap();
     let texts = vec![LICENCE.to_owned(); 24];
     let ids = encoder.tokens().encode(&texts).unwrap();
     let tokens: usize = ids.iter().map(Vec::len).sum();
@@ -123,13 +123,13 @@ fn foreign_and_missing_weights_are_refused() {
     assert!(matches!(unknown, Error::UnknownModel(_)));
 
     let dir = std::env::temp_dir().join(format!("tender-compute-{}", std::process::id()));
-    let missing = Problem::from(refused(&dir, MINILM.weights_sha256));
+    let missing = Problem::from(refused(&dir, MINILM.weights().sha256));
     assert_eq!(missing.code, Code::NotFound);
     assert!(missing.message.contains("tokenizer.json") && missing.hint.contains("cargo xtask test"));
     std::fs::create_dir_all(&dir).unwrap();
     std::fs::copy(model_dir().join("tokenizer.json"), dir.join("tokenizer.json")).unwrap();
     std::fs::write(dir.join("model.safetensors"), b"forged").unwrap();
-    let forged = Problem::from(refused(&dir, MINILM.weights_sha256));
+    let forged = Problem::from(refused(&dir, MINILM.weights().sha256));
     std::fs::remove_dir_all(&dir).unwrap();
     assert_eq!(forged.code, Code::Forged);
     assert!(forged.message.contains("model.safetensors"));

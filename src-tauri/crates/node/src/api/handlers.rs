@@ -152,6 +152,7 @@ async fn doctor(node: &Arc<Node>, _: Nothing) -> Answer<Doctor> {
     let places = Places {
         data_dir: node.config.data_dir.clone(),
         worker: tender_engine::find_worker(settings.worker.as_deref()),
+        sandbox: node.engine.sandbox().await,
     };
     // Looks at the file system and may load a driver: not on the runtime's own threads.
     let found = tokio::task::spawn_blocking(move || tender_host::checks(&places)).await;
@@ -163,10 +164,7 @@ async fn doctor(node: &Arc<Node>, _: Nothing) -> Answer<Doctor> {
             .await
             .map(|worker| format!("{} ({}, {}), test kernel passed", worker.adapter, worker.backend, worker.driver)),
     ));
-    let minilm = tender_base::catalogue::MINILM.to_ref();
-    let model = crate::models::folder(&settings, &minilm);
-    let hash = minilm.sha256;
-    checks.push(views::check("Embedding model", model.map(|dir| format!("{}, weights {hash}", dir.display()))));
+    checks.extend(crate::models::checks(&node.models().await));
     let kept = node.identity.store.describe(&node.config.data_dir);
     checks.push(views::check("Identity", Ok(format!("{kept}; {}", node.did()))));
     let balanced = node.store.ledger_balances().await.map_err(|e| e.problem())?;
@@ -181,28 +179,32 @@ async fn doctor(node: &Arc<Node>, _: Nothing) -> Answer<Doctor> {
     Ok(Doctor { checks })
 }
 
-async fn models(_: &Arc<Node>, _: Nothing) -> Answer<Models> {
-    Err(Problem::new(Code::Unavailable, "models are not listed yet", "update Tender"))
+async fn models(node: &Arc<Node>, _: Nothing) -> Answer<Models> {
+    Ok(node.models().await)
 }
 
 async fn watch_models(node: &Arc<Node>, _: Nothing) -> Answer<Models> {
-    models(node, Nothing {}).await
+    Ok(node.models().await)
 }
 
-async fn download_model(node: &Arc<Node>, _: ByModel) -> Answer<Models> {
-    models(node, Nothing {}).await
+async fn download_model(node: &Arc<Node>, by: ByModel) -> Answer<Models> {
+    node.download_model(&by.name)?;
+    Ok(node.models().await)
 }
 
-async fn cancel_download(node: &Arc<Node>, _: ByModel) -> Answer<Models> {
-    models(node, Nothing {}).await
+async fn cancel_download(node: &Arc<Node>, by: ByModel) -> Answer<Models> {
+    node.cancel_download(&by.name)?;
+    Ok(node.models().await)
 }
 
-async fn add_model(node: &Arc<Node>, _: AddModelInput) -> Answer<Models> {
-    models(node, Nothing {}).await
+async fn add_model(node: &Arc<Node>, input: AddModelInput) -> Answer<Models> {
+    node.add_model(&input.path, input.name.as_deref()).await?;
+    Ok(node.models().await)
 }
 
-async fn remove_model(node: &Arc<Node>, _: RemoveModelInput) -> Answer<Models> {
-    models(node, Nothing {}).await
+async fn remove_model(node: &Arc<Node>, input: RemoveModelInput) -> Answer<Models> {
+    node.remove_model(&input.name, input.delete_files == Some(true)).await?;
+    Ok(node.models().await)
 }
 
 async fn submit(node: &Arc<Node>, input: SubmitInput) -> Answer<Submitted> {

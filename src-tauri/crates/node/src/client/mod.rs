@@ -7,7 +7,7 @@ mod tendering;
 
 pub(crate) use check::Checked;
 
-use crate::node::Node;
+use crate::{metering::WorkMeter, node::Node};
 use serde_json::Value;
 use std::{sync::Arc, time::Duration};
 use tender_base::{
@@ -182,14 +182,16 @@ impl Node {
         let work = job.spec.work.clone();
         let estimate = self.estimate(&work).await;
         let order = Order {
-            model: self.model(&work)?,
+            model: self.model(&work).await?,
             input: self.stored_blob(&job.spec.input).await?.into(),
             parts: None,
             wall_limit: crate::contractor::wall_limit(estimate.estimated_ms()),
             tenant: Tenant::Own,
             work,
         };
-        let output = self.run_own(job.id, order).await?;
+        let mut metering = WorkMeter::new();
+        let output = self.run_own(job.id, order, &mut metering).await?;
+        self.metered(job.spec.work.kind(), metering, output.wall_ms).await;
         self.learn(&job.spec.work, output.units, output.wall_ms).await;
         let blob = self.store.put_blob(&output.bytes).await.map_err(|e| e.problem())?;
         let cost = self.estimate(&job.spec.work).await;
@@ -208,7 +210,7 @@ impl Node {
         self.apply(events, Vec::new()).await
     }
 
-    async fn run_own(&self, id: JobId, order: Order) -> Result<Output, Problem> {
+    async fn run_own(&self, id: JobId, order: Order, metering: &mut WorkMeter) -> Result<Output, Problem> {
         let (sender, mut progress) = tokio::sync::watch::channel(Progress::default());
         let running = self.engine.run(order, sender);
         tokio::pin!(running);
@@ -220,6 +222,7 @@ impl Node {
                     reporting = changed.is_ok();
                     let step: Progress = progress.borrow_and_update().clone();
                     if step.total > 0 {
+                        metering.start(self).await;
                         self.live.report(id, step);
                     }
                 }
@@ -311,8 +314,11 @@ impl Node {
     /// What running `work` here costs and takes.
     pub(crate) async fn estimate(&self, work: &Work) -> LocalCost {
         let settings = self.settings();
+        let measured = self.card_watts(work.kind()).await;
+        let card = measured.unwrap_or(settings.card_watts);
         let running = Running {
-            watts: tender_base::units::Watts(settings.card_watts),
+            watts: tender_base::units::Watts(settings.wall_meter.map_or(card, |line| line.share(card))),
+            watts_measured: measured.is_some(),
             tariff_usd_per_kwh: settings.tariff_usd_per_kwh,
             ..Running::default()
         };

@@ -9,8 +9,10 @@ use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
 use std::{sync::Arc, time::Duration};
 use tender_base::{
     BlobRef, Book, Code, JobSpec, JobState, MicroUsd, Problem, Work,
+    catalogue::ModelKind,
     ids::JobId,
-    job::{Access, Constraints, Element, GenerateWork, MAX_PASSAGES, Privacy, Sampling, WgslBuffer, WgslWork},
+    job::{Access, Constraints, Element, GenerateWork, MAX_PASSAGES, Precision, Privacy, Sampling, WgslBuffer, WgslWork},
+    kernel::{Kernel, KernelWork},
     text::{Chat, ChatMessage, ChatRole, Prompt, Raw},
 };
 use tender_market::verification;
@@ -140,8 +142,22 @@ impl Node {
                 let prompt = prompt_of(messages, prompt)?;
                 self.prepare_text(model.as_deref(), &prompt, max_tokens, sampling, stop.unwrap_or_default()).await
             }
-            SubmitWork::Gemm { m, k, n, input_base64 } => {
-                Ok((Work::Gemm { m, k, n }, decode("input_base64", &input_base64)?))
+            SubmitWork::Gemm { m, k, n, precision, input_base64 } => {
+                let precision = match precision.as_deref() {
+                    None | Some("f32") => Precision::F32,
+                    Some("f16") => Precision::F16,
+                    Some(other) => return Err(invalid(format!("precision is {other}, but must be f32 or f16"))),
+                };
+                let bytes = decode("input_base64", &input_base64)?;
+                finite(precision, &bytes)?;
+                Ok((Work::Gemm { m, k, n, precision }, bytes))
+            }
+            SubmitWork::Kernel { name, rows, columns, input_base64 } => {
+                let Some(kernel) = Kernel::named(&name) else {
+                    let names = Kernel::ALL.map(Kernel::name).join(", ");
+                    return Err(invalid(format!("name is {name}, but must be one of {names}")));
+                };
+                Ok((Work::Kernel(KernelWork { name: kernel, rows, columns }), decode("input_base64", &input_base64)?))
             }
             SubmitWork::Wgsl { source, entry, workgroups, workgroup_size, fuel, element, buffers } => {
                 let element = match element.as_str() {
@@ -185,7 +201,7 @@ impl Node {
         stop: Vec<String>,
     ) -> Result<(Work, Vec<u8>), Problem> {
         let model = models::text_model(&self.settings(), model)?;
-        let path = models::file(&self.settings(), &model)?;
+        let path = self.model_to_check_with(ModelKind::Text, &model).await?;
         let bytes = serde_json::to_vec(prompt).map_err(|e| invalid(format!("messages: {e}")))?;
         let counted = self.engine.count_tokens(&path, bytes.clone().into()).await?;
         let &[prompt_tokens] = counted.as_slice() else {
@@ -200,8 +216,8 @@ impl Node {
         if !(1..=MAX_PASSAGES).contains(&count) {
             return Err(invalid(format!("passages has {count} texts, but must have 1 to {MAX_PASSAGES}")));
         }
-        let model = models::encoder(model)?;
-        let dir = models::folder(&self.settings(), &model)?;
+        let model = models::encoder(&self.settings(), model)?;
+        let dir = self.model_to_check_with(ModelKind::Embed, &model).await?;
         let bytes = serde_json::to_vec(passages).map_err(|e| invalid(format!("passages: {e}")))?;
         let tokens = self.engine.count_tokens(&dir, bytes.clone().into()).await?;
         if tokens.len() != passages.len() {
@@ -228,6 +244,21 @@ fn prompt_of(messages: Option<Vec<SubmitMessage>>, prompt: Option<String>) -> Re
         }
         (None, Some(prompt)) => Ok(Prompt::Raw(Raw { prompt })),
         _ => Err(invalid("generate needs either messages or prompt".to_owned())),
+    }
+}
+
+/// A product of anything else than finite numbers could not be checked, and would be refused when it is delivered.
+fn finite(precision: Precision, bytes: &[u8]) -> Result<(), Problem> {
+    // The exponent's bits, in the upper half of an element: all set for infinities and NaN.
+    let mask = match precision {
+        Precision::F32 => 0x7f80,
+        Precision::F16 => 0x7c00,
+    };
+    let element = precision.bytes() as usize;
+    let upper = |e: &[u8]| e.last_chunk().map_or(0, |b| u16::from_le_bytes(*b));
+    match bytes.chunks_exact(element).position(|e| upper(e) & mask == mask) {
+        Some(at) => Err(invalid(format!("element {at} of the input is not a finite number"))),
+        None => Ok(()),
     }
 }
 

@@ -9,7 +9,7 @@ mod run;
 pub(crate) use agent::Contractor;
 pub(crate) use run::wall_limit;
 
-use crate::{models, node::Node};
+use crate::node::Node;
 use std::{sync::Arc, time::Duration};
 use tender_base::{
     Code, ContractState, Did, JobSpec, MicroUsd, Problem, Role, Signed, Timestamp, Work,
@@ -67,7 +67,8 @@ impl Node {
             ));
         }
         let settings = self.settings();
-        models::locate(&settings, &spec.work)?;
+        self.model(&spec.work).await?;
+        self.confines(&spec.work).await?;
         let rate = settings.prices.rate(spec.work.kind());
         let units = spec.work.units();
         let amount = rate.amount(units).ok_or_else(|| {
@@ -301,6 +302,21 @@ impl Node {
 
     fn credit(&self, peer: &PeerRecord, amount: MicroUsd) -> Guard {
         Guard::PeerCredit { book: self.config.book, peer: peer.did, limit: peer.credit_limit, amount }
+    }
+
+    /// Whether a client's kernel would be held: its worker has the sandbox for it, or the owner does without.
+    async fn confines(&self, work: &Work) -> Result<(), Problem> {
+        if !matches!(work, Work::Wgsl(_))
+            || self.settings().sell_unconfined_kernels
+            || self.engine.sandbox().await?.holds_strangers()
+        {
+            return Ok(());
+        }
+        Err(Problem::new(
+            Code::Unavailable,
+            "this node does not run clients' kernels: its worker's sandbox lacks a layer",
+            "try another peer; its owner finds the remedy with `tender doctor`",
+        ))
     }
 
     /// Whether this node sells at this moment.

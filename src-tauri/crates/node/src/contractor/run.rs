@@ -1,7 +1,7 @@
 //! Doing the work of an awarded contract.
 
 use super::opening;
-use crate::{metering::WorkMeter, models, node::Node};
+use crate::{metering::WorkMeter, node::Node};
 use std::{sync::Arc, time::Duration};
 use tender_base::{
     BlobRef, Code, ContractState, MicroUsd, Problem, Signed, Work,
@@ -36,7 +36,7 @@ impl Node {
         let work = call.document.job.work.clone();
         let input = self.stored_blob(&call.document.job.input).await?;
         let order = Order {
-            model: self.model(&work)?,
+            model: self.model(&work).await?,
             input: input.into(),
             parts: None,
             wall_limit: wall_limit(proposal.document.estimated_ms),
@@ -151,11 +151,6 @@ impl Node {
         self.store.blob(blob).await.map_err(|e| e.problem())?.ok_or_else(|| {
             Problem::new(Code::Storage, format!("the stored bytes {} are missing", blob.sha256), "run the job again")
         })
-    }
-
-    /// Where the model is that some work needs: a folder, or a GGUF file.
-    pub(crate) fn model(&self, work: &Work) -> Result<Option<std::path::PathBuf>, Problem> {
-        models::locate(&self.settings(), work)
     }
 }
 
