@@ -1,8 +1,10 @@
 //! `cargo xtask run` and `cargo xtask test`: from a fresh clone to a running app, or to a verdict, with all the
 //! set-up in between. Each verb installs only what it needs and says so before it does.
 
+mod calibrate;
 mod command;
 mod models;
+mod peers;
 mod run;
 mod stages;
 mod system;
@@ -18,6 +20,8 @@ const USAGE: &str = "\
 cargo xtask run                  set up, build and start Tender; without a display, start its node
 cargo xtask test                 set up and run every test
 cargo xtask test --stage NAME    set up and run one stage; an unknown name lists them
+cargo xtask peers                install what benchmarks compare with: llama.cpp, and cuBLAS on NVIDIA cards
+cargo xtask calibrate            record what honest engines and cheats write, for the check of texts; resumable
 ";
 
 fn main() -> ExitCode {
@@ -25,6 +29,8 @@ fn main() -> ExitCode {
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let outcome = match arguments.as_slice() {
         ["run"] => run::run(),
+        ["peers"] => peers::install(),
+        ["calibrate"] => calibrate::calibrate(),
         ["test"] => test::test(None),
         ["test", "--stage", name] => test::test(Some(name)),
         [] | ["help" | "--help" | "-h"] => {
