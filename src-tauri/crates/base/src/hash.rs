@@ -2,7 +2,11 @@
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use sha2::Digest;
-use std::{fmt, str::FromStr};
+use std::{
+    fmt,
+    io::{self, Read},
+    str::FromStr,
+};
 
 /// A SHA-256 digest; 64 lower-case hex digits in text.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -23,6 +27,21 @@ impl Sha256 {
             hasher.update(part);
         }
         Self(hasher.finalize().into())
+    }
+
+    /// The digest of everything that `reader` yields.
+    ///
+    /// # Errors
+    /// What reading says.
+    pub fn of_reader(mut reader: impl Read) -> io::Result<Self> {
+        let mut hasher = sha2::Sha256::new();
+        let mut chunk = vec![0; 1 << 20];
+        loop {
+            match reader.read(&mut chunk)? {
+                0 => return Ok(Self(hasher.finalize().into())),
+                count => hasher.update(&chunk[..count]),
+            }
+        }
     }
 
     /// From raw digest bytes.

@@ -1,6 +1,7 @@
-//! Language models: their files, their tokens, and how the next token is chosen.
+//! Language models: their files, their tokens, the forward pass on the GPU, and how the next token is chosen.
 
 mod array;
+mod batch;
 mod cache;
 pub mod config;
 pub mod format;
@@ -8,8 +9,15 @@ pub mod gguf;
 pub mod inspect;
 mod kernels;
 mod layers;
+mod model;
 mod network;
-mod weights;
+pub mod sample;
+mod score;
 pub mod template;
 pub mod tokenizer;
 pub mod vocab;
+mod weights;
+
+pub use batch::Step;
+pub use model::TextModel;
+pub use network::MAX_SEQUENCES;

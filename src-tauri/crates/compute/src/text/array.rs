@@ -228,7 +228,8 @@ impl Array {
         match &self.place {
             Place::Buffer(buffer) => {
                 let start = u64::from(first) * bytes;
-                gpu.read(buffer, &[start..start + u64::from(count) * bytes])
+                let range = start..start + u64::from(count) * bytes;
+                gpu.read(buffer, std::slice::from_ref(&range))
             }
             Place::Texture(texture, _) => {
                 let rows = count.div_ceil(FOLD);

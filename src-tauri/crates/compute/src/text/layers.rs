@@ -13,7 +13,7 @@ use super::{
     weights::{Matrix, Source, most_rows, neighbours},
 };
 use crate::{Error, device::Gpu};
-use std::{collections::HashMap, ops::Range, rc::Rc};
+use std::{collections::HashMap, ops::Range, sync::Arc};
 
 /// Allocates the weights and lists the kernels; brings the weights last.
 pub(super) struct Builder<'a> {
@@ -26,7 +26,7 @@ pub(super) struct Builder<'a> {
     interface: Interface,
     /// What is bound where a kernel reads nothing.
     nothing: [Array; 3],
-    pipelines: HashMap<Product, Rc<Vec<(u32, wgpu::ComputePipeline)>>>,
+    pipelines: HashMap<Product, Arc<Vec<(u32, wgpu::ComputePipeline)>>>,
     dispatches: Vec<Dispatch>,
     matrices: Vec<(Matrix, Vec<Rows>)>,
 }
@@ -276,10 +276,10 @@ impl<'a> Builder<'a> {
             epilogue: linear.epilogue,
         };
         let pipelines = match self.pipelines.get(&product) {
-            Some(pipelines) => Rc::clone(pipelines),
+            Some(pipelines) => Arc::clone(pipelines),
             None => {
-                let compiled = Rc::new(pipelines(gpu, variant, &self.interface, &product));
-                self.pipelines.insert(product, Rc::clone(&compiled));
+                let compiled = Arc::new(pipelines(gpu, variant, &self.interface, &product));
+                self.pipelines.insert(product, Arc::clone(&compiled));
                 compiled
             }
         };
@@ -318,7 +318,7 @@ impl<'a> Builder<'a> {
             ];
             let bound = std::iter::once(op.as_entire_binding()).chain(arrays.map(Array::resource)).collect();
             let group = self.interface.bind(gpu, bound);
-            let kernel = Kernel::Product { pipelines: Rc::clone(&pipelines), product, texels };
+            let kernel = Kernel::Product { pipelines: Arc::clone(&pipelines), product, texels };
             self.dispatches.push(Dispatch { kernel, group, per: linear.per });
         }
         self.matrices.extend(matrices.into_iter().zip(linear.matrices.iter().cloned()));

@@ -8,16 +8,17 @@ use super::{
     cache::Pages,
     config::Config,
     kernels::{
-        Epilogue, Interface, Product, Variant,
+        Interface, Product, Variant,
         attention::{self, Heads, PAGE},
         blocks::BLOCK,
-        lanes, logits, product_bindings, tiles,
+        lanes, tiles,
     },
     layers::Builder,
     weights::Source,
 };
 use crate::{Error, device::Gpu};
-use std::{ops::Range, rc::Rc};
+use std::sync::Arc;
+use tender_base::frames::TextLimits;
 
 /// One token on its way through the layers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,17 +48,6 @@ pub(crate) struct Best {
     pub wanted: f32,
 }
 
-/// What the texts may take.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Limits {
-    /// Tokens of one sequence, prompt and answer together.
-    pub context_tokens: u32,
-    /// Sequences that are written together.
-    pub sequences: u32,
-    /// Bytes of keys and values of all of them.
-    pub cache_bytes: u64,
-}
-
 /// Most sequences that are written together.
 pub const MAX_SEQUENCES: u32 = 16;
 
@@ -77,7 +67,7 @@ pub(super) struct Dispatch {
 
 pub(super) enum Kernel {
     /// A product of this many texels of output per row, by number of columns.
-    Product { pipelines: Rc<Vec<(u32, wgpu::ComputePipeline)>>, product: Product, texels: u32 },
+    Product { pipelines: Arc<Vec<(u32, wgpu::ComputePipeline)>>, product: Product, texels: u32 },
     /// So many workgroups per row.
     Plain { pipeline: wgpu::ComputePipeline, groups: u32 },
 }
@@ -134,7 +124,7 @@ impl Network {
         variant: Variant,
         config: Config,
         source: Source,
-        limits: Limits,
+        limits: TextLimits,
     ) -> Result<Self, Error> {
         if !gpu.has_subgroups() {
             return Err(Error::Driver("language models need subgroup operations; update the driver".into()));
@@ -195,6 +185,15 @@ impl Network {
     /// Tokens that one sequence may have.
     pub(crate) fn context(&self) -> u32 {
         (self.pages_each * PAGE).min(self.config.context)
+    }
+
+    pub(crate) fn vocabulary(&self) -> u32 {
+        self.config.vocabulary
+    }
+
+    /// Bytes of keys and values of a page, all layers together.
+    pub(crate) fn page_bytes(&self) -> u64 {
+        u64::from(PAGE) * self.config.cache_bytes_per_token()
     }
 
     /// Rows of one pass at most.
@@ -402,11 +401,11 @@ fn check_shapes(config: &Config, source: &Source) -> Result<(), Error> {
     };
     let queries = config.heads * config.head_dim;
     for (what, size) in [("width", config.width), ("feed-forward width", config.feed_forward), ("heads", queries)] {
-        if size % BLOCK != 0 {
+        if !size.is_multiple_of(BLOCK) {
             return Err(refused(format!("{what} of {size} numbers is no multiple of {BLOCK}")));
         }
     }
-    if config.head_dim % 8 != 0 {
+    if !config.head_dim.is_multiple_of(8) {
         return Err(refused(format!("heads of {} numbers are no multiple of 8", config.head_dim)));
     }
     Ok(())
