@@ -50,6 +50,11 @@ pub(crate) fn free_video_memory(adapter: &str, chosen: Option<&str>) -> Option<(
     reading.memory_used_bytes.zip(reading.memory_total_bytes)
 }
 
+/// Whether cards may have to be closed. Never waits: who opens them has the lock for long.
+fn is_open() -> bool {
+    CARDS.try_lock().is_ok_and(|cards| cards.is_some())
+}
+
 /// Closes the cards unless something is being measured or about to be.
 fn close() {
     let mut cards = CARDS.lock().unwrap_or_else(PoisonError::into_inner);
@@ -148,7 +153,9 @@ impl Node {
                     };
                     due = self.now().after(if known { FRESH } else { RETRY });
                 }
-                let _ = spawn_blocking(close).await;
+                if is_open() {
+                    let _ = spawn_blocking(close).await;
+                }
             }
             settled = quiet;
         }
