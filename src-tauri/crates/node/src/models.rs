@@ -6,6 +6,8 @@ mod added;
 mod download;
 mod fit;
 mod rows;
+#[cfg(test)]
+mod tests;
 
 pub use added::Added;
 pub(crate) use added::added_in;

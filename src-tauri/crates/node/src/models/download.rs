@@ -497,3 +497,7 @@ fn room(dir: &Path, missing: u64, model: &Model) -> Result<(), Problem> {
         "free the disk, or set models_dir to a folder on another one",
     ))
 }
+
+#[cfg(test)]
+#[path = "download_tests.rs"]
+mod tests;

@@ -111,7 +111,7 @@ impl Node {
     /// `patience` at most.
     pub(super) async fn free_memory(&self, settings: &Settings, patience: Duration) -> Memory {
         let shelf = &self.models;
-        if let Some(look) = shelf.look().filter(|memory| memory.free_bytes.is_some()) {
+        if let Some(look) = shelf.look() {
             return look;
         }
         if self.engine.info().is_none() && !shelf.adapter.initialized() {
@@ -126,8 +126,7 @@ impl Node {
             }
         }
         let memory = self.look_at_memory(settings).await;
-        *shelf.memory.lock().unwrap_or_else(PoisonError::into_inner) =
-            Some(Look { at: Instant::now(), memory: memory.clone() });
+        shelf.looked(memory.clone(), Instant::now());
         memory
     }
 
@@ -160,6 +159,11 @@ impl Node {
 }
 
 impl Shelf {
+    /// Keeps a look for those that follow.
+    pub(super) fn looked(&self, memory: Memory, at: Instant) {
+        *self.memory.lock().unwrap_or_else(PoisonError::into_inner) = Some(Look { at, memory });
+    }
+
     /// The last look, if it is fresh.
     fn look(&self) -> Option<Memory> {
         let last = self.memory.lock().unwrap_or_else(PoisonError::into_inner);
