@@ -3,18 +3,22 @@
 //! ([`tender_compute::sandbox`]).
 //!
 //! `--read FOLDER` names a folder that it may read, such as the models'; `--check` enters the sandbox, prints its
-//! layers as JSON and ends.
+//! layers as JSON and ends; `--measure` does as well, and prints what fuel metering costs, for benchmarks.
 
 use std::{env, ffi::OsString, io, path::PathBuf, process::ExitCode, thread};
-use tender_compute::{sandbox, worker};
+use tender_compute::{Gpu, sandbox, wgsl, worker};
 
 /// Stack of the thread that serves. Shader compilers recurse with the nesting of a source, and the main thread's
 /// stack is 1 MiB on Windows.
 const STACK_BYTES: usize = 16 << 20;
 
+/// Pairs of runs that `--measure` makes.
+const MEASURED_PAIRS: usize = 20;
+
 enum Order {
     Version,
     Check,
+    Measure,
     Serve { readable: Vec<PathBuf> },
 }
 
@@ -25,21 +29,23 @@ fn main() -> ExitCode {
             println!("tender-worker {}", env!("CARGO_PKG_VERSION"));
             return ExitCode::SUCCESS;
         }
-        Ok(Order::Check) => {
-            return match serde_json::to_string(&sandbox::enter(&[])) {
-                Ok(layers) => {
-                    println!("{layers}");
-                    ExitCode::SUCCESS
-                }
+        Ok(Order::Check) => return print(serde_json::to_string(&sandbox::enter(&[]))),
+        Ok(Order::Measure) => {
+            // What serves is confined, so this is.
+            let _ = sandbox::enter(&[]);
+            return match Gpu::open().and_then(|gpu| wgsl::measure::fuel_pairs(&gpu, MEASURED_PAIRS)) {
+                Ok(pairs) => print(serde_json::to_string(&pairs)),
                 Err(e) => fail(&e.to_string()),
             };
         }
-        Err(wrong) => return fail(&format!("{wrong}; usage: tender-worker [--version | --check | --read FOLDER …]")),
+        Err(wrong) => {
+            return fail(&format!("{wrong}; usage: tender-worker [--version | --check | --measure | --read FOLDER …]"));
+        }
     };
     // There is no second thread yet.
     let layers = sandbox::enter(&readable);
     die_with_parent();
-    let serve = move || worker::serve(io::stdin().lock(), io::stdout().lock(), layers);
+    let serve = move || worker::serve(io::stdin(), io::stdout().lock(), layers);
     let served = match thread::Builder::new().name("serve".into()).stack_size(STACK_BYTES).spawn(serve) {
         Ok(thread) => thread.join(),
         Err(e) => Ok(Err(e)),
@@ -58,11 +64,23 @@ fn order(mut arguments: impl Iterator<Item = OsString>) -> Result<Order, String>
         match argument.to_str() {
             Some("--version") => return Ok(Order::Version),
             Some("--check") => return Ok(Order::Check),
+            Some("--measure") => return Ok(Order::Measure),
             Some("--read") => readable.push(arguments.next().ok_or("--read needs a folder")?.into()),
             _ => return Err(format!("{} is no argument", argument.display())),
         }
     }
     Ok(Order::Serve { readable })
+}
+
+/// One JSON document on the standard output.
+fn print(document: serde_json::Result<String>) -> ExitCode {
+    match document {
+        Ok(text) => {
+            println!("{text}");
+            ExitCode::SUCCESS
+        }
+        Err(e) => fail(&e.to_string()),
+    }
 }
 
 fn fail(why: &str) -> ExitCode {

@@ -1,5 +1,6 @@
 //! The loop of `tender-worker`: one request at a time, from frames on the standard input to frames on the standard
-//! output. A request that fails is answered with a problem and the worker lives on.
+//! output. A request that fails is answered with a problem and the worker lives on. Once a language model is loaded,
+//! [`text::serve`] takes over.
 
 use crate::{
     Error, Gpu, Output,
@@ -8,7 +9,7 @@ use crate::{
     kernels::Kernels,
     matmul::Matmul,
     sandbox,
-    text::inspect::inspect,
+    text::{self, TextModel, gguf::Gguf, inspect::inspect, tokenizer::Tokenizer},
     wgsl,
 };
 use std::{
@@ -18,7 +19,9 @@ use std::{
 };
 use tender_base::{
     BlobRef, Code, Problem, Sha256, Work,
-    frames::{self, Reply, Request, Sandbox},
+    frames::{self, Reply, Request, Sandbox, TextLimits},
+    job::Precision,
+    text::Prompt,
 };
 
 /// Least time between two progress frames: twenty a second look fluid, and the pipe never fills.
@@ -29,6 +32,7 @@ struct Session {
     sandbox: Sandbox,
     open: Option<Open>,
     tokens: Option<(String, Tokens)>,
+    tokenizer: Option<(String, Tokenizer)>,
 }
 
 struct Open {
@@ -42,8 +46,8 @@ struct Open {
 ///
 /// # Errors
 /// What reading or writing says; after a frame with impossible lengths the stream is lost and this returns, too.
-pub fn serve(mut input: impl Read, mut output: impl Write, sandbox: Sandbox) -> io::Result<()> {
-    let mut session = Session { sandbox, open: None, tokens: None };
+pub fn serve(mut input: impl Read + Send, mut output: impl Write, sandbox: Sandbox) -> io::Result<()> {
+    let mut session = Session { sandbox, open: None, tokens: None, tokenizer: None };
     loop {
         let (request, payload) = match frames::read_frame::<Request>(&mut input) {
             Ok(Some(frame)) => frame,
@@ -60,6 +64,20 @@ pub fn serve(mut input: impl Read, mut output: impl Write, sandbox: Sandbox) -> 
             }
             Err(e) => return Err(e),
         };
+        if let Request::Load { model_path, model_sha256, limits } = request {
+            match session.load(Path::new(&model_path), model_sha256, limits) {
+                Ok((gpu, mut model)) => {
+                    let loaded = Reply::Loaded { limits: model.limits() };
+                    frames::write_frame(&mut output, &loaded, &[])?;
+                    return text::serve(&gpu, &mut model, input, &mut output);
+                }
+                Err(error) => {
+                    eprintln!("tender-worker: {error}");
+                    frames::write_frame(&mut output, &Reply::Failed { problem: error.into() }, &[])?;
+                    continue;
+                }
+            }
+        }
         let mut ends = false;
         let (reply, content) = session.answer(request, &payload, &mut output).unwrap_or_else(|error| {
             ends = error.ends_process();
@@ -93,11 +111,12 @@ impl Session {
                 let model = inspect(Path::new(&model_path))?;
                 Ok((Reply::Inspected { model }, Vec::new()))
             }
-            Request::CountPrompt { .. }
-            | Request::Load { .. }
-            | Request::Generate { .. }
-            | Request::Score { .. }
-            | Request::Cancel { .. } => Err(Error::Invalid("no language model is loaded".into())),
+            Request::CountPrompt { model_path } => {
+                let prompt = Prompt::from_json(payload)?;
+                let tokens = self.tokenizer(model_path)?.encode(&prompt)?.len();
+                Ok((Reply::Counted { tokens: vec![u32::try_from(tokens).unwrap_or(u32::MAX)] }, Vec::new()))
+            }
+            Request::Load { .. } | Request::Generate { .. } | Request::Score { .. } | Request::Cancel { .. } => Err(Error::Invalid("no language model is loaded".into())),
             Request::Run { work, model_dir, model_sha256, parts } => {
                 let started = Instant::now();
                 let mut last = started;
@@ -124,12 +143,34 @@ impl Session {
                 let gpu = Gpu::open()?;
                 let matmul = Matmul::new(&gpu);
                 gpu.check()?;
-                matmul.known_answer(&gpu)?;
+                matmul.known_answer(&gpu, Precision::F32)?;
                 eprintln!("tender-worker: {} through {} is ready", gpu.info().adapter, gpu.info().backend);
                 Open { gpu, matmul, kernels: Kernels::default(), encoder: None }
             }
         };
         Ok(self.open.insert(open))
+    }
+
+    /// A language model on a device of its own; what else was open is closed for it.
+    fn load(&mut self, path: &Path, sha256: Sha256, limits: TextLimits) -> Result<(Gpu, TextModel), Error> {
+        self.open()?;
+        let Some(Open { gpu, .. }) = self.open.take() else {
+            return Err(Error::Invalid("the adapter is not open".into()));
+        };
+        let model = TextModel::open(&gpu, path, sha256, limits)?;
+        Ok((gpu, model))
+    }
+
+    /// The tokenizer of a GGUF file; the last one is kept.
+    fn tokenizer(&mut self, model_path: String) -> Result<&Tokenizer, Error> {
+        let tokenizer = match self.tokenizer.take() {
+            Some(kept) if kept.0 == model_path => kept,
+            _ => {
+                let tokenizer = Tokenizer::read(&Gguf::open(Path::new(&model_path))?)?;
+                (model_path, tokenizer)
+            }
+        };
+        Ok(&self.tokenizer.insert(tokenizer).1)
     }
 
     fn tokens(&mut self, model_dir: String) -> Result<&Tokens, Error> {
