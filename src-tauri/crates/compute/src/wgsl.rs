@@ -6,6 +6,7 @@
 //! left (a driver that hangs) ends with the process.
 
 mod check;
+pub mod measure;
 mod meter;
 
 use crate::{
@@ -16,8 +17,9 @@ use crate::{
 use std::{ops::Range, sync::mpsc};
 use tender_base::job::{Access, MAX_BLOB_BYTES, WgslWork};
 
-/// Stack of the thread that compiles: parsers and drivers recurse with the nesting of the source.
-const COMPILER_STACK_BYTES: usize = 8 << 20;
+/// Stack of the thread that compiles. Parser, validator and drivers recurse with the nesting of the source, a sum of
+/// 50,000 terms included, and a source of 256 KiB can nest by one level per byte. Only what is touched takes memory.
+const COMPILER_STACK_BYTES: usize = 256 << 20;
 /// Most memory on the card for one kernel: its input and output at their largest, and the copy that is read back.
 const MAX_JOB_BYTES: u64 = 3 * MAX_BLOB_BYTES;
 /// Bind group that the metering adds; a client's buffers are in group 0.

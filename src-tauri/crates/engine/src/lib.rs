@@ -8,6 +8,7 @@
 pub mod http;
 mod inspect;
 mod local;
+pub mod measure;
 mod sandbox;
 mod text;
 pub mod verify;

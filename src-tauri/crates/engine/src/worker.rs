@@ -92,15 +92,14 @@ impl Worker {
             )
         };
         let mut command = Command::new(executable);
-        command.env_clear().envs(environment(std::env::vars_os())).envs(NO_CACHES);
+        command.env_clear().envs(surroundings());
         for path in readable {
             // Absolute, since the worker runs elsewhere, and without links, which its rules do not follow.
             command.arg("--read").arg(path.canonicalize().or_else(|_| std::path::absolute(path)).map_err(failed)?);
         }
         if cfg!(unix) {
-            // Not inside a folder that somebody may want to unmount. Mesa complains without a runtime directory; the
-            // owner's has the desktop's sockets in it.
-            command.current_dir("/").env("XDG_RUNTIME_DIR", "/");
+            // Not inside a folder that somebody may want to unmount.
+            command.current_dir("/");
         }
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
         let mut child = command.spawn().map_err(failed)?;
@@ -289,6 +288,14 @@ fn clip(text: &mut String) {
     if let Some((at, _)) = text.char_indices().nth(MAX_MESSAGE_CHARS) {
         text.truncate(at);
     }
+}
+
+/// The worker's environment.
+pub(crate) fn surroundings() -> impl Iterator<Item = (OsString, OsString)> {
+    let own = |(name, value): (&str, &str)| (OsString::from(name), OsString::from(value));
+    // Mesa complains without a runtime directory; the owner's has the desktop's sockets in it.
+    let runtime = cfg!(unix).then_some(("XDG_RUNTIME_DIR", "/"));
+    environment(std::env::vars_os()).chain(NO_CACHES.into_iter().chain(runtime).map(own))
 }
 
 /// What of this process's environment the worker gets.

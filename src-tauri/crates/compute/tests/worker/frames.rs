@@ -13,14 +13,14 @@ use tender_base::{
     job::{Access, Element, WgslBuffer, WgslWork},
 };
 
-struct Worker {
-    child: Child,
+pub(crate) struct Worker {
+    pub(crate) child: Child,
     input: Option<ChildStdin>,
     output: BufReader<ChildStdout>,
 }
 
 impl Worker {
-    fn spawn(change: impl FnOnce(&mut Command)) -> Self {
+    pub(crate) fn spawn(change: impl FnOnce(&mut Command)) -> Self {
         let mut command = Command::new(env!("CARGO_BIN_EXE_tender-worker"));
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).env_remove("XDG_RUNTIME_DIR");
         change(&mut command);
@@ -30,12 +30,12 @@ impl Worker {
         Self { child, input, output }
     }
 
-    fn send(&mut self, request: &Request, payload: &[u8]) {
+    pub(crate) fn send(&mut self, request: &Request, payload: &[u8]) {
         write_frame(self.input.as_mut().unwrap(), request, payload).unwrap();
     }
 
     /// The answer, after any progress.
-    fn ask(&mut self, request: &Request, payload: &[u8]) -> (Reply, Vec<u8>) {
+    pub(crate) fn ask(&mut self, request: &Request, payload: &[u8]) -> (Reply, Vec<u8>) {
         self.send(request, payload);
         self.answer()
     }
@@ -49,7 +49,7 @@ impl Worker {
         }
     }
 
-    fn problem(&mut self, request: &Request, payload: &[u8]) -> Problem {
+    pub(crate) fn problem(&mut self, request: &Request, payload: &[u8]) -> Problem {
         match self.ask(request, payload).0 {
             Reply::Failed { problem } => problem,
             other => panic!("expected a problem, got {other:?}"),
@@ -65,24 +65,31 @@ impl Drop for Worker {
     }
 }
 
-fn job(work: Work) -> Request {
+pub(crate) fn job(work: Work) -> Request {
     Request::Run { work, model_dir: None, model_sha256: None, parts: None }
 }
 
 #[test]
 fn a_worker_serves_every_kind_survives_bad_requests_and_ends_with_its_input() {
-    let mut worker = Worker::spawn(|_| {});
+    let mut worker = Worker::spawn(|command| {
+        command.arg("--read").arg(model_dir());
+    });
     let (ready, _) = worker.ask(&Request::Open, &[]);
-    assert!(matches!(&ready, Reply::Ready { worker, .. } if !worker.adapter.is_empty()), "{ready:?}");
+    let Reply::Ready { worker: info, sandbox, .. } = &ready else { panic!("{ready:?}") };
+    assert!(!info.adapter.is_empty(), "{ready:?}");
+    assert_eq!(sandbox.syscalls, cfg!(target_os = "linux"), "{ready:?}");
 
-    let gemm = job(Work::Gemm { m: 2, k: 1, n: 2 });
+    let gemm = job(Work::Gemm { m: 2, k: 1, n: 2, precision: tender_base::job::Precision::F32 });
     let input: Vec<u8> = [2.0_f32, 3.0, 5.0, 7.0].iter().flat_map(|x| x.to_le_bytes()).collect();
     let (done, output) = worker.ask(&gemm, &input);
     assert!(matches!(done, Reply::Done { units: 8, .. }), "{done:?}");
     let expected: Vec<u8> = [10.0_f32, 14.0, 15.0, 21.0].iter().flat_map(|x| x.to_le_bytes()).collect();
     assert_eq!(output, expected);
     assert_eq!(worker.problem(&gemm, &input[..12]).code, Code::Invalid);
-    assert_eq!(worker.problem(&job(Work::Gemm { m: 0, k: 1, n: 2 }), &[]).code, Code::Invalid);
+    assert_eq!(
+        worker.problem(&job(Work::Gemm { m: 0, k: 1, n: 2, precision: tender_base::job::Precision::F32 }), &[]).code,
+        Code::Invalid
+    );
 
     // A header that is no request: refused, and the stream stays in step.
     let header = br#"{"request":"dance"}"#;
@@ -100,7 +107,7 @@ fn a_worker_serves_every_kind_survives_bad_requests_and_ends_with_its_input() {
     let embed = |tokens| Request::Run {
         work: Work::Embed { model: MINILM.to_ref(), passages: 2, tokens },
         model_dir: Some(model_dir.clone()),
-        model_sha256: Some(MINILM.weights_sha256),
+        model_sha256: Some(MINILM.weights().sha256),
         parts: None,
     };
     let (done, output) = worker.ask(&embed(8), passages);
@@ -110,6 +117,17 @@ fn a_worker_serves_every_kind_survives_bad_requests_and_ends_with_its_input() {
 
     drop(worker.input.take());
     assert!(worker.child.wait().unwrap().success());
+}
+
+#[test]
+fn a_model_that_was_not_granted_cannot_be_read() {
+    let mut worker = Worker::spawn(|_| {});
+    let (ready, _) = worker.ask(&Request::Open, &[]);
+    let Reply::Ready { sandbox, .. } = ready else { panic!("{ready:?}") };
+    let model_dir = model_dir().to_string_lossy().into_owned();
+    let counted = worker.ask(&Request::CountTokens { model_dir }, br#"["one"]"#).0;
+    // Without Landlock the worker reads what its user may read, and says so.
+    assert_eq!(matches!(counted, Reply::Failed { .. }), sandbox.files, "{counted:?}");
 }
 
 #[test]

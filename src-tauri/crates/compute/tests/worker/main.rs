@@ -2,9 +2,12 @@
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests, which clippy does not see as tests")]
 
+mod attacks;
+mod confined;
 mod embed;
 mod frames;
 mod gemm;
+mod inspect;
 mod kernels;
 mod loops;
 mod wgsl;

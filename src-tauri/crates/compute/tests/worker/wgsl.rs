@@ -3,10 +3,10 @@
 use crate::open;
 use tender_base::job::{Access, Element, WgslBuffer, WgslWork};
 use tender_base::{Code, Problem};
-use tender_compute::{Error, Gpu, Output, wgsl};
-
-/// Each workgroup of 32 draws points and counts those inside the quarter circle.
-const MONTE_CARLO: &str = include_str!("monte_carlo.wgsl");
+use tender_compute::{
+    Error, Gpu, Output,
+    wgsl::{self, measure::MONTE_CARLO},
+};
 
 pub(crate) fn work(source: &str, workgroups: u32, workgroup_size: u32, fuel: u32, output: u32) -> WgslWork {
     WgslWork {
@@ -202,4 +202,11 @@ fn refusals_name_the_place_or_the_thing() {
     assert!(refused(&deep, &same).contains("refused"));
     let blocks = with("", &format!("{}{}", "{".repeat(50_000), "}".repeat(50_000)));
     assert!(refused(&blocks, &same).contains("refused"));
+}
+
+/// What is compared is the same work: the figures themselves are for benchmarks.
+#[test]
+fn metering_is_measured_on_equal_results() {
+    let pairs = wgsl::measure::fuel_pairs(&open().0, 2).unwrap();
+    assert!(pairs.len() == 2 && pairs.iter().all(|(with, without)| *with > 0.0 && *without > 0.0), "{pairs:?}");
 }

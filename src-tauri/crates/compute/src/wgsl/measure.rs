@@ -1,0 +1,51 @@
+//! What fuel costs: the same kernel with and without metering.
+
+use super::{Kernel, check, meter};
+use crate::{Error, device::Gpu};
+use std::time::Instant;
+use tender_base::job::{Access, Element, WgslBuffer, WgslWork};
+
+/// Workgroups of 32 that draw points and count those inside of the quarter circle: arithmetic in one long loop, a
+/// reduction with barriers, one store.
+pub const MONTE_CARLO: &str = include_str!("monte_carlo.wgsl");
+/// So much work that starting it does not count, and a CPU adapter needs a fraction of a second.
+const WORKGROUPS: u32 = 1024;
+
+/// Runs the kernel so many times in turn, metered and as it is, and returns the milliseconds of each pair.
+///
+/// # Errors
+/// Whatever the GPU reports.
+pub fn fuel_pairs(gpu: &Gpu, pairs: usize) -> Result<Vec<(f64, f64)>, Error> {
+    let work = WgslWork {
+        source_bytes: u32::try_from(MONTE_CARLO.len()).unwrap_or(u32::MAX),
+        entry: "main".into(),
+        workgroups: WORKGROUPS,
+        workgroup_size: 32,
+        fuel: 2000,
+        buffers: vec![WgslBuffer { binding: 0, access: Access::Write, bytes: 4 * WORKGROUPS }],
+        element: Element::U32,
+    };
+    let gpu = gpu.sandbox()?;
+    let plain = check::check(MONTE_CARLO, &work)?;
+    let metered = meter::meter(plain.clone())?;
+    let run = |kernel: &Kernel| {
+        let buffers = [gpu.storage(u64::from(4 * WORKGROUPS))];
+        let groups = kernel.bind(&gpu, &work, &buffers);
+        let started = Instant::now();
+        kernel.slice(&gpu, &work, &groups, 0, WORKGROUPS)?;
+        let time = started.elapsed().as_secs_f64() * 1e3;
+        Ok::<_, Error>((time, gpu.read_head(&buffers[0], u64::from(4 * WORKGROUPS))?))
+    };
+    let (metered, plain) = (Kernel::new(&gpu, &work, metered)?, Kernel::new(&gpu, &work, plain)?);
+    // The first run compiles on some drivers.
+    let (_, expected) = run(&metered)?;
+    let mut times = Vec::with_capacity(pairs);
+    for _ in 0..pairs {
+        let ((with, a), (without, b)) = (run(&metered)?, run(&plain)?);
+        if a != expected || b != expected {
+            return Err(Error::BadOutput("a metered kernel computed something else".into()));
+        }
+        times.push((with, without));
+    }
+    Ok(times)
+}
