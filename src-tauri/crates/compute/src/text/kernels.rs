@@ -9,6 +9,8 @@ pub(crate) mod attention;
 pub(crate) mod blocks;
 pub(crate) mod lanes;
 pub(crate) mod logits;
+#[cfg(test)]
+mod tests;
 pub(crate) mod tiles;
 
 use super::array::{Access, Memory, Texel};

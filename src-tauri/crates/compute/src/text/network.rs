@@ -3,6 +3,9 @@
 //! A pass takes rows. A row is one token of some sequence at some position: a token that is being written, or one of a
 //! prompt. Rows of all kinds go through together, so that every weight is read once for all of them.
 
+#[cfg(test)]
+mod tests;
+
 use super::{
     array::{Array, FOLD, Memory, Texel},
     cache::Pages,

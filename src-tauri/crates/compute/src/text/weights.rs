@@ -163,12 +163,6 @@ impl Matrix {
         Self { format, columns, parts: parts.collect() }
     }
 
-    /// Bytes of such a matrix on the GPU.
-    pub(crate) fn bytes(variant: Variant, format: Format, (columns, rows): (u32, u32)) -> u64 {
-        let (numbers, scales) = row_texels(format, columns);
-        u64::from(rows.next_multiple_of(tile_rows(variant))) * (16 * u64::from(numbers) + 4 * u64::from(scales))
-    }
-
     /// Brings the weights. `rows` reads rows as they lie in the file.
     ///
     /// # Errors
