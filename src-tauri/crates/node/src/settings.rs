@@ -96,9 +96,9 @@ pub const KNOWN: &[Known] = &[
     },
     Known {
         key: "text_slots",
-        default: || json!(16),
-        about: "Texts that may be written for clients at once, all together on the card: 1 to 64.",
-        accepts: |v| whole(v, 1, 64, "a whole number from 1 to 64"),
+        default: || json!(15),
+        about: "Texts that may be written for clients at once, all together on the card: 1 to 15.",
+        accepts: |v| whole(v, 1, 15, "a whole number from 1 to 15"),
     },
     Known {
         key: "sell_unconfined_kernels",
