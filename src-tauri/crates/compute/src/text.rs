@@ -6,6 +6,8 @@ mod cache;
 pub mod config;
 pub mod format;
 pub mod gguf;
+#[cfg(test)]
+mod hostile;
 pub mod inspect;
 mod judge;
 mod kernels;

@@ -8,7 +8,7 @@ mod merge;
 mod read;
 mod split;
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;
 
 use crate::Error;
 use markers::{Markers, Piece};
@@ -36,12 +36,14 @@ pub struct Vocab {
     ends: BTreeSet<u32>,
 }
 
+/// Rank and result of joining two tokens.
+type Merges = HashMap<(u32, u32), (u32, u32)>;
+
 /// How words become tokens.
 enum Method {
     BytePairs {
         split: Split,
-        /// Rank and result of joining two tokens.
-        merges: HashMap<(u32, u32), (u32, u32)>,
+        merges: Merges,
         /// A word that is a token is not merged.
         whole_words: bool,
     },
@@ -161,13 +163,7 @@ impl Vocab {
     }
 
     /// As llama.cpp does, a byte that the vocabulary lacks is left out.
-    fn byte_pairs(
-        &self,
-        word: &[u8],
-        merges: &HashMap<(u32, u32), (u32, u32)>,
-        whole_words: bool,
-        tokens: &mut Vec<u32>,
-    ) {
+    fn byte_pairs(&self, word: &[u8], merges: &Merges, whole_words: bool, tokens: &mut Vec<u32>) {
         if whole_words && let Some(&token) = self.index.get(word) {
             tokens.push(token);
             return;

@@ -65,6 +65,19 @@ impl Writer {
         self
     }
 
+    /// Takes over all entries of another file.
+    pub fn take_entries(&mut self, other: &Self) -> &mut Self {
+        for (key, value) in &other.entries {
+            self.without(key);
+            self.entries.push((key.clone(), value.clone()));
+        }
+        self
+    }
+
+    pub fn keys(&self) -> Vec<String> {
+        self.entries.iter().map(|(key, _)| key.clone()).collect()
+    }
+
     /// Adds or replaces a tensor of zeros.
     pub fn zeros(&mut self, name: &str, shape: &[u64], format: Format) -> &mut Self {
         let bytes = format.bytes(shape.iter().product()).unwrap();

@@ -1,7 +1,7 @@
 //! A vocabulary from a file, checked so that encoding cannot fail.
 
 use super::{
-    Markers, Method, Pieces, Split, Vocab,
+    Markers, Merges, Method, Pieces, Split, Vocab,
     markers::{MAX_MARKER_BYTES, MAX_MARKERS},
 };
 use crate::{
@@ -129,11 +129,7 @@ impl File<'_> {
         self.finish(Method::BytePairs { split, merges, whole_words }, index, pieces, starts)
     }
 
-    fn merges(
-        &self,
-        index: &HashMap<Box<[u8]>, u32>,
-        alphabet: &HashMap<char, u8>,
-    ) -> Result<HashMap<(u32, u32), (u32, u32)>, Error> {
+    fn merges(&self, index: &HashMap<Box<[u8]>, u32>, alphabet: &HashMap<char, u8>) -> Result<Merges, Error> {
         let (gguf, key) = (self.gguf, "tokenizer.ggml.merges");
         let lines = gguf.required(key, gguf.strings(key)?)?;
         if lines.len() > MAX_MERGES {
