@@ -74,7 +74,12 @@ pub async fn doctor(data_dir: &Path) -> Doctor {
     {
         return report;
     }
-    let places = Places { data_dir: data_dir.to_owned(), worker: tender_engine::find_worker(None) };
+    let worker = tender_engine::find_worker(None);
+    let sandbox = match &worker {
+        Ok(path) => tender_engine::sandbox(path).await,
+        Err(problem) => Err(problem.clone()),
+    };
+    let places = Places { data_dir: data_dir.to_owned(), worker, sandbox };
     let checks = tokio::task::spawn_blocking(move || tender_host::checks(&places)).await.unwrap_or_default();
     Doctor { checks: checks.into_iter().map(shown).collect() }
 }
