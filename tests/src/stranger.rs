@@ -80,7 +80,7 @@ impl Stranger {
             contractor,
             book: Book::Real,
             job: JobSpec {
-                work: Work::Gemm { m: side, k: side, n: side },
+                work: Work::Gemm { m: side, k: side, n: side, precision: tender_base::job::Precision::F32 },
                 input: BlobRef::of(&input),
                 constraints: Constraints {
                     budget: MicroUsd(1_000_000),

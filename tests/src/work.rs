@@ -52,7 +52,7 @@ pub fn generate(question: &str, max_tokens: u32) -> SubmitWork {
 /// A (`side` × `side`) times the identity: the product is A.
 #[must_use]
 pub fn gemm(side: u32) -> SubmitWork {
-    SubmitWork::Gemm { m: side, k: side, n: side, input_base64: BASE64.encode(gemm_input(side)) }
+    SubmitWork::Gemm { m: side, k: side, n: side, precision: None, input_base64: BASE64.encode(gemm_input(side)) }
 }
 
 /// The bytes of [`gemm`]'s input.

@@ -64,7 +64,7 @@ async fn kernels_that_are_wrong_are_refused_and_cost_nothing() {
 async fn wrong_shapes_are_refused_at_once() {
     let buyer = TestNode::start().await;
     let bytes = |n: usize| BASE64.encode(vec![0; n]);
-    let gemm = |m, k, n, input_base64| SubmitWork::Gemm { m, k, n, input_base64 };
+    let gemm = |m, k, n, input_base64| SubmitWork::Gemm { m, k, n, precision: None, input_base64 };
     let buffers = |buffers| {
         let SubmitWork::Wgsl { source, entry, workgroups, workgroup_size, fuel, element, .. } = work::wgsl(2, 10)
         else {

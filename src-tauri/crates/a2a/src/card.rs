@@ -165,7 +165,12 @@ fn skill(kind: JobKind) -> AgentSkill {
     let (name, description, tags) = match kind {
         JobKind::Generate => ("Text", "Writes text with a language model.", ["gpu", "text-generation"]),
         JobKind::Embed => ("Sentence embeddings", "Embeds passages of text.", ["gpu", "embeddings"]),
-        JobKind::Gemm => ("Matrix product", "Multiplies dense f32 matrices.", ["gpu", "gemm"]),
+        JobKind::Gemm => ("Matrix product", "Multiplies dense f32 or f16 matrices.", ["gpu", "gemm"]),
+        JobKind::Kernel => (
+            "Built-in kernel",
+            "Reduces or normalises rows of a matrix, or draws random paths, by kernels that every node has.",
+            ["gpu", "kernel"],
+        ),
         JobKind::Wgsl => ("Compute kernel", "Runs a metered WGSL kernel of yours.", ["gpu", "wgsl"]),
     };
     AgentSkill {

@@ -2,6 +2,7 @@
 
 use crate::{
     hash::{BlobRef, Sha256},
+    kernel::KernelWork,
     money::{MicroUsd, Unit},
     problem::{Code, Problem},
     text::MAX_PROMPT_BYTES,
@@ -51,8 +52,10 @@ const MAX_BYTES_PER_TOKEN: u64 = 1024;
 pub enum JobKind {
     /// Sentence embeddings.
     Embed,
-    /// A dense f32 matrix product.
+    /// A dense matrix product.
     Gemm,
+    /// A kernel of the catalogue.
+    Kernel,
     /// A client's own compute kernel.
     Wgsl,
     /// Text by a language model.
@@ -61,7 +64,7 @@ pub enum JobKind {
 
 impl JobKind {
     /// Every kind, in the order in which they are shown.
-    pub const ALL: [Self; 4] = [Self::Generate, Self::Embed, Self::Gemm, Self::Wgsl];
+    pub const ALL: [Self; 5] = [Self::Generate, Self::Embed, Self::Gemm, Self::Kernel, Self::Wgsl];
 
     /// The name on the wire and on the command line.
     #[must_use]
@@ -69,6 +72,7 @@ impl JobKind {
         match self {
             Self::Embed => "embed",
             Self::Gemm => "gemm",
+            Self::Kernel => "kernel",
             Self::Wgsl => "wgsl",
             Self::Generate => "generate",
         }
@@ -80,6 +84,7 @@ impl JobKind {
         match self {
             Self::Embed | Self::Generate => Unit::Token,
             Self::Gemm => Unit::Flop,
+            Self::Kernel => Unit::Element,
             Self::Wgsl => Unit::Step,
         }
     }
@@ -108,7 +113,8 @@ pub enum Work {
         /// Tokens of all passages after truncation, special tokens included: the units billed.
         tokens: u64,
     },
-    /// Input: A (m × k) then B (k × n), row-major little-endian f32. Output: A·B (m × n) likewise.
+    /// Input: A (m × k) then B (k × n), row-major little-endian f32 or f16. Output: A·B (m × n), row-major
+    /// little-endian f32. A and B hold finite numbers only: no other product can be checked.
     Gemm {
         /// Rows of A.
         m: u32,
@@ -116,7 +122,12 @@ pub enum Work {
         k: u32,
         /// Columns of B.
         n: u32,
+        /// Element type of A and B.
+        #[serde(default, skip_serializing_if = "Precision::is_f32")]
+        precision: Precision,
     },
+    /// Input and output: [`crate::kernel`].
+    Kernel(KernelWork),
     /// Input: the WGSL source, then each `read` buffer in the order declared. Output: the `write` buffer.
     Wgsl(WgslWork),
     /// Input: a [`crate::text::Prompt`]. Output: a [`crate::text::Generation`].
@@ -172,6 +183,41 @@ impl Sampling {
             return Err(invalid(&format!("seed is {}, but must be below 2^53", self.seed)));
         }
         Ok(())
+    }
+}
+
+/// Element type of a product's operands. The products are summed and delivered in f32 with either.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Precision {
+    /// 32-bit floats. Documents leave it out, so that those of before there was a choice still hash the same.
+    #[default]
+    F32,
+    /// 16-bit floats (IEEE 754 binary16).
+    F16,
+}
+
+impl Precision {
+    /// The name on the wire and on the command line.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::F32 => "f32",
+            Self::F16 => "f16",
+        }
+    }
+
+    /// Bytes of an element.
+    #[must_use]
+    pub fn bytes(self) -> u64 {
+        match self {
+            Self::F32 => 4,
+            Self::F16 => 2,
+        }
+    }
+
+    fn is_f32(&self) -> bool {
+        *self == Self::F32
     }
 }
 
@@ -238,18 +284,20 @@ impl Work {
         match self {
             Self::Embed { .. } => JobKind::Embed,
             Self::Gemm { .. } => JobKind::Gemm,
+            Self::Kernel(_) => JobKind::Kernel,
             Self::Wgsl(_) => JobKind::Wgsl,
             Self::Generate(_) => JobKind::Generate,
         }
     }
 
-    /// The units billed, known before the job is tendered: tokens, 2·m·k·n, or workgroups × size × fuel. Of a text,
-    /// the most that can be billed: it may end before `max_tokens`.
+    /// The units billed, known before the job is tendered: tokens, 2·m·k·n, rows × columns, or workgroups × size ×
+    /// fuel. Of a text, the most that can be billed: it may end before `max_tokens`.
     #[must_use]
     pub fn units(&self) -> u64 {
         match self {
             Self::Embed { tokens, .. } => *tokens,
-            Self::Gemm { m, k, n } => 2 * u64::from(*m) * u64::from(*k) * u64::from(*n),
+            Self::Gemm { m, k, n, .. } => 2 * u64::from(*m) * u64::from(*k) * u64::from(*n),
+            Self::Kernel(w) => w.units(),
             Self::Wgsl(w) => u64::from(w.workgroups) * u64::from(w.workgroup_size) * u64::from(w.fuel),
             Self::Generate(w) => u64::from(w.prompt_tokens) + u64::from(w.max_tokens),
         }
@@ -261,6 +309,7 @@ impl Work {
         match self {
             Self::Embed { passages, .. } => Some(u64::from(*passages) * 384 * 4),
             Self::Gemm { m, n, .. } => Some(4 * u64::from(*m) * u64::from(*n)),
+            Self::Kernel(w) => Some(w.output_bytes()),
             Self::Wgsl(w) => {
                 Some(w.buffers.iter().filter(|b| b.access == Access::Write).map(|b| u64::from(b.bytes)).sum())
             }
@@ -282,7 +331,10 @@ impl Work {
     pub fn input_bytes(&self) -> Option<u64> {
         match self {
             Self::Embed { .. } | Self::Generate(_) => None,
-            Self::Gemm { m, k, n } => Some(4 * (u64::from(*m) * u64::from(*k) + u64::from(*k) * u64::from(*n))),
+            Self::Gemm { m, k, n, precision } => {
+                Some(precision.bytes() * (u64::from(*m) * u64::from(*k) + u64::from(*k) * u64::from(*n)))
+            }
+            Self::Kernel(w) => Some(w.input_bytes()),
             Self::Wgsl(w) => Some(
                 u64::from(w.source_bytes)
                     + w.buffers.iter().filter(|b| b.access == Access::Read).map(|b| u64::from(b.bytes)).sum::<u64>(),
@@ -308,11 +360,12 @@ impl Work {
                     return Err(invalid(&format!("tokens must be between 2 and {MAX_PASSAGE_TOKENS} per passage")));
                 }
             }
-            Self::Gemm { m, k, n } => {
+            Self::Gemm { m, k, n, .. } => {
                 for (name, side) in [("m", *m), ("k", *k), ("n", *n)] {
                     in_range(name, side, 1, MAX_GEMM_SIDE)?;
                 }
             }
+            Self::Kernel(w) => w.check()?,
             Self::Wgsl(w) => w.check()?,
             Self::Generate(w) => {
                 if input.bytes > MAX_PROMPT_BYTES {
@@ -476,5 +529,34 @@ impl JobState {
     #[must_use]
     pub fn is_final(self) -> bool {
         matches!(self, Self::Completed | Self::Failed | Self::Cancelled)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_product_of_before_there_were_halves_reads_and_hashes_as_it_did() {
+        let old = r#"{"k":3,"kind":"gemm","m":2,"n":4}"#;
+        let work: Work = serde_json::from_str(old).unwrap();
+        assert_eq!(work, Work::Gemm { m: 2, k: 3, n: 4, precision: Precision::F32 });
+        assert_eq!(serde_json::to_value(&work).unwrap(), serde_json::from_str::<serde_json::Value>(old).unwrap());
+        let half = Work::Gemm { m: 2, k: 3, n: 4, precision: Precision::F16 };
+        assert_eq!(half.input_bytes(), Some(36));
+        assert_eq!(half.output_bytes(), Some(32));
+        assert_eq!(serde_json::from_value::<Work>(serde_json::to_value(&half).unwrap()).unwrap(), half);
+    }
+
+    #[test]
+    fn a_kernel_job_is_plain_json_and_its_shape_is_checked() {
+        let json = r#"{"kind":"kernel","name":"softmax","rows":5,"columns":7}"#;
+        let work: Work = serde_json::from_str(json).unwrap();
+        assert_eq!((work.kind(), work.units(), work.input_bytes()), (JobKind::Kernel, 35, Some(140)));
+        let blob = |bytes| BlobRef { sha256: Sha256::of(b""), bytes };
+        assert_eq!(work.check(&blob(140)), Ok(()));
+        assert!(work.check(&blob(136)).unwrap_err().message.contains("declares 140"));
+        let wide: Work = serde_json::from_str(&json.replace('7', "70000")).unwrap();
+        assert!(wide.check(&blob(1_400_000)).unwrap_err().message.contains("columns is 70000"));
     }
 }

@@ -64,6 +64,8 @@ pub enum Unit {
     Token,
     /// One floating-point operation of a dense matrix product: 2·m·k·n of them.
     Flop,
+    /// One element that a kernel of the catalogue reads, or one random path.
+    Element,
     /// One loop iteration that a WGSL invocation may spend (its fuel).
     Step,
 }

@@ -1,7 +1,7 @@
 //! `tender submit`.
 
 use crate::{
-    args::{ElementOption, KindOption, Submit},
+    args::{ElementOption, KindOption, PrecisionOption, Submit},
     ask::{Source, dollars},
     print,
 };
@@ -125,8 +125,18 @@ fn work(options: &Submit) -> Result<SubmitWork, Problem> {
             let &[m, k, n] = options.shape.as_slice() else {
                 return Err(Problem::new(Code::Invalid, "gemm needs --shape M,K,N", "such as --shape 512,512,512"));
             };
-            Ok(SubmitWork::Gemm { m, k, n, input_base64: BASE64.encode(bytes) })
+            Ok(SubmitWork::Gemm {
+                m,
+                k,
+                n,
+                precision: match options.precision {
+                    PrecisionOption::F32 => None,
+                    PrecisionOption::F16 => Some("f16".to_owned()),
+                },
+                input_base64: BASE64.encode(bytes),
+            })
         }
+        KindOption::Kernel => kernel(options, bytes),
         KindOption::Wgsl => Ok(SubmitWork::Wgsl {
             source: utf8(bytes)?,
             entry: options.entry.clone(),
@@ -140,6 +150,24 @@ fn work(options: &Submit) -> Result<SubmitWork, Problem> {
             buffers: options.buffer.iter().map(|text| buffer(text)).collect::<Result<_, _>>()?,
         }),
     }
+}
+
+/// Random paths take their input from the options, other kernels from the file.
+fn kernel(options: &Submit, mut bytes: Vec<u8>) -> Result<SubmitWork, Problem> {
+    let Some(name) = options.kernel.clone() else {
+        return Err(Problem::new(Code::Invalid, "kernel needs --kernel NAME", "such as --kernel softmax"));
+    };
+    if name.starts_with("monte_carlo_") {
+        bytes = options.seed.to_le_bytes().to_vec();
+        bytes.extend(options.option.iter().flat_map(|number| number.to_le_bytes()));
+        if name == "monte_carlo_call" && options.option.len() != 5 {
+            let hint = "such as --option 100,105,0.03,0.2,1";
+            let message = "monte_carlo_call needs --option SPOT,STRIKE,RATE,VOLATILITY,YEARS";
+            return Err(Problem::new(Code::Invalid, message, hint));
+        }
+    }
+    let (rows, columns) = (options.rows, options.columns);
+    Ok(SubmitWork::Kernel { name, rows, columns, input_base64: BASE64.encode(bytes) })
 }
 
 /// `BINDING=BYTES` is the output, `BINDING=FILE` an input.

@@ -73,7 +73,7 @@ impl Stage {
 
 fn order(tenant: Tenant) -> Order {
     Order {
-        work: Work::Gemm { m: 1, k: 1, n: 1 },
+        work: Work::Gemm { m: 1, k: 1, n: 1, precision: tender_base::job::Precision::F32 },
         input: vec![0; 8].into(),
         model: None,
         parts: None,
@@ -184,7 +184,7 @@ async fn a_worker_that_never_reads_does_not_block_past_the_wall_limit() {
     let stage = Stage::new("cat ready; exec sleep 60");
     let engine = stage.engine();
     let large = Order {
-        work: Work::Gemm { m: 1024, k: 1024, n: 1024 },
+        work: Work::Gemm { m: 1024, k: 1024, n: 1024, precision: tender_base::job::Precision::F32 },
         input: vec![0; 8 << 20].into(),
         wall_limit: Duration::from_millis(300),
         ..order(Tenant::Own)

@@ -63,13 +63,15 @@ pub async fn evidence(
     let found = |statistic, value, n| vec![Evidence { statistic, value, n, seed: claim.seed }];
     let whole = claim.work.output_bytes().is_none_or(|exact| claim.output.len() as u64 == exact);
     match (&claim.work, probe) {
-        (Work::Gemm { m, k, n }, Probe::Freivalds { vectors }) if *vectors > 0 => {
-            let (vectors, shape) = (*vectors, [*m, *k, *n].map(|side| side as usize));
+        (Work::Gemm { m, k, n, precision }, Probe::Freivalds { vectors }) if *vectors > 0 => {
+            let (vectors, shape, precision) = (*vectors, [*m, *k, *n].map(|side| side as usize), *precision);
             let value = if whole {
                 let Claim { input, output, seed, .. } = claim.clone();
-                tokio::task::spawn_blocking(move || freivalds::residual(shape, &input, &output, &seed, vectors))
-                    .await
-                    .map_err(|e| Problem::new(Code::Internal, format!("the check ended early: {e}"), ""))??
+                tokio::task::spawn_blocking(move || {
+                    freivalds::residual(shape, precision, &input, &output, &seed, vectors)
+                })
+                .await
+                .map_err(|e| Problem::new(Code::Internal, format!("the check ended early: {e}"), ""))??
             } else {
                 f64::MAX
             };
@@ -83,6 +85,15 @@ pub async fn evidence(
                 -1.0
             };
             Ok(found(Statistic::MinCosine, value, count(parts)))
+        }
+        (Work::Kernel(kernel), Probe::Parts(parts)) if !parts.is_empty() => {
+            let value = if whole {
+                let again = recompute(claim, parts, engine, None, wall_limit).await?;
+                slices::agreeing_rows(kernel, claim, &again, parts)?
+            } else {
+                0.0
+            };
+            Ok(found(Statistic::AgreeingSlices, value, count(parts)))
         }
         (Work::Wgsl(kernel), Probe::Parts(parts)) if !parts.is_empty() => {
             let value = if whole {

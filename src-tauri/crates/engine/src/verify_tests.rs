@@ -3,7 +3,8 @@ use crate::{Output, ProgressSender};
 use proptest::prelude::*;
 use tender_base::{
     documents::WorkerInfo,
-    job::{Access, Element, ModelRef, WgslBuffer, WgslWork},
+    job::{Access, Element, ModelRef, Precision, WgslBuffer, WgslWork},
+    kernel::{Kernel, KernelWork},
 };
 
 fn seed() -> Sha256 {
@@ -41,7 +42,7 @@ fn multiply([m, k, n]: [usize; 3], a: &[f32], b: &[f32]) -> Vec<f32> {
 }
 
 fn check(shape: [usize; 3], a: &[f32], b: &[f32], c: &[f32]) -> f64 {
-    residual(shape, &bytes(&[a, b].concat()), &bytes(c), &seed(), 20).unwrap()
+    residual(shape, Precision::F32, &bytes(&[a, b].concat()), &bytes(c), &seed(), 20).unwrap()
 }
 
 #[test]
@@ -130,8 +131,11 @@ fn what_is_no_number_fails_and_a_bad_input_is_an_error() {
     }
     let mut input = [a, b].concat();
     input[3] = f32::NAN;
-    assert_eq!(residual(shape, &bytes(&input), &bytes(&c), &seed(), 20).unwrap_err().code, Code::Invalid);
-    assert_eq!(residual(shape, &[0; 12], &bytes(&c), &seed(), 20).unwrap_err().code, Code::Invalid);
+    assert_eq!(
+        residual(shape, Precision::F32, &bytes(&input), &bytes(&c), &seed(), 20).unwrap_err().code,
+        Code::Invalid
+    );
+    assert_eq!(residual(shape, Precision::F32, &[0; 12], &bytes(&c), &seed(), 20).unwrap_err().code, Code::Invalid);
 }
 
 proptest! {
@@ -143,7 +147,7 @@ proptest! {
         let shape = [m, k, n];
         let honest = multiply(shape, &a, &b);
         let input = bytes(&[&a[..], &b[..]].concat());
-        let measured = residual(shape, &input, &bytes(&honest), &seed(), vectors).unwrap();
+        let measured = residual(shape, Precision::F32, &input, &bytes(&honest), &seed(), vectors).unwrap();
         prop_assert!(measured <= 1.0, "honest: {}", measured);
 
         let element = pick as usize % honest.len();
@@ -155,7 +159,7 @@ proptest! {
             + depth * norm(&honest[row * n..][..n]));
         let mut changed = honest;
         changed[element] += (2.5 * tolerance) as f32;
-        prop_assert!(residual(shape, &input, &bytes(&changed), &seed(), vectors).unwrap() > 1.0);
+        prop_assert!(residual(shape, Precision::F32, &input, &bytes(&changed), &seed(), vectors).unwrap() > 1.0);
     }
 }
 
@@ -166,7 +170,7 @@ fn a_thousand_squared_product_is_checked_in_milliseconds() {
     let input = bytes(&[&a[..], &b[..]].concat());
     let c = bytes(&a);
     let start = std::time::Instant::now();
-    residual([side; 3], &input, &c, &seed(), 20).unwrap();
+    residual([side; 3], Precision::F32, &input, &c, &seed(), 20).unwrap();
     let took = start.elapsed();
     println!("1024³ with 20 vectors: {took:?}");
     // 50 ms on an idle core; the bar leaves room for a loaded test machine.
@@ -297,7 +301,7 @@ async fn a_product_is_checked_without_the_engine() {
     let shape = [8, 8, 8];
     let (a, b) = (numbers(1, 64), numbers(2, 64));
     let claim = Claim {
-        work: Work::Gemm { m: 8, k: 8, n: 8 },
+        work: Work::Gemm { m: 8, k: 8, n: 8, precision: Precision::F32 },
         input: bytes(&[&a[..], &b[..]].concat()).into(),
         output: bytes(&multiply(shape, &a, &b)).into(),
         units: 0,
@@ -309,4 +313,56 @@ async fn a_product_is_checked_without_the_engine() {
     assert!(found[0].value <= 1.0 && found[0].n == 20 && found[0].seed == seed(), "{found:?}");
     let short = Claim { output: Bytes::from_static(&[0; 8]), ..claim };
     assert_eq!(evidence(&short, &probe, &none, None, Duration::ZERO).await.unwrap()[0].value, f64::MAX);
+}
+
+/// Bits of f16 and the same numbers in f32: multiples of 1/64 in [-16, 16), which both hold exactly.
+fn halves(state: u64, count: usize) -> (Vec<u8>, Vec<f32>) {
+    let values: Vec<f32> = numbers(state, count).iter().map(|x| (x * 1024.0).floor() / 64.0).collect();
+    let half = |value: &f32| {
+        let bits = value.to_bits();
+        let rebiased = if *value == 0.0 { 0 } else { (bits >> 23 & 0xff) - 112 << 10 | bits >> 13 & 0x3ff };
+        u16::try_from(bits >> 16 & 0x8000 | rebiased).unwrap().to_le_bytes()
+    };
+    (values.iter().flat_map(half).collect(), values)
+}
+
+#[test]
+fn products_of_halves_pass_and_false_ones_do_not() {
+    let shape = [40, 50, 60];
+    let ((a_bytes, a), (b_bytes, b)) = (halves(1, 40 * 50), halves(2, 50 * 60));
+    let mut c = multiply(shape, &a, &b);
+    let input = [a_bytes, b_bytes].concat();
+    let check = |c: &[f32]| residual(shape, Precision::F16, &input, &bytes(c), &seed(), 20).unwrap();
+    assert!(check(&c) <= 1.0, "{}", check(&c));
+    c[1234] += 0.125;
+    assert!(check(&c) > 1.0, "{}", check(&c));
+    // Infinity and NaN of f16 in the input.
+    for bits in [0x7c00u16, 0xfc00, 0x7e00] {
+        let mut input = input.clone();
+        input[100..102].copy_from_slice(&bits.to_le_bytes());
+        assert_eq!(residual(shape, Precision::F16, &input, &bytes(&c), &seed(), 20).unwrap_err().code, Code::Invalid);
+    }
+}
+
+#[tokio::test]
+async fn rows_of_a_built_in_kernel_agree_within_its_own_tolerance() {
+    // Row 1 cancels: what is left of 1000 − 1000 + 0.5 may be off by more than 10⁻⁴ of itself.
+    let matrix = [1.0f32, 2.0, 3.0, 1000.0, -1000.0, 0.5, 7.0, 8.0, f32::NAN];
+    let work = KernelWork { name: Kernel::Sum, rows: 3, columns: 3 };
+    let measure = async |delivered: [f32; 3], again: &[f32], parts: &[u32]| {
+        let claim = Claim {
+            work: Work::Kernel(work.clone()),
+            input: bytes(&matrix).into(),
+            output: bytes(&delivered).into(),
+            units: 9,
+            seed: seed(),
+        };
+        let probe = Probe::Parts(parts.to_vec());
+        let again = Recomputes(bytes(again));
+        evidence(&claim, &probe, &again, None, Duration::from_secs(1)).await.unwrap()[0].clone()
+    };
+    let found = measure([6.0, 0.5001, f32::NAN], &[6.0, 0.5, f32::NAN], &[0, 1, 2]).await;
+    assert_eq!((found.statistic, found.value, found.n), (Statistic::AgreeingSlices, 1.0, 3));
+    assert_eq!(measure([6.01, 0.5, 4.0], &[0.5], &[1]).await.value, 1.0, "only what was drawn is compared");
+    assert_eq!(measure([6.01, 0.5, 4.0], &[6.0, f32::NAN], &[0, 2]).await.value, 0.0);
 }

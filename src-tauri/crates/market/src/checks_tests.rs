@@ -31,7 +31,11 @@ fn trade(contract: ContractId) -> Trade {
     let (c, k) = (client.did(), contractor.did());
     let (input, output) = (BlobRef { sha256: Sha256::of(b"in"), bytes: 8 * 64 }, BlobRef::of(&[0; 256]));
     let constraints = Constraints { budget: MicroUsd(5_000), deadline: at(600), privacy: Privacy::Peers };
-    let job = JobSpec { work: Work::Gemm { m: 8, k: 8, n: 8 }, input, constraints };
+    let job = JobSpec {
+        work: Work::Gemm { m: 8, k: 8, n: 8, precision: tender_base::job::Precision::F32 },
+        input,
+        constraints,
+    };
     let call = Signed::new(
         CallForProposals {
             contract,

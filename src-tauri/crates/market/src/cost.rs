@@ -81,6 +81,9 @@ pub struct Throughput {
     pub embed: Option<f64>,
     /// Floating-point operations per second.
     pub gemm: Option<f64>,
+    /// Elements, or random paths, per second.
+    #[serde(default)]
+    pub kernel: Option<f64>,
     /// Steps per second.
     pub wgsl: Option<f64>,
     /// Tokens per second, of prompt and text together.
@@ -95,6 +98,7 @@ impl Throughput {
         match kind {
             JobKind::Embed => self.embed,
             JobKind::Gemm => self.gemm,
+            JobKind::Kernel => self.kernel,
             JobKind::Wgsl => self.wgsl,
             JobKind::Generate => self.generate,
         }
@@ -112,6 +116,7 @@ impl Throughput {
         match kind {
             JobKind::Embed => self.embed = Some(learned),
             JobKind::Gemm => self.gemm = Some(learned),
+            JobKind::Kernel => self.kernel = Some(learned),
             JobKind::Wgsl => self.wgsl = Some(learned),
             JobKind::Generate => self.generate = Some(learned),
         }
@@ -124,6 +129,7 @@ impl Throughput {
         match kind {
             JobKind::Embed => 300.0,
             JobKind::Gemm => 3e9,
+            JobKind::Kernel => 1e7,
             JobKind::Wgsl => 1e8,
             JobKind::Generate => 5.0,
         }
@@ -203,7 +209,7 @@ mod tests {
     #[test]
     fn an_hour_of_work_costs_an_hour_and_says_what_it_stands_on() {
         let running = Running { watts_measured: true, ..Running::default() };
-        let work = Work::Gemm { m: 1000, k: 1000, n: 1800 };
+        let work = Work::Gemm { m: 1000, k: 1000, n: 1800, precision: tender_base::job::Precision::F32 };
         let mut throughput = Throughput { gemm: Some(1e6), ..Throughput::default() };
         let cost = local(&work, &throughput, &running);
         close(cost.seconds, 3600.05);

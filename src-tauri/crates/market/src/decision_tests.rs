@@ -13,7 +13,7 @@ fn at(ms: i64) -> Timestamp {
 fn situation(alternatives: Vec<Alternative>) -> Situation {
     Situation {
         job: JobSpec {
-            work: Work::Gemm { m: 8, k: 8, n: 8 },
+            work: Work::Gemm { m: 8, k: 8, n: 8, precision: tender_base::job::Precision::F32 },
             input: BlobRef { sha256: Sha256::of(b"in"), bytes: 512 },
             constraints: Constraints { budget: MicroUsd(1_000), deadline: at(60_000), privacy: Privacy::Peers },
         },

@@ -14,6 +14,7 @@ use tender_base::{Code, JobKind, Problem, Rate, Unit};
 /// |---|---|---|
 /// | embed | 20 micro-USD per 1,000 tokens ($0.02 per million, what hosted small encoders ask) | 2,260 tokens/s |
 /// | gemm | 1 micro-USD per 10⁹ floating-point operations | 45 GFLOP/s |
+/// | kernel | 10 micro-USD per 10⁹ elements or paths | 4.5·10⁹ elements/s |
 /// | wgsl | 10 micro-USD per 10⁹ steps | 4.5·10⁹ steps/s |
 /// | generate | 80 micro-USD per 1,000 tokens ($0.08 per million, the dearest that hosted 8B models ask for output) | 566 tokens/s |
 ///
@@ -26,6 +27,8 @@ pub struct PriceList {
     pub embed: Rate,
     /// Per floating-point operation.
     pub gemm: Rate,
+    /// Per element, or random path.
+    pub kernel: Rate,
     /// Per step of fuel.
     pub wgsl: Rate,
     /// Per token of prompt and text.
@@ -40,6 +43,7 @@ impl Default for PriceList {
         Self {
             embed: Rate { micro_usd: 20, per_units: 1_000, unit: Unit::Token },
             gemm: Rate { micro_usd: 1, per_units: 1_000_000_000, unit: Unit::Flop },
+            kernel: Rate { micro_usd: 10, per_units: 1_000_000_000, unit: Unit::Element },
             wgsl: Rate { micro_usd: 10, per_units: 1_000_000_000, unit: Unit::Step },
             generate: Rate { micro_usd: 80, per_units: 1_000, unit: Unit::Token },
         }
@@ -53,6 +57,7 @@ impl PriceList {
         match kind {
             JobKind::Embed => self.embed,
             JobKind::Gemm => self.gemm,
+            JobKind::Kernel => self.kernel,
             JobKind::Wgsl => self.wgsl,
             JobKind::Generate => self.generate,
         }
@@ -136,9 +141,13 @@ mod tests {
         let prices = PriceList::default();
         assert_eq!(prices.check(), Ok(()));
         // 0.163 USD per active hour is 45.3 micro-USD per second.
-        for (kind, throughput) in
-            [(JobKind::Embed, 2_265.0), (JobKind::Gemm, 45.3e9), (JobKind::Wgsl, 4.53e9), (JobKind::Generate, 566.25)]
-        {
+        for (kind, throughput) in [
+            (JobKind::Embed, 2_265.0),
+            (JobKind::Gemm, 45.3e9),
+            (JobKind::Kernel, 4.53e9),
+            (JobKind::Wgsl, 4.53e9),
+            (JobKind::Generate, 566.25),
+        ] {
             let rate = prices.rate(kind);
             let per_second = rate.micro_usd as f64 / rate.per_units as f64 * throughput;
             assert!((per_second - 45.3).abs() < 0.01, "{kind:?}: {per_second}");

@@ -128,6 +128,7 @@ fn whole_plan(work: &Work, history: u32) -> Check {
 pub fn parts(work: &Work) -> Option<u32> {
     match work {
         Work::Embed { passages, .. } => Some(*passages),
+        Work::Kernel(kernel) => Some(kernel.rows),
         Work::Wgsl(kernel) => Some(kernel.workgroups),
         Work::Gemm { .. } | Work::Generate(_) => None,
     }
@@ -205,7 +206,7 @@ pub fn verdict(work: &Work, evidence: &[Evidence]) -> Result<(), Problem> {
     let expected: &[Statistic] = match work {
         Work::Embed { .. } => &[Statistic::MinCosine],
         Work::Gemm { .. } => &[Statistic::FreivaldsResidual],
-        Work::Wgsl(_) => &[Statistic::AgreeingSlices],
+        Work::Kernel(_) | Work::Wgsl(_) => &[Statistic::AgreeingSlices],
         Work::Generate(_) => &[Statistic::ConsistentText, Statistic::MeanMargin, Statistic::MaxMargin],
     };
     if let Some(missing) = expected.iter().find(|e| evidence.iter().all(|found| found.statistic != **e)) {
@@ -252,9 +253,9 @@ pub fn words(statistic: Statistic) -> &'static str {
 mod tests {
     use super::*;
     use proptest::prelude::*;
-    use tender_base::job::{Element, ModelRef, WgslWork};
+    use tender_base::job::{Element, ModelRef, Precision, WgslWork};
 
-    const GEMM: Work = Work::Gemm { m: 8, k: 8, n: 8 };
+    const GEMM: Work = Work::Gemm { m: 8, k: 8, n: 8, precision: Precision::F32 };
 
     fn embed(passages: u32) -> Work {
         let model = ModelRef { name: "all-MiniLM-L6-v2".into(), sha256: Sha256::of(b"") };

@@ -104,7 +104,7 @@ async fn a_card_in_use_gives_no_idle_power() {
 async fn measured_watts_and_the_wall_meter_make_the_local_cost() {
     let dir = tempfile::tempdir().unwrap();
     let node = node(&dir).await;
-    let gemm = Work::Gemm { m: 1000, k: 1000, n: 1000 };
+    let gemm = Work::Gemm { m: 1000, k: 1000, n: 1000, precision: tender_base::job::Precision::F32 };
     let watts = async || {
         let cost = node.estimate(&gemm).await;
         cost.energy_joules / cost.seconds

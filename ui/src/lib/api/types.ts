@@ -110,7 +110,7 @@ book: 'real' | 'demo',
 /**
  * Kind of work.
  */
-kind: 'generate' | 'embed' | 'gemm' | 'wgsl', 
+kind: 'generate' | 'embed' | 'gemm' | 'kernel' | 'wgsl', 
 /**
  * What it is, such as `24 passages` or `1024 × 1024 × 1024`.
  */
@@ -695,158 +695,6 @@ message: string,
 remedy: string, };
 
 /**
- * Buy a job.
- */
-export type SubmitInput = { 
-/**
- * The work with its input.
- */
-work: SubmitWork, 
-/**
- * The most it may cost.
- */
-budget_micro_usd: number, 
-/**
- * The result must be there after so many seconds; 300 when absent.
- */
-deadline_seconds: number | null, 
-/**
- * Only the own GPU may see the input.
- */
-private: boolean | null, 
-/**
- * Decide only; run nothing.
- */
-dry_run: boolean | null, 
-/**
- * Never run it here, even if that is cheapest.
- */
-peers_only: boolean | null, };
-
-/**
- * Work with its input.
- */
-export type SubmitWork = { "kind": "generate", 
-/**
- * Name of the model; the catalogue's first when absent.
- */
-model: string | null, 
-/**
- * The chat so far.
- */
-messages: Array<SubmitMessage> | null, 
-/**
- * Text to continue, instead of a chat.
- */
-prompt: string | null, 
-/**
- * Tokens to write at most; 256 when absent.
- */
-max_tokens: number | null, 
-/**
- * 0, when absent, always takes the likeliest token; at most 2.
- */
-temperature: number | null, 
-/**
- * Only so many of the likeliest tokens; 0, when absent, for all.
- */
-top_k: number | null, 
-/**
- * Only the likeliest tokens that together have this probability; 1 when absent.
- */
-top_p: number | null, 
-/**
- * Seed of the draw; 0 when absent.
- */
-seed: number | null, 
-/**
- * The text ends before the first of these.
- */
-stop: Array<string> | null, } | { "kind": "embed", 
-/**
- * Name of the encoder; the catalogue's first when absent.
- */
-model?: string, 
-/**
- * The texts.
- */
-passages: Array<string>, } | { "kind": "gemm", 
-/**
- * Rows of A.
- */
-m: number, 
-/**
- * Columns of A.
- */
-k: number, 
-/**
- * Columns of B.
- */
-n: number, 
-/**
- * A then B, row-major little-endian f32, base64.
- */
-input_base64: string, } | { "kind": "wgsl", 
-/**
- * WGSL source.
- */
-source: string, 
-/**
- * Entry point.
- */
-entry: string, 
-/**
- * Workgroups of the one-dimensional grid.
- */
-workgroups: number, 
-/**
- * Invocations per workgroup, as in the source.
- */
-workgroup_size: number, 
-/**
- * Loop iterations per invocation.
- */
-fuel: number, 
-/**
- * `u32` or `f32`: how results are compared.
- */
-element: string, 
-/**
- * Storage buffers of group 0.
- */
-buffers: Array<SubmitBuffer>, };
-
-/**
- * A message of a chat.
- */
-export type SubmitMessage = { 
-/**
- * `system`, `user` or `assistant`.
- */
-role: string, 
-/**
- * What was said.
- */
-content: string, };
-
-/**
- * A storage buffer of a kernel.
- */
-export type SubmitBuffer = { 
-/**
- * The binding.
- */
-binding: number, 
-/**
- * Length in bytes.
- */
-bytes: number, 
-/**
- * Content, base64; absent for the one output buffer.
- */
-data_base64: string | null, };
-
-/**
  * What became of a submission.
  */
 export type Submitted = { 
@@ -942,7 +790,7 @@ export type TradeJob = {
 /**
  * Kind of work.
  */
-kind: 'generate' | 'embed' | 'gemm' | 'wgsl', 
+kind: 'generate' | 'embed' | 'gemm' | 'kernel' | 'wgsl', 
 /**
  * Why it went where it went, in a sentence.
  */
@@ -988,6 +836,181 @@ message: string,
  * What to do.
  */
 hint: string, };
+
+/**
+ * Buy a job.
+ */
+export type SubmitInput = { 
+/**
+ * The work with its input.
+ */
+work: SubmitWork, 
+/**
+ * The most it may cost.
+ */
+budget_micro_usd: number, 
+/**
+ * The result must be there after so many seconds; 300 when absent.
+ */
+deadline_seconds: number | null, 
+/**
+ * Only the own GPU may see the input.
+ */
+private: boolean | null, 
+/**
+ * Decide only; run nothing.
+ */
+dry_run: boolean | null, 
+/**
+ * Never run it here, even if that is cheapest.
+ */
+peers_only: boolean | null, };
+
+/**
+ * Work with its input.
+ */
+export type SubmitWork = { "kind": "generate", 
+/**
+ * Name of the model; the catalogue's first when absent.
+ */
+model: string | null, 
+/**
+ * The chat so far.
+ */
+messages: Array<SubmitMessage> | null, 
+/**
+ * Text to continue, instead of a chat.
+ */
+prompt: string | null, 
+/**
+ * Tokens to write at most; 256 when absent.
+ */
+max_tokens: number | null, 
+/**
+ * 0, when absent, always takes the likeliest token; at most 2.
+ */
+temperature: number | null, 
+/**
+ * Only so many of the likeliest tokens; 0, when absent, for all.
+ */
+top_k: number | null, 
+/**
+ * Only the likeliest tokens that together have this probability; 1 when absent.
+ */
+top_p: number | null, 
+/**
+ * Seed of the draw; 0 when absent.
+ */
+seed: number | null, 
+/**
+ * The text ends before the first of these.
+ */
+stop: Array<string> | null, } | { "kind": "embed", 
+/**
+ * Name of the encoder; the catalogue's first when absent.
+ */
+model?: string, 
+/**
+ * The texts.
+ */
+passages: Array<string>, } | { "kind": "gemm", 
+/**
+ * Rows of A.
+ */
+m: number, 
+/**
+ * Columns of A.
+ */
+k: number, 
+/**
+ * Columns of B.
+ */
+n: number, 
+/**
+ * `f32` when absent, or `f16`: the elements of A and B. The product is f32.
+ */
+precision?: string, 
+/**
+ * A then B, row-major little-endian, base64.
+ */
+input_base64: string, } | { "kind": "kernel", 
+/**
+ * `sum`, `mean`, `norm`, `max`, `min`, `arg_max`, `softmax`, `layer_norm`, `rms_norm`, `monte_carlo_pi`
+ * or `monte_carlo_call`.
+ */
+name: string, 
+/**
+ * Rows of the matrix, or blocks of random paths.
+ */
+rows: number, 
+/**
+ * Elements of a row, or paths of a block.
+ */
+columns: number, 
+/**
+ * The matrix, row-major little-endian f32, then gain and shift for `layer_norm`, gain for `rms_norm`; for
+ * `monte_carlo_*` a little-endian u64 as seed, then spot, strike, rate, volatility and years as f32 for
+ * `monte_carlo_call`. Base64.
+ */
+input_base64: string, } | { "kind": "wgsl", 
+/**
+ * WGSL source.
+ */
+source: string, 
+/**
+ * Entry point.
+ */
+entry: string, 
+/**
+ * Workgroups of the one-dimensional grid.
+ */
+workgroups: number, 
+/**
+ * Invocations per workgroup, as in the source.
+ */
+workgroup_size: number, 
+/**
+ * Loop iterations per invocation.
+ */
+fuel: number, 
+/**
+ * `u32` or `f32`: how results are compared.
+ */
+element: string, 
+/**
+ * Storage buffers of group 0.
+ */
+buffers: Array<SubmitBuffer>, };
+
+/**
+ * A message of a chat.
+ */
+export type SubmitMessage = { 
+/**
+ * `system`, `user` or `assistant`.
+ */
+role: string, 
+/**
+ * What was said.
+ */
+content: string, };
+
+/**
+ * A storage buffer of a kernel.
+ */
+export type SubmitBuffer = { 
+/**
+ * The binding.
+ */
+binding: number, 
+/**
+ * Length in bytes.
+ */
+bytes: number, 
+/**
+ * Content, base64; absent for the one output buffer.
+ */
+data_base64: string | null, };
 
 /**
  * Every model that is known here.

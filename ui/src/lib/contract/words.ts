@@ -26,6 +26,7 @@ const KIND: Record<JobSummary['kind'], () => string> = {
   generate: m.kind_generate,
   embed: m.kind_embed,
   gemm: m.kind_gemm,
+  kernel: m.kind_kernel,
   wgsl: m.kind_wgsl,
 };
 

@@ -60,7 +60,7 @@ pub fn now() -> Timestamp {
 }
 
 pub fn call() -> Signed<CallForProposals> {
-    let work = Work::Gemm { m: 1, k: 1, n: 1 };
+    let work = Work::Gemm { m: 1, k: 1, n: 1, precision: tender_base::job::Precision::F32 };
     let job = JobSpec {
         work,
         input: BlobRef::of(&[0; 8]),

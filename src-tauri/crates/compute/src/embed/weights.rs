@@ -4,10 +4,11 @@ use super::WIDTH;
 use crate::{
     Error,
     device::Gpu,
-    matmul::{Matmul, Operand, Precision},
+    matmul::{Matmul, Operand},
 };
 use safetensors::{Dtype, SafeTensors};
 use std::path::Path;
+use tender_base::job::Precision;
 
 /// Width of the feed-forward layer.
 pub(super) const INNER: usize = 1536;

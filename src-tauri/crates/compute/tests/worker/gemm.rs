@@ -1,10 +1,10 @@
 //! Matrix products against f64.
 
 use crate::open;
-use tender_base::{Code, Problem};
+use tender_base::{Code, Problem, job::Precision};
 use tender_compute::{
     Error, gemm,
-    matmul::{Matmul, Precision, Tiling},
+    matmul::{Matmul, Tiling},
 };
 
 /// Values in [-1, 1) that look random and are the same everywhere.
@@ -31,12 +31,21 @@ fn products_of_odd_shapes_match_f64_with_both_tilings() {
     let (gpu, _) = open();
     for tiling in [Tiling::Registers, Tiling::Shared] {
         let matmul = Matmul::with_tiling(&gpu, tiling);
-        matmul.known_answer(&gpu).unwrap();
+        for precision in [Precision::F32, Precision::F16] {
+            matmul.known_answer(&gpu, precision).unwrap();
+        }
         for (m, k, n) in [(1, 1, 1), (1, 300, 1), (3, 5, 7), (64, 64, 64), (65, 17, 129), (200, 333, 70)] {
             let (a, b) = (values(m * k, 1), values(k * n, 2));
             let shape = (m as u32, k as u32, n as u32);
-            let out =
-                gemm::run(&gpu, &matmul, shape, &bytes(&[a.clone(), b.clone()].concat()), &mut |_, _| {}).unwrap();
+            let out = gemm::run(
+                &gpu,
+                &matmul,
+                Precision::F32,
+                shape,
+                &bytes(&[a.clone(), b.clone()].concat()),
+                &mut |_, _| {},
+            )
+            .unwrap();
             assert_eq!(out.units, 2 * (m * k * n) as u64);
             let c = floats(&out.bytes);
             assert_eq!(c.len(), m * n);
@@ -87,12 +96,22 @@ fn large_tiles_and_halves_match_f64_with_both_tilings() {
 #[test]
 fn wrong_lengths_are_refused_and_overflow_is_the_inputs_own() {
     let (gpu, matmul) = open();
-    let error = gemm::run(&gpu, &matmul, (2, 2, 2), &[0; 28], &mut |_, _| {}).unwrap_err();
+    let error = gemm::run(&gpu, &matmul, Precision::F32, (2, 2, 2), &[0; 28], &mut |_, _| {}).unwrap_err();
     assert!(matches!(error, Error::Invalid(_)), "{error}");
     assert_eq!(Problem::from(error).code, Code::Invalid);
     // 1e30 · 1e30 leaves f32: infinity is the right answer, not a fault.
-    let out = gemm::run(&gpu, &matmul, (1, 1, 1), &bytes(&[1e30, 1e30]), &mut |_, _| {}).unwrap();
+    let out = gemm::run(&gpu, &matmul, Precision::F32, (1, 1, 1), &bytes(&[1e30, 1e30]), &mut |_, _| {}).unwrap();
     assert_eq!(floats(&out.bytes), [f32::INFINITY]);
+    // What is not finite from the start has no product that could be checked.
+    for (precision, input) in
+        [(Precision::F32, bytes(&[f32::NAN, 1.0])), (Precision::F16, vec![0x00, 0x7c, 0x00, 0x3c])]
+    {
+        let error = gemm::run(&gpu, &matmul, precision, (1, 1, 1), &input, &mut |_, _| {}).unwrap_err();
+        assert!(matches!(&error, Error::Invalid(why) if why.contains("finite")), "{error}");
+    }
+    // Subnormal halves are numbers like others.
+    let out = gemm::run(&gpu, &matmul, Precision::F16, (1, 1, 1), &[0x02, 0x00, 0x00, 0x3c], &mut |_, _| {}).unwrap();
+    assert_eq!(floats(&out.bytes), [2.0 * 2f32.powi(-24)]);
 }
 
 #[test]
@@ -100,7 +119,8 @@ fn progress_ends_at_the_total() {
     let (gpu, matmul) = open();
     let mut seen = Vec::new();
     let input = bytes(&values(2 * 256 * 256, 3));
-    gemm::run(&gpu, &matmul, (256, 256, 256), &input, &mut |done, total| seen.push((done, total))).unwrap();
+    gemm::run(&gpu, &matmul, Precision::F32, (256, 256, 256), &input, &mut |done, total| seen.push((done, total)))
+        .unwrap();
     assert_eq!(seen.last(), Some(&(16, 16)));
     assert!(seen.windows(2).all(|pair| pair[0].0 < pair[1].0));
 }

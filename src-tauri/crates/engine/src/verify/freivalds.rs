@@ -2,7 +2,8 @@
 //! escapes with probability ½ at most. Costs O(mk + kn + mn) per vector.
 
 use super::float;
-use tender_base::{Code, Problem, Sha256};
+use std::borrow::Cow;
+use tender_base::{Code, Problem, Sha256, job::Precision};
 
 /// Vectors worked on together, so that each matrix is read once: the sums of one row fill ten SSE2 registers.
 const LANES: usize = 20;
@@ -19,7 +20,8 @@ const UNIT_ROUNDOFF: f64 = f32::EPSILON as f64 / 2.0;
 /// deviation √(k/3)·u·‖aᵢ‖·‖bⱼ‖ at most, the random signs of x add them in quadrature over the row, and twice that
 /// square root is more than the largest of 20 × 4,096 such residuals in practice. The second covers roundings that
 /// line up, as when a constant is added again and again: the deterministic bound k·u·|c|. A single false element is
-/// seen whole, since its sign cannot cancel it.
+/// seen whole, since its sign cannot cancel it. Operands of 16 bits change nothing: their products are exact in f32 and
+/// summed there.
 ///
 /// The vectors are the bits of SHA-256(seed ‖ "freivalds" ‖ counter as 8 bytes little-endian), least significant bit
 /// first, column by column of B: element j of vector v is bit j·vectors + v, and a set bit is +1.
@@ -28,11 +30,16 @@ const UNIT_ROUNDOFF: f64 = f32::EPSILON as f64 / 2.0;
 /// [`Code::Invalid`] when A or B holds NaN or infinity: no honest product exists then.
 pub(super) fn residual(
     [m, k, n]: [usize; 3],
+    precision: Precision,
     input: &[u8],
     c: &[u8],
     seed: &Sha256,
     vectors: u32,
 ) -> Result<f64, Problem> {
+    let input = match precision {
+        Precision::F32 => Cow::Borrowed(input),
+        Precision::F16 => input.chunks_exact(2).flat_map(|half| widened(half).to_le_bytes()).collect(),
+    };
     let Some((a, b)) = input.split_at_checked(4 * m * k) else { return Err(not_a_product()) };
     if b.len() != 4 * k * n || c.len() != 4 * m * n {
         return Err(not_a_product());
@@ -86,6 +93,21 @@ fn product(row: &[u8], columns: &[[f64; LANES]]) -> [f64; LANES] {
         }
     }
     sums
+}
+
+/// The f32 of a little-endian f16; exact.
+fn widened(half: &[u8]) -> f32 {
+    let bits = half.first_chunk().map_or(0x7e00, |b| u32::from(u16::from_le_bytes(*b)));
+    let sign = if bits & 0x8000 == 0 { 1.0 } else { -1.0 };
+    let (exponent, fraction) = (bits >> 10 & 0x1f, bits & 0x3ff);
+    // 2⁻²⁴ is the smallest subnormal number.
+    let magnitude = match exponent {
+        0 => fraction as f32 * f32::from_bits((127 - 24) << 23),
+        0x1f if fraction == 0 => f32::INFINITY,
+        0x1f => f32::NAN,
+        _ => f32::from_bits((exponent + 112) << 23 | fraction << 13),
+    };
+    sign * magnitude
 }
 
 /// Euclidean norm; not finite when an element is not.

@@ -1,9 +1,10 @@
 //! Recomputed parts beside the delivered ones.
 
-use super::float;
+use super::{Claim, float};
 use tender_base::{
     Code, Problem,
     job::{Access, Element, WgslWork},
+    kernel::KernelWork,
 };
 
 /// Values of one embedding.
@@ -57,6 +58,17 @@ pub(super) fn agreeing(kernel: &WgslWork, delivered: &[u8], again: &[u8], parts:
         }
     };
     Ok(parts.iter().enumerate().filter(agree).count() as f64 / parts.len() as f64)
+}
+
+/// The fraction of `parts`, rows of a catalogue's kernel, whose delivered bytes agree with the recomputed ones.
+pub(super) fn agreeing_rows(kernel: &KernelWork, claim: &Claim, again: &[u8], parts: &[u32]) -> Result<f64, Problem> {
+    let length = kernel.row_bytes() as usize;
+    expect_length(again, parts.len() * length)?;
+    let agree = |(part, ours): &(&u32, &[u8])| {
+        let theirs = claim.output.get(**part as usize * length..(**part as usize + 1) * length);
+        theirs.is_some_and(|theirs| kernel.agree(&claim.input, **part, theirs, ours))
+    };
+    Ok(parts.iter().zip(again.chunks_exact(length)).filter(agree).count() as f64 / parts.len() as f64)
 }
 
 /// Element by element: the same bits, both not a number, or within the tolerances.

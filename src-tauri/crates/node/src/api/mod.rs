@@ -110,7 +110,8 @@ mod tests {
             "// Generated from tender-node's API types by `TENDER_WRITE_TYPES=1 cargo test -p tender-node typescript`. Do not edit.\n\n",
         );
         text.push_str("export type ContractStateName =\n  | 'announced' | 'proposed' | 'awarded' | 'running' | 'delivered' | 'accepted' | 'settled'\n  | 'rejected' | 'lapsed' | 'failed' | 'abandoned';\n\n");
-        for (docs, declaration) in types::typescript(&config).into_iter().chain(types::models::typescript(&config)) {
+        let all = [types::typescript(&config), types::submit::typescript(&config), types::models::typescript(&config)];
+        for (docs, declaration) in all.into_iter().flatten() {
             text.push_str(&docs.unwrap_or_default());
             text.push_str("export ");
             text.push_str(&declaration);

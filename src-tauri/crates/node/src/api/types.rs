@@ -24,7 +24,9 @@ macro_rules! api_types {
 }
 
 pub mod models;
+pub mod submit;
 pub use models::*;
+pub use submit::*;
 
 api_types! {
     /// No input.
@@ -86,7 +88,7 @@ api_types! {
         #[cfg_attr(test, ts(type = "'real' | 'demo'"))]
         pub book: Book,
         /// Kind of work.
-        #[cfg_attr(test, ts(type = "'generate' | 'embed' | 'gemm' | 'wgsl'"))]
+        #[cfg_attr(test, ts(type = "'generate' | 'embed' | 'gemm' | 'kernel' | 'wgsl'"))]
         pub kind: JobKind,
         /// What it is, such as `24 passages` or `1024 × 1024 × 1024`.
         pub title: String,
@@ -438,102 +440,6 @@ api_types! {
         pub remedy: String,
     }
 
-    /// Buy a job.
-    pub struct SubmitInput {
-        /// The work with its input.
-        pub work: SubmitWork,
-        /// The most it may cost.
-        pub budget_micro_usd: i64,
-        /// The result must be there after so many seconds; 300 when absent.
-        pub deadline_seconds: Option<u32>,
-        /// Only the own GPU may see the input.
-        pub private: Option<bool>,
-        /// Decide only; run nothing.
-        pub dry_run: Option<bool>,
-        /// Never run it here, even if that is cheapest.
-        pub peers_only: Option<bool>,
-    }
-
-    /// Work with its input.
-    #[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
-    pub enum SubmitWork {
-        /// Have a language model write text: a chat, or the continuation of a prompt.
-        Generate {
-            /// Name of the model; the catalogue's first when absent.
-            model: Option<String>,
-            /// The chat so far.
-            messages: Option<Vec<SubmitMessage>>,
-            /// Text to continue, instead of a chat.
-            prompt: Option<String>,
-            /// Tokens to write at most; 256 when absent.
-            max_tokens: Option<u32>,
-            /// 0, when absent, always takes the likeliest token; at most 2.
-            temperature: Option<f64>,
-            /// Only so many of the likeliest tokens; 0, when absent, for all.
-            top_k: Option<u32>,
-            /// Only the likeliest tokens that together have this probability; 1 when absent.
-            top_p: Option<f64>,
-            /// Seed of the draw; 0 when absent.
-            seed: Option<u64>,
-            /// The text ends before the first of these.
-            stop: Option<Vec<String>>
-        },
-        /// Embed passages of text.
-        Embed {
-            /// Name of the encoder; the catalogue's first when absent.
-            #[cfg_attr(test, ts(optional))]
-            model: Option<String>,
-            /// The texts.
-            passages: Vec<String>
-        },
-        /// Multiply two matrices.
-        Gemm {
-            /// Rows of A.
-            m: u32,
-            /// Columns of A.
-            k: u32,
-            /// Columns of B.
-            n: u32,
-            /// A then B, row-major little-endian f32, base64.
-            input_base64: String
-        },
-        /// Run a kernel.
-        Wgsl {
-            /// WGSL source.
-            source: String,
-            /// Entry point.
-            entry: String,
-            /// Workgroups of the one-dimensional grid.
-            workgroups: u32,
-            /// Invocations per workgroup, as in the source.
-            workgroup_size: u32,
-            /// Loop iterations per invocation.
-            fuel: u32,
-            /// `u32` or `f32`: how results are compared.
-            element: String,
-            /// Storage buffers of group 0.
-            buffers: Vec<SubmitBuffer>
-        }
-    }
-
-    /// A message of a chat.
-    pub struct SubmitMessage {
-        /// `system`, `user` or `assistant`.
-        pub role: String,
-        /// What was said.
-        pub content: String,
-    }
-
-    /// A storage buffer of a kernel.
-    pub struct SubmitBuffer {
-        /// The binding.
-        pub binding: u32,
-        /// Length in bytes.
-        pub bytes: u32,
-        /// Content, base64; absent for the one output buffer.
-        pub data_base64: Option<String>,
-    }
-
     /// What became of a submission.
     pub struct Submitted {
         /// The job; none for a dry run.
@@ -590,7 +496,7 @@ api_types! {
     /// One finished job of a demonstration.
     pub struct TradeJob {
         /// Kind of work.
-        #[cfg_attr(test, ts(type = "'generate' | 'embed' | 'gemm' | 'wgsl'"))]
+        #[cfg_attr(test, ts(type = "'generate' | 'embed' | 'gemm' | 'kernel' | 'wgsl'"))]
         pub kind: JobKind,
         /// Why it went where it went, in a sentence.
         pub decision: String,

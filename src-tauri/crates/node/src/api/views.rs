@@ -5,7 +5,7 @@ use crate::{client::Checked, node::Node};
 use std::{collections::HashMap, sync::Arc};
 use tender_base::{
     Book, Code, ContractState, Did, JobState, MicroUsd, Problem, Role, Timestamp, Work, ids::ContractId,
-    ledger::Account,
+    job::Precision, kernel::Kernel, ledger::Account,
 };
 use tender_market::decision::{Decision, Outcome};
 use tender_store::{ContractFilter, ContractRecord, JobFilter, JobRecord, PeerRecord};
@@ -401,7 +401,9 @@ fn title(work: &Work) -> String {
     match work {
         Work::Embed { passages: 1, .. } => "1 passage".to_owned(),
         Work::Embed { passages, .. } => format!("{passages} passages"),
-        Work::Gemm { m, k, n } => format!("{m} × {k} × {n}"),
+        Work::Gemm { m, k, n, precision: Precision::F32 } => format!("{m} × {k} × {n}"),
+        Work::Gemm { m, k, n, precision } => format!("{m} × {k} × {n}, {}", precision.name()),
+        Work::Kernel(kernel) => format!("{}: {} × {}", kernel.name.name(), kernel.rows, kernel.columns),
         Work::Wgsl(kernel) => format!("{} × {} invocations", kernel.workgroups, kernel.workgroup_size),
         Work::Generate(text) => {
             format!("{}: {} + {} tokens at most", text.model.name, text.prompt_tokens, text.max_tokens)
@@ -414,6 +416,14 @@ pub(super) fn layout(work: &Work) -> String {
     match work {
         Work::Embed { passages, .. } => format!("{passages} × 384 little-endian f32, one row per passage, length one"),
         Work::Gemm { m, n, .. } => format!("{m} × {n} little-endian f32, row by row"),
+        Work::Kernel(kernel) => match kernel.name {
+            Kernel::ArgMax => format!("{} little-endian u32, the first index of each row's largest", kernel.rows),
+            Kernel::MonteCarloPi => format!("{} little-endian u32, the points inside of each block", kernel.rows),
+            Kernel::MonteCarloCall => {
+                format!("{} × 2 little-endian f32: sum and sum of squares of the discounted payoffs", kernel.rows)
+            }
+            _ => format!("{} × {} little-endian f32, row by row", kernel.rows, kernel.row_bytes() / 4),
+        },
         Work::Wgsl(_) => "the kernel's output buffer, as it wrote it".to_owned(),
         Work::Generate(_) => "JSON with text, tokens and why it ended".to_owned(),
     }

@@ -187,16 +187,18 @@ impl Contractor {
         let mut message = WireMessage::new(
             Wire::Agent,
             vec![Part::text(format!(
-                "This agent sells GPU computation (text, embeddings, matrix products, WGSL kernels) under signed \
-                 contracts. Prices, not binding: {} micro-USD per {} tokens of text, {} micro-USD per {} tokens \
+                "This agent sells GPU computation (text, embeddings, matrix products, built-in and WGSL \
+                 kernels) under signed contracts. Prices, not binding: {} micro-USD per {} tokens of text, {} micro-USD per {} tokens \
                  embedded, {} micro-USD per {} floating-point \
-                 operations, {} micro-USD per {} steps. To buy, speak the extension {} and be paired by an invitation.",
+                 operations, {} micro-USD per {} elements, {} micro-USD per {} steps. To buy, speak the extension {} and be paired by an invitation.",
                 prices.generate.micro_usd,
                 prices.generate.per_units,
                 prices.embed.micro_usd,
                 prices.embed.per_units,
                 prices.gemm.micro_usd,
                 prices.gemm.per_units,
+                prices.kernel.micro_usd,
+                prices.kernel.per_units,
                 prices.wgsl.micro_usd,
                 prices.wgsl.per_units,
                 contract::CONTRACT_EXTENSION,

@@ -74,7 +74,7 @@ fn gemm() -> DemoJob {
     let transform = (0..n * n).map(|i| entry(i / n, i % n));
     let transposed = (0..n * n).map(|i| entry(i % n, i / n));
     let bytes: Vec<u8> = transform.chain(transposed).flat_map(f32::to_le_bytes).collect();
-    let work = SubmitWork::Gemm { m: SIDE, k: SIDE, n: SIDE, input_base64: BASE64.encode(bytes) };
+    let work = SubmitWork::Gemm { m: SIDE, k: SIDE, n: SIDE, precision: None, input_base64: BASE64.encode(bytes) };
     DemoJob { work, finding: distance_from_identity }
 }
 

@@ -54,7 +54,7 @@ pub fn contractor() -> KeySigner {
 
 pub fn spec() -> JobSpec {
     JobSpec {
-        work: Work::Gemm { m: 4, k: 4, n: 4 },
+        work: Work::Gemm { m: 4, k: 4, n: 4, precision: tender_base::job::Precision::F32 },
         input: BlobRef::of(&[7; 128]),
         constraints: Constraints { budget: MicroUsd(1_000_000), deadline: at(600_000), privacy: Privacy::Peers },
     }
