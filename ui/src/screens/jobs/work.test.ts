@@ -34,6 +34,10 @@ describe('a text job', () => {
     expect(textWork(fields({ system: ' \n' })).work).toMatchObject({ messages: [{ role: 'user' }] });
   });
 
+  test('a prompt to continue goes without a chat, and without its system message', () => {
+    expect(textWork(fields({ raw: true, system: 'Be short.', prompt: 'Once upon' })).work).toMatchObject({ messages: null, prompt: 'Once upon' });
+  });
+
   test('numbers are read as people write them', () => {
     const { work, errors } = textWork(fields({ maxTokens: ' 16 ', temperature: '0,7', topK: '40', topP: '.9', seed: '9007199254740991' }));
     expect(errors).toEqual({});

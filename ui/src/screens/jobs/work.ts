@@ -7,6 +7,8 @@ export type TextFields = {
   model: string;
   prompt: string;
   system: string;
+  /** The prompt is text to continue, not a message of a chat. */
+  raw: boolean;
   maxTokens: string;
   temperature: string;
   topK: string;
@@ -32,6 +34,7 @@ export const emptyText = (): TextFields => ({
   model: '',
   prompt: '',
   system: '',
+  raw: false,
   maxTokens: '256',
   temperature: '0',
   topK: '0',
@@ -88,8 +91,8 @@ export function textWork(fields: TextFields): { work: SubmitWork; errors: Errors
     work: {
       kind: 'generate',
       model: fields.model || null,
-      messages: [...system, { role: 'user', content: fields.prompt }],
-      prompt: null,
+      messages: fields.raw ? null : [...system, { role: 'user', content: fields.prompt }],
+      prompt: fields.raw ? fields.prompt : null,
       max_tokens: maxTokens,
       temperature,
       top_k: topK,
