@@ -16,7 +16,10 @@ pub(crate) mod tiles;
 use super::array::{Access, Memory, Texel};
 use crate::device::Gpu;
 use crate::text::format::Format;
-use std::fmt::Write;
+use std::{
+    fmt::Write,
+    sync::{Arc, OnceLock},
+};
 
 /// Which variants suit an adapter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -175,6 +178,46 @@ impl Product {
             }
         };
         s.push_str("out_put(column * op.out_stride + at, v);\n}\n");
+    }
+}
+
+/// The kernels of a product, one per number of columns. They are compiled when they are first needed: of the many that
+/// there could be, most models and loads use few.
+pub(crate) struct ProductKernels {
+    interface: Arc<Interface>,
+    variant: Variant,
+    product: Product,
+    pipelines: Vec<(u32, OnceLock<wgpu::ComputePipeline>)>,
+}
+
+impl ProductKernels {
+    pub(crate) fn new(interface: Arc<Interface>, variant: Variant, product: Product) -> Self {
+        let columns: &[u32] = match variant {
+            Variant::Tiles => &tiles::COLUMNS,
+            Variant::Lanes(_) => &lanes::COLUMNS,
+        };
+        let pipelines = columns.iter().map(|&columns| (columns, OnceLock::new())).collect();
+        Self { interface, variant, product, pipelines }
+    }
+
+    /// Columns and rows of a workgroup, and the kernel: the one for the fewest columns that takes all `count`, or the
+    /// one for the most.
+    pub(crate) fn of(&self, gpu: &Gpu, count: u32) -> (u32, u32, &wgpu::ComputePipeline) {
+        let last = self.pipelines.len() - 1;
+        let at = self.pipelines.iter().position(|(columns, _)| *columns >= count).unwrap_or(last);
+        let (columns, compiled) = &self.pipelines[at];
+        let pipeline = compiled.get_or_init(|| {
+            let body = match self.variant {
+                Variant::Tiles => tiles::product(&self.product, *columns),
+                Variant::Lanes(lanes) => lanes::product(lanes, &self.product, *columns),
+            };
+            self.interface.pipeline(gpu, "product", &body)
+        });
+        let rows = match self.variant {
+            Variant::Tiles => tiles::rows(&self.product, *columns),
+            Variant::Lanes(lanes) => lanes::ROWS * lanes,
+        };
+        (*columns, rows, pipeline)
     }
 }
 

@@ -4,12 +4,12 @@ use super::{
     array::{Array, Texel},
     config::Config,
     kernels::{
-        Epilogue, Interface, Product, Variant,
+        Epilogue, Interface, Product, ProductKernels, Variant,
         attention::{self, Heads},
         blocks::BLOCK,
         logits, product_bindings,
     },
-    network::{Arrays, Dispatch, Kernel, Per, pipelines},
+    network::{Arrays, Dispatch, Kernel, Per},
     weights::{Matrix, Source, most_rows, neighbours},
 };
 use crate::{Error, device::Gpu};
@@ -23,10 +23,10 @@ pub(super) struct Builder<'a> {
     source: &'a Source,
     arrays: &'a Arrays,
     heads: Heads,
-    interface: Interface,
+    interface: Arc<Interface>,
     /// What is bound where a kernel reads nothing.
     nothing: [Array; 3],
-    pipelines: HashMap<Product, Arc<Vec<(u32, wgpu::ComputePipeline)>>>,
+    products: HashMap<Product, Arc<ProductKernels>>,
     dispatches: Vec<Dispatch>,
     matrices: Vec<(Matrix, Vec<Rows>)>,
 }
@@ -72,9 +72,9 @@ impl<'a> Builder<'a> {
             source,
             arrays,
             heads,
-            interface: Interface::new(gpu, memory, &product_bindings()),
+            interface: Arc::new(Interface::new(gpu, memory, &product_bindings())),
             nothing: [Texel::Float4, Texel::Uint4, Texel::Uint1].map(|texel| Array::new(gpu, memory, texel, 1)),
-            pipelines: HashMap::new(),
+            products: HashMap::new(),
             dispatches: Vec::new(),
             matrices: Vec::new(),
         }
@@ -275,14 +275,12 @@ impl<'a> Builder<'a> {
             norm: linear.gain.is_some(),
             epilogue: linear.epilogue,
         };
-        let pipelines = match self.pipelines.get(&product) {
-            Some(pipelines) => Arc::clone(pipelines),
-            None => {
-                let compiled = Arc::new(pipelines(gpu, variant, &self.interface, &product));
-                self.pipelines.insert(product, Arc::clone(&compiled));
-                compiled
-            }
-        };
+        let interface = &self.interface;
+        let kernels = self
+            .products
+            .entry(product)
+            .or_insert_with(|| Arc::new(ProductKernels::new(Arc::clone(interface), variant, product)))
+            .clone();
         let matrices: Vec<Matrix> = linear
             .matrices
             .iter()
@@ -318,7 +316,7 @@ impl<'a> Builder<'a> {
             ];
             let bound = std::iter::once(op.as_entire_binding()).chain(arrays.map(Array::resource)).collect();
             let group = self.interface.bind(gpu, bound);
-            let kernel = Kernel::Product { pipelines: Arc::clone(&pipelines), product, texels };
+            let kernel = Kernel::Product { kernels: Arc::clone(&kernels), texels };
             self.dispatches.push(Dispatch { kernel, group, per: linear.per });
         }
         self.matrices.extend(matrices.into_iter().zip(linear.matrices.iter().cloned()));

@@ -11,7 +11,7 @@ use super::{
     cache::Pages,
     config::Config,
     kernels::{
-        Interface, Product, Variant,
+        Interface, ProductKernels, Variant,
         attention::{self, Heads, PAGE},
         blocks::BLOCK,
         lanes, tiles,
@@ -69,8 +69,8 @@ pub(super) struct Dispatch {
 }
 
 pub(super) enum Kernel {
-    /// A product of this many texels of output per row, by number of columns.
-    Product { pipelines: Arc<Vec<(u32, wgpu::ComputePipeline)>>, product: Product, texels: u32 },
+    /// A product of this many texels of output per row.
+    Product { kernels: Arc<ProductKernels>, texels: u32 },
     /// So many workgroups per row.
     Plain { pipeline: wgpu::ComputePipeline, groups: u32 },
 }
@@ -268,7 +268,7 @@ impl Network {
                     Per::Pick => picks.len() as u32,
                 };
                 if count > 0 {
-                    dispatch.record(self.variant, &mut pass, count);
+                    dispatch.record(gpu, &mut pass, count);
                 }
             }
         })?;
@@ -328,23 +328,17 @@ impl Network {
 }
 
 impl Dispatch {
-    fn record(&self, variant: Variant, pass: &mut wgpu::ComputePass<'_>, count: u32) {
+    fn record(&self, gpu: &Gpu, pass: &mut wgpu::ComputePass<'_>, count: u32) {
         pass.set_bind_group(0, &self.group, &[]);
         match &self.kernel {
             Kernel::Plain { pipeline, groups } => {
                 pass.set_pipeline(pipeline);
                 pass.dispatch_workgroups(*groups, count, 1);
             }
-            Kernel::Product { pipelines, product, texels } => {
-                // The smallest that takes all columns at once, or the largest.
-                let fits = pipelines.iter().find(|(columns, _)| *columns >= count);
-                let Some((columns, pipeline)) = fits.or(pipelines.last()) else { return };
-                let rows = match variant {
-                    Variant::Tiles => tiles::rows(product, *columns),
-                    Variant::Lanes(lanes) => lanes::ROWS * lanes,
-                };
+            Kernel::Product { kernels, texels } => {
+                let (columns, rows, pipeline) = kernels.of(gpu, count);
                 pass.set_pipeline(pipeline);
-                pass.dispatch_workgroups((4 * texels).div_ceil(rows), count.div_ceil(*columns), 1);
+                pass.dispatch_workgroups((4 * texels).div_ceil(rows), count.div_ceil(columns), 1);
             }
         }
     }
@@ -412,27 +406,4 @@ fn check_shapes(config: &Config, source: &Source) -> Result<(), Error> {
         return Err(refused(format!("heads of {} numbers are no multiple of 8", config.head_dim)));
     }
     Ok(())
-}
-
-/// The compiled kernels of a product.
-pub(super) fn pipelines(
-    gpu: &Gpu,
-    variant: Variant,
-    interface: &Interface,
-    product: &Product,
-) -> Vec<(u32, wgpu::ComputePipeline)> {
-    let columns: &[u32] = match variant {
-        Variant::Tiles => &tiles::COLUMNS,
-        Variant::Lanes(_) => &lanes::COLUMNS,
-    };
-    columns
-        .iter()
-        .map(|&columns| {
-            let body = match variant {
-                Variant::Tiles => tiles::product(product, columns),
-                Variant::Lanes(lanes) => lanes::product(lanes, product, columns),
-            };
-            (columns, interface.pipeline(gpu, "product", &body))
-        })
-        .collect()
 }

@@ -1,7 +1,7 @@
 //! Matrix products of random blocks in every format, by both variants, against the decoding of `Format`.
 
 use super::*;
-use crate::text::{array::Array, network::pipelines, weights::Matrix};
+use crate::text::{array::Array, weights::Matrix};
 use proptest::{prelude::*, test_runner::TestRunner};
 
 /// One product: sizes, what is done, and random bytes.
@@ -75,12 +75,11 @@ fn on_gpu(
     (x, gain, extra): (&[f32], &[f32], &[f32]),
 ) -> Vec<f32> {
     let memory = variant.memory();
-    let interface = Interface::new(gpu, memory, &product_bindings());
-    let kernels = pipelines(gpu, variant, &interface, product);
-    // As in a network: the smallest kernel that takes all columns, or the largest.
-    let (columns, pipeline) = kernels.iter().find(|(columns, _)| *columns >= case.columns).or(kernels.last()).unwrap();
+    let interface = Arc::new(Interface::new(gpu, memory, &product_bindings()));
+    let kernels = ProductKernels::new(Arc::clone(&interface), variant, *product);
+    let (columns, rows, pipeline) = kernels.of(gpu, case.columns);
     let depth = 256 * case.depth;
-    let padded = case.columns.next_multiple_of(*columns);
+    let padded = case.columns.next_multiple_of(columns);
     let array = |numbers: &[f32], length: u32| {
         let array = Array::new(gpu, memory, Texel::Float4, length / 4);
         array.write(gpu, 0, bytemuck::cast_slice(numbers));
@@ -130,15 +129,11 @@ fn on_gpu(
     ];
     let group =
         interface.bind(gpu, std::iter::once(op.as_entire_binding()).chain(arrays.map(Array::resource)).collect());
-    let rows = match variant {
-        Variant::Tiles => tiles::rows(product, *columns),
-        Variant::Lanes(lanes) => lanes::ROWS * lanes,
-    };
     gpu.submit(|encoder| {
         let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default());
         pass.set_pipeline(pipeline);
         pass.set_bind_group(0, &group, &[]);
-        pass.dispatch_workgroups(case.rows.div_ceil(rows), case.columns.div_ceil(*columns), 1);
+        pass.dispatch_workgroups(case.rows.div_ceil(rows), case.columns.div_ceil(columns), 1);
     })
     .unwrap();
     let bytes = out.read(gpu, 0, case.columns * stride).unwrap();
