@@ -291,5 +291,7 @@ impl Engine for HttpEngine {
 }
 
 #[cfg(test)]
+mod llama_tests;
+#[cfg(test)]
 #[path = "http_tests.rs"]
 mod tests;
