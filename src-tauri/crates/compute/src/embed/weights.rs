@@ -60,7 +60,7 @@ struct File<'a> {
 impl Weights {
     /// Decodes a safetensors file and puts it on the GPU.
     pub(super) fn upload(gpu: &Gpu, matmul: &Matmul, path: &Path, bytes: &[u8]) -> Result<Self, Error> {
-        let tensors = SafeTensors::deserialize(bytes).map_err(|e| broken(path, &e))?;
+        let tensors = decode(path, bytes)?;
         let file = File { path, matmul, tensors };
         let mut positions = file.tensor("embeddings.position_embeddings.weight", &[POSITIONS, WIDTH])?;
         let types = file.tensor("embeddings.token_type_embeddings.weight", &[2, WIDTH])?;
@@ -98,12 +98,7 @@ impl Weights {
 
 impl File<'_> {
     fn tensor(&self, name: &str, shape: &[usize]) -> Result<Vec<f32>, Error> {
-        let view = self.tensors.tensor(name).map_err(|e| broken(self.path, &e))?;
-        if view.dtype() != Dtype::F32 || view.shape() != shape {
-            let why = format!("{name} is {:?} {:?}, not F32 {shape:?}", view.dtype(), view.shape());
-            return Err(Error::ModelFile { path: self.path.to_owned(), why });
-        }
-        Ok(bytemuck::pod_collect_to_vec(view.data()))
+        numbers(self.path, &self.tensors, name, shape)
     }
 
     /// The layers of `names` side by side; PyTorch stores each as outputs × inputs.
@@ -131,10 +126,84 @@ impl File<'_> {
     }
 }
 
+/// Reads the header, which says where in `bytes` the tensors lie.
+fn decode<'a>(path: &Path, bytes: &'a [u8]) -> Result<SafeTensors<'a>, Error> {
+    SafeTensors::deserialize(bytes).map_err(|e| broken(path, &e))
+}
+
+fn numbers(path: &Path, tensors: &SafeTensors<'_>, name: &str, shape: &[usize]) -> Result<Vec<f32>, Error> {
+    let view = tensors.tensor(name).map_err(|e| broken(path, &e))?;
+    if view.dtype() != Dtype::F32 || view.shape() != shape {
+        let why = format!("{name} is {:?} {:?}, not F32 {shape:?}", view.dtype(), view.shape());
+        return Err(Error::ModelFile { path: path.to_owned(), why });
+    }
+    Ok(bytemuck::pod_collect_to_vec(view.data()))
+}
+
 fn put(gpu: &Gpu, values: &[f32]) -> wgpu::Buffer {
     gpu.upload(bytemuck::cast_slice(values))
 }
 
 fn broken(path: &Path, error: &safetensors::SafeTensorError) -> Error {
     Error::ModelFile { path: path.to_owned(), why: error.to_string() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const HEADER: &str = r#"{"gain":{"dtype":"F32","shape":[2,2],"data_offsets":[0,16]},"half":{"dtype":"F16","shape":[2],"data_offsets":[16,20]}}"#;
+
+    fn file(header: &str) -> Vec<u8> {
+        let length = header.len() as u64;
+        [&length.to_le_bytes()[..], header.as_bytes(), &[0, 0, 128, 63].repeat(5)].concat()
+    }
+
+    fn gain(bytes: &[u8]) -> Result<Vec<f32>, Error> {
+        let path = Path::new("model.safetensors");
+        numbers(path, &decode(path, bytes)?, "gain", &[2, 2])
+    }
+
+    #[test]
+    fn broken_files_are_refused_by_name() {
+        assert_eq!(gain(&file(HEADER)).unwrap(), [1.0; 4]);
+        for header in [
+            HEADER.replace("gain", "loss"),
+            HEADER.replace("[2,2]", "[4]"),
+            HEADER.replace("[2,2]", "[2,18446744073709551615]"),
+            HEADER.replace("[2,2]", "[-2,-2]"),
+            HEADER.replace("\"F32\"", "\"F64\""),
+            HEADER.replace("[0,16]", "[0,1600000]"),
+            HEADER.replace("[0,16]", "[16,0]"),
+            HEADER.replace("[16,20]", "[8,12]"),
+            HEADER.replace("[16,20]", "[16,18446744073709551615]"),
+            HEADER.replace('{', "["),
+            "{}".to_owned(),
+        ] {
+            let error = gain(&file(&header)).unwrap_err();
+            assert!(matches!(error, Error::ModelFile { .. }), "{header}: {error}");
+        }
+        for length in 0..file(HEADER).len() {
+            assert!(gain(&file(HEADER)[..length]).is_err(), "{length} bytes");
+        }
+        let enormous = [&u64::MAX.to_le_bytes()[..], HEADER.as_bytes()].concat();
+        assert!(gain(&enormous).is_err());
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(3000))]
+
+        #[test]
+        fn damaged_files_never_panic(changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..6)) {
+            let mut bytes = file(HEADER);
+            for (at, value) in changes {
+                let at = at.index(bytes.len());
+                bytes[at] = value;
+            }
+            if let Ok(numbers) = gain(&bytes) {
+                prop_assert_eq!(numbers.len(), 4);
+            }
+        }
+    }
 }

@@ -44,8 +44,7 @@ impl Template {
         environment.set_syntax(syntax);
         environment.set_fuel(Some(MAX_STEPS));
         environment.set_unknown_method_callback(minijinja_contrib::pycompat::unknown_method_callback);
-        // Not `strftime_now`: both sides of a trade must count the same tokens, today and tomorrow. Templates that ask
-        // whether it is defined have a date of their own.
+        environment.add_function("strftime_now", |format: String| date(&format));
         environment.add_function("raise_exception", |why: String| -> Result<Value, minijinja::Error> {
             Err(minijinja::Error::new(ErrorKind::InvalidOperation, why))
         });
@@ -82,6 +81,32 @@ impl Template {
         template.render_captured_to(values, &mut out).map_err(failed)?;
         String::from_utf8(out.bytes).map_err(|e| Error::Invalid(format!("the chat template wrote no UTF-8: {e}")))
     }
+}
+
+/// What a template takes for today, in the notation of C's `strftime`. Always Friday, 26 July 2024, which Llama's
+/// templates use where there is no clock: both sides of a trade, and whoever checks it later, must read the same prompt.
+fn date(format: &str) -> Result<String, minijinja::Error> {
+    let mut text = String::new();
+    let mut letters = format.chars();
+    while let Some(letter) = letters.next() {
+        if letter != '%' {
+            text.push(letter);
+            continue;
+        }
+        text.push_str(match letters.next() {
+            Some('Y') => "2024",
+            Some('y') => "24",
+            Some('m') => "07",
+            Some('B') => "July",
+            Some('b') => "Jul",
+            Some('d') => "26",
+            Some('A') => "Friday",
+            Some('a') => "Fri",
+            Some('H' | 'M' | 'S') => "00",
+            _ => return Err(minijinja::Error::new(ErrorKind::InvalidOperation, format!("the date format {format}"))),
+        });
+    }
+    Ok(text)
 }
 
 /// Takes at most [`MAX_RENDERED_BYTES`].
@@ -153,7 +178,7 @@ mod tests {
             ("{% for m in messages %}\n  {% if loop.last %}\n{{ m.role }}\n  {% endif %}\n{% endfor %}", "user\n"),
             ("{% macro f(m) %}[{{ m.role }}]{% endmacro %}{{ f(messages[0]) }}", "[system]"),
             ("{{ messages[0] | tojson }}", "{\"role\": \"system\", \"content\": \" S \"}"),
-            ("{% if strftime_now is defined %}now{% else %}fixed{% endif %}", "fixed"),
+            ("{{ strftime_now('%d %b %Y') }}, {{ strftime_now('%A %Y-%m-%d') }}", "26 Jul 2024, Friday 2024-07-26"),
             ("{% if tools is not none and tools %}t{% endif %}{% if not tools is defined %}none{% endif %}", "none"),
             ("{% for m in messages %}{% if loop.first %}{% continue %}{% endif %}{{ m.role }}{% endfor %}", "user"),
             ("{% generation %}{{ messages[0].role }}{% endgeneration %}", ""),
@@ -171,7 +196,8 @@ mod tests {
         for (source, named) in [
             ("{{ raise_exception('Only user and assistant roles') }}", "Only user and assistant roles"),
             ("{{ nothing.at.all }}", "undefined"),
-            ("{{ strftime_now('%d') }}", "strftime_now"),
+            ("{{ strftime_now('%Q') }}", "the date format %Q"),
+            ("{{ getenv('HOME') }}", "getenv"),
             ("{% for a in range(10000) %}{% for b in range(10000) %}{% endfor %}{% endfor %}", "too many steps"),
             ("{% for a in range(3000) %}{{ 'x' * 1000 }}{% endfor %}", "writes more than"),
             ("{% macro f() %}{{ f() }}{% endmacro %}{{ f() }}", "recursion"),
