@@ -113,7 +113,7 @@ const UNKNOWN: &[c_long] = &[libc::SYS_clone3, libc::SYS_openat2];
 const NEWEST: c_long = 462;
 
 /// `kernel` pushes a character into the input of a terminal.
-const PUSHES_INPUT: [u64; 2] = [libc::TIOCSTI as u64, libc::TIOCLINUX as u64];
+const PUSHES_INPUT: [u64; 2] = [libc::TIOCSTI, libc::TIOCLINUX];
 
 /// Installs the filters for this thread and all that it starts.
 pub(super) fn enter() -> Result<(), String> {
