@@ -57,8 +57,18 @@ pub struct ModelFile {
     pub bytes: u64,
     /// Hash of the whole.
     pub sha256: Sha256,
-    /// Path below [`SOURCE`], with a revision that does not move.
-    pub path: &'static str,
+    /// Owner and name of the repository at the hub.
+    pub repository: &'static str,
+    /// The commit, which unlike a branch never has another file.
+    pub revision: &'static str,
+}
+
+impl ModelFile {
+    /// Path below [`SOURCE`].
+    #[must_use]
+    pub fn path(&self) -> String {
+        format!("{}/resolve/{}/{}", self.repository, self.revision, self.name)
+    }
 }
 
 /// What decides how much memory a model takes.
@@ -184,10 +194,9 @@ mod tests {
             assert!(model.footprint.weight_bytes <= model.weights().bytes, "{}", model.name);
             for file in model.files {
                 assert!(plain(file.name) && file.bytes > 0, "{}", file.name);
-                let parts: Vec<_> = file.path.split('/').collect();
-                let [_, _, "resolve", revision, name] = parts[..] else { panic!("{}", file.path) };
-                assert!(revision.len() == 40 && revision.chars().all(|c| c.is_ascii_hexdigit()), "{}", file.path);
-                assert_eq!(name, file.name, "{}", file.path);
+                let commit = file.revision.len() == 40 && file.revision.chars().all(|c| c.is_ascii_hexdigit());
+                let owned = file.repository.split_once('/').is_some_and(|(owner, name)| plain(owner) && plain(name));
+                assert!(commit && owned, "{}", file.path());
             }
         }
     }

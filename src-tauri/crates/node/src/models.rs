@@ -20,7 +20,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 use tender_base::{
-    Code, Problem, Sha256, Work,
+    Code, JobKind, Problem, Sha256, Work,
     catalogue::{Footprint, MINILM, Model, ModelKind, SMOLLM2},
     job::ModelRef,
 };
@@ -240,9 +240,16 @@ fn needed<'a>(settings: &'a Settings, work: &Work) -> Result<Option<Known<'a>>, 
     }
 }
 
-/// Whether the catalogue's model is on this machine.
-pub(crate) fn is_here(settings: &Settings, model: &'static Model) -> bool {
-    Known::Pinned(model).present(settings).is_ok()
+/// The models of a kind of work that are on this machine; `None` for work without a model. Whether one fits depends on
+/// the moment, and is said by a proposal.
+pub(crate) fn for_sale(settings: &Settings, kind: JobKind) -> Option<Vec<ModelRef>> {
+    let kind = match kind {
+        JobKind::Embed => ModelKind::Embed,
+        JobKind::Generate => ModelKind::Text,
+        JobKind::Gemm | JobKind::Wgsl | JobKind::Kernel => return None,
+    };
+    let here = known(settings).filter(|known| known.kind() == kind && known.present(settings).is_ok());
+    Some(here.map(Known::to_ref).collect())
 }
 
 impl Node {

@@ -13,7 +13,7 @@ use tender_a2a::{
     card::{self, CardFacts, SkillFacts},
     tls::{self, ServerTls},
 };
-use tender_base::{Code, JobKind, Problem, Sha256, catalogue, frames::TextLimits};
+use tender_base::{Code, JobKind, Problem, Sha256, frames::TextLimits};
 use tender_engine::Settings as EngineSettings;
 
 /// Name of the file with the TLS key.
@@ -83,16 +83,21 @@ pub(crate) async fn a2a(node: Arc<Node>, listener: TcpListener, tls: Option<Serv
     }
 }
 
-/// The card says what is for sale now: it changes with the settings.
+/// The card says what is for sale now: it changes with the settings and the models.
 async fn refresh_card(node: Arc<Node>, source: CardSource, key: Option<Sha256>) {
     let mut ticks = node.live.watch();
-    let mut published = node.settings();
-    while ticks.changed().await.is_ok() {
+    let facts = || {
         let settings = node.settings();
-        if settings == published {
+        let models = JobKind::ALL.map(|kind| models::for_sale(&settings, kind));
+        (settings, models)
+    };
+    let mut published = facts();
+    while ticks.changed().await.is_ok() {
+        let now = facts();
+        if now == published {
             continue;
         }
-        published = settings;
+        published = now;
         if let Err(problem) = node.card(key).and_then(|card| source.publish(&card, node.now())) {
             tracing::warn!(%problem, "the card was not refreshed");
         }
@@ -103,13 +108,15 @@ impl Node {
     /// The signed card.
     fn card(&self, tls_key_sha256: Option<Sha256>) -> Result<tender_a2a::wire::AgentCard, Problem> {
         let settings = self.settings();
-        let minilm = catalogue::MINILM.to_ref();
         let mut skills = Vec::new();
         if self.willing(self.now()).is_ok() {
             for kind in JobKind::ALL {
-                let model = (kind == JobKind::Embed).then(|| minilm.clone());
-                if model.is_none() || models::is_here(&settings, &catalogue::MINILM) {
-                    skills.push(SkillFacts { kind, model, rate: settings.prices.rate(kind) });
+                let rate = settings.prices.rate(kind);
+                match models::for_sale(&settings, kind) {
+                    None => skills.push(SkillFacts { kind, model: None, rate }),
+                    Some(models) => {
+                        skills.extend(models.into_iter().map(|model| SkillFacts { kind, model: Some(model), rate }));
+                    }
                 }
             }
         }

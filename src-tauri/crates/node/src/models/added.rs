@@ -107,7 +107,11 @@ impl Node {
             ));
         }
         let (bytes, modified_ms) = look(&file)?;
-        let facts = tender_engine::inspect(settings.worker.as_deref(), &file).await?;
+        let facts = tender_engine::inspect(settings.worker.as_deref(), &file).await.map_err(|problem| {
+            let broken = problem.code == Code::NotFound;
+            let hint = if broken { "get the file again: it may be cut off, or no GGUF file" } else { &problem.hint };
+            Problem::new(problem.code, problem.message, hint)
+        })?;
         let unknown = Sha256::from_bytes([0; 32]);
         let added = Added { name: name.clone(), path: path.to_owned(), sha256: unknown, bytes, modified_ms, facts };
         let cancel = self.shutdown.child_token();

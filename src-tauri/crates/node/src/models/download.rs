@@ -169,7 +169,7 @@ impl Fetch {
         if have == file.bytes {
             return Ok(());
         }
-        let mut request = self.client.get(format!("{}/{}", self.source, file.path));
+        let mut request = self.client.get(format!("{}/{}", self.source, file.path()));
         // Lengths and ranges are those of the file, not of a compressed form.
         request = request.header(header::ACCEPT_ENCODING, "identity");
         if have > 0 {
@@ -224,12 +224,12 @@ impl Fetch {
             StatusCode::RANGE_NOT_SATISFIABLE => Err(Ended::Final(self.another(file, "no byte after those here"))),
             StatusCode::NOT_FOUND | StatusCode::GONE => Err(Ended::Final(Problem::new(
                 Code::NotFound,
-                format!("{} has no {}", self.source, file.path),
+                format!("{} has no {}", self.source, file.path()),
                 "the file has been moved: get it elsewhere, and use `tender models add FILE`",
             ))),
             StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Err(Ended::Final(Problem::new(
                 Code::Forbidden,
-                format!("{} does not give {} to everyone ({status})", self.source, file.path),
+                format!("{} does not give {} to everyone ({status})", self.source, file.path()),
                 "accept its terms there with your browser, download it, and use `tender models add FILE`",
             ))),
             _ if status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS => {

@@ -9,7 +9,7 @@ use tokio::{
     net::{TcpListener, TcpStream},
 };
 
-const PATH: &str = "owner/repository/resolve/0123456789abcdef0123456789abcdef01234567/weights.gguf";
+const REVISION: &str = "0123456789abcdef0123456789abcdef01234567";
 const QUICK: Patience =
     Patience { connect: Duration::from_secs(2), silence: Duration::from_millis(300), pause: Duration::from_millis(1) };
 
@@ -80,7 +80,7 @@ async fn answer(mut stream: TcpStream, file: &[u8], manner: Manner, asked: &Mute
         request.push(stream.read_u8().await?);
     }
     let request = String::from_utf8_lossy(&request).to_lowercase();
-    assert!(request.starts_with(&format!("get /{} http/1.1", PATH.to_lowercase())), "{request}");
+    assert!(request.starts_with(&format!("get /owner/name/resolve/{REVISION}/weights.gguf http/1.1")), "{request}");
     let range = request.lines().find_map(|line| line.strip_prefix("range: ")).unwrap_or_default().to_owned();
     let from: usize = range.trim_start_matches("bytes=").trim_end_matches('-').parse().unwrap_or(0);
     asked.lock().unwrap_or_else(PoisonError::into_inner).push(range);
@@ -125,7 +125,8 @@ fn content(bytes: u32) -> Vec<u8> {
 }
 
 fn pinned(content: &[u8]) -> ModelFile {
-    ModelFile { name: "weights.gguf", bytes: content.len() as u64, sha256: Sha256::of(content), path: PATH }
+    let (bytes, sha256) = (content.len() as u64, Sha256::of(content));
+    ModelFile { name: "weights.gguf", bytes, sha256, repository: "owner/name", revision: REVISION }
 }
 
 /// A folder with a file of another model in it, which nothing may touch.

@@ -171,6 +171,10 @@ async fn rows_tell_what_is_here_and_what_is_wrong() {
     assert_eq!((mine.state.as_str(), mine.added, mine.bytes, mine.downloaded_bytes), ("ready", true, 7, 7));
     assert_eq!(mine.sha256, Sha256::of(b"weights").to_string());
     assert_eq!(row("Qwen3-8B").state, "absent");
+    let settings = node.settings();
+    let sold: Vec<_> = for_sale(&settings, JobKind::Generate).unwrap().into_iter().map(|model| model.name).collect();
+    assert_eq!(sold, ["mine"], "what is not whole is not for sale");
+    assert_eq!((for_sale(&settings, JobKind::Embed), for_sale(&settings, JobKind::Gemm)), (Some(Vec::new()), None));
 
     let doctor = checks(&listed);
     let line = |name: &str| doctor.iter().find(|check| check.name == name).map(|check| check.state.as_str());
