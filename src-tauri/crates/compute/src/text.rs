@@ -7,7 +7,7 @@ pub mod config;
 pub mod format;
 pub mod gguf;
 #[cfg(test)]
-mod hostile;
+mod hostile_tests;
 pub mod inspect;
 mod judge;
 mod kernels;
