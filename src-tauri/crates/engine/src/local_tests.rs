@@ -136,6 +136,45 @@ async fn a_refusal_of_the_worker_is_passed_on_and_the_worker_lives() {
     assert_eq!(stage.pids().len(), 1);
 }
 
+/// What failed may still run, or may have broken the device.
+#[tokio::test]
+async fn a_process_in_which_a_kernel_failed_is_not_used_again() {
+    let stage = Stage::new("cat ready failed; sleep 60");
+    let engine = stage.engine();
+    for started in 1..=2 {
+        assert_eq!(run(&engine, kernel(Tenant::Own)).await.unwrap_err().code, Code::Invalid);
+        assert!(!engine.is_running() && stage.none_is_alive());
+        assert_eq!(stage.pids().len(), started);
+    }
+}
+
+#[tokio::test]
+async fn a_worker_is_granted_the_models_that_orders_named_and_nothing_else() {
+    let stage = Stage::new("echo \"$@\" >> granted; cat ready counted counted counted; sleep 60");
+    let engine = stage.engine();
+    let (one, other) = (stage.folder.path().join("one"), stage.folder.path().join("other"));
+    fs::create_dir_all(one.join("inside")).unwrap();
+    fs::create_dir(&other).unwrap();
+    for model in [&one, &one.join("inside"), &other, &one] {
+        engine.count_tokens(model, Bytes::from_static(b"[]")).await.unwrap();
+    }
+    let granted = fs::read_to_string(stage.folder.path().join("granted")).unwrap();
+    let (one, other) = (one.display(), other.display());
+    assert_eq!(granted, format!("--read {one}\n--read {one} --read {other}\n"), "started once per new model");
+}
+
+#[tokio::test]
+async fn how_a_worker_is_confined_is_known_before_it_runs() {
+    let layers = r#"{"namespaces":false,"files":true,"syscalls":true}"#;
+    let stage = Stage::new(&format!("[ \"$1\" = --check ] && echo '{layers}' && exit; cat ready; sleep 60"));
+    let engine = stage.engine();
+    let said = engine.sandbox().await.unwrap();
+    assert!(said.holds_strangers() && !said.namespaces && engine.info().is_none(), "{said:?}");
+    // What the process itself says counts more.
+    engine.open().await.unwrap();
+    assert_eq!(engine.sandbox().await, Ok(Sandbox::default()));
+}
+
 #[tokio::test]
 async fn a_worker_that_dies_is_lost_with_its_last_words_and_the_next_order_gets_a_new_one() {
     let stage = Stage::new("cat ready; head -c 8 > /dev/null; echo the driver gave up >&2; sleep 0.1; exit 3");
