@@ -428,6 +428,38 @@ async fn an_address_where_nothing_is_says_what_to_start() {
 }
 
 #[tokio::test]
+async fn a_cloud_must_prove_who_it_is() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = format!("https://localhost:{}/v1", listener.local_addr().unwrap().port());
+    let own = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
+    let key = rustls::pki_types::PrivatePkcs8KeyDer::from(own.signing_key.serialize_der());
+    let ring = Arc::new(rustls::crypto::ring::default_provider());
+    let config = rustls::ServerConfig::builder_with_provider(ring)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(vec![own.cert.der().clone()], key.into())
+        .unwrap();
+    // Answers whether a request came through; a client that hangs up in the handshake sends none.
+    let served = std::thread::spawn(move || {
+        let (mut socket, _) = listener.accept().unwrap();
+        let mut tls = rustls::ServerConnection::new(Arc::new(config)).unwrap();
+        std::io::Read::read(&mut rustls::Stream::new(&mut tls, &mut socket), &mut [0; 1]).is_ok_and(|read| read > 0)
+    });
+    let attachment = Attachment {
+        address,
+        place: Place::Cloud,
+        model: Some("m".to_owned()),
+        sold_as: None,
+        key: Some(Key::new("sk-very-secret").unwrap()),
+        slots: None,
+    };
+    let problem = HttpEngine::attach(attachment).await.err().unwrap();
+    assert!(problem.code == Code::Forged && problem.message.contains("certificate"), "{problem:?}");
+    assert!(!served.join().unwrap(), "the key was sent to somebody unknown");
+}
+
+#[tokio::test]
 async fn each_runtime_is_told_from_its_answers() {
     let llama = Fake::start(|line, body| match line {
         "GET /health" => json_of(200, &json!({"status": "ok"})),

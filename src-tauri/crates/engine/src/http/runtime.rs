@@ -8,10 +8,8 @@ use super::{
 };
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use sha2::Digest;
 use std::{
     fs::File,
-    io::{self, Read},
     path::{Path, PathBuf},
 };
 use tender_base::{Code, Problem, Sha256, documents::WorkerInfo, job::ModelRef};
@@ -243,7 +241,7 @@ async fn one_token(transport: &Transport, runtime: &Runtime, logprobs: bool) -> 
 /// Whether the file is here and is the model; `false` when it cannot be read.
 async fn has_hash(file: PathBuf, sold_as: &ModelRef) -> Result<bool, Problem> {
     let name = file.display().to_string();
-    let hashing = tokio::task::spawn_blocking(move || hash_of(&file)).await;
+    let hashing = tokio::task::spawn_blocking(move || Sha256::of_reader(File::open(file)?)).await;
     let hash = hashing.map_err(|e| Problem::new(Code::Internal, format!("the hashing ended early: {e}"), ""))?;
     match hash {
         Ok(hash) if hash == sold_as.sha256 => Ok(true),
@@ -256,18 +254,6 @@ async fn has_hash(file: PathBuf, sold_as: &ModelRef) -> Result<bool, Problem> {
         Err(error) => {
             tracing::info!(%name, %error, "the runtime's model file cannot be read, so its hash stays unchecked");
             Ok(false)
-        }
-    }
-}
-
-fn hash_of(file: &Path) -> io::Result<Sha256> {
-    let mut file = File::open(file)?;
-    let mut hasher = sha2::Sha256::new();
-    let mut piece = vec![0; 1 << 20];
-    loop {
-        match file.read(&mut piece)? {
-            0 => return Ok(Sha256::from_bytes(hasher.finalize().into())),
-            read => hasher.update(&piece[..read]),
         }
     }
 }
