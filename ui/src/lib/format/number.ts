@@ -18,6 +18,12 @@ export function bytes(size: number, locale?: string): string {
   }).format(value);
 }
 
+/** Memory in steps of 1,024, as cards and drivers count it: `343 MiB`, `1.3 GiB`. */
+export function memory(size: number, locale?: string): string {
+  const [step, name] = size < 2 ** 30 ? [2 ** 20, 'MiB'] : [2 ** 30, 'GiB'];
+  return `${new Intl.NumberFormat(locale, { maximumFractionDigits: name === 'MiB' ? 0 : 1 }).format(size / step)} ${name}`;
+}
+
 /** Energy in joules, with as many digits as are worth reading. */
 export const joules = (value: number, locale?: string): string =>
   `${new Intl.NumberFormat(locale, { maximumSignificantDigits: 3 }).format(value)} J`;

@@ -66,6 +66,12 @@ describe('a text job', () => {
   });
 });
 
+test('no text is longer than what its model can hold', () => {
+  expect(textWork(fields({ maxTokens: '8191' }), 8192).errors).toEqual({});
+  expect(textWork(fields({ maxTokens: '8192' }), 8192).errors.maxTokens).toContain('8,192');
+  expect(textWork(fields({ maxTokens: '16385' }), 8192).errors.maxTokens).toContain('16384');
+});
+
 test('stop sequences are lines, and may hold line breaks', () => {
   expect(stops('END\n\n\\n\\n\n a \n\\\\n')).toEqual(['END', '\n\n', ' a ', '\\n']);
 });

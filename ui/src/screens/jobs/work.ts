@@ -1,4 +1,5 @@
 import type { SubmitWork } from '$lib/api/types';
+import { count } from '$lib/format/number';
 import { m } from '$lib/paraglide/messages.js';
 
 /** What the fields of a text job hold, as typed. */
@@ -66,8 +67,11 @@ export const deadlineSeconds = (text: string): number => {
   return seconds >= 1 && seconds <= MAX_DEADLINE_SECONDS ? seconds : NaN;
 };
 
-/** The text job that the fields describe, and what is wrong with them by field. */
-export function textWork(fields: TextFields): { work: SubmitWork; errors: Errors } {
+/**
+ * The text job that the fields describe, and what is wrong with them by field. `context` is what the model can read
+ * and write in all, where that is known; how much of it the prompt takes, only the node can count.
+ */
+export function textWork(fields: TextFields, context: number | null = null): { work: SubmitWork; errors: Errors } {
   const errors: Errors = {};
   const ask = (field: keyof TextFields, fine: boolean, message: () => string) => {
     if (!fine) errors[field] = message();
@@ -81,6 +85,7 @@ export function textWork(fields: TextFields): { work: SubmitWork; errors: Errors
   const bytes = (text: string) => new TextEncoder().encode(text).length;
   ask('prompt', fields.prompt.trim() !== '', m.prompt_missing);
   ask('maxTokens', maxTokens >= 1 && maxTokens <= MAX_TOKENS, m.max_tokens_invalid);
+  if (!errors.maxTokens && context !== null && maxTokens >= context) errors.maxTokens = m.max_tokens_over({ count: count(context) });
   ask('temperature', temperature <= MAX_TEMPERATURE, m.temperature_invalid);
   ask('topK', topK <= MAX_TOP_K, m.top_k_invalid);
   ask('topP', topP > 0 && topP <= 1, m.top_p_invalid);

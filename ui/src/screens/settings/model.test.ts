@@ -1,5 +1,6 @@
 import { expect, test } from 'vitest';
 import type { ModelRow } from '$lib/api/types';
+import { memory } from '$lib/format/number';
 import { facts, parameters } from './model';
 
 const model = (more: Partial<ModelRow>): ModelRow => ({
@@ -26,6 +27,12 @@ const model = (more: Partial<ModelRow>): ModelRow => ({
 test('parameters are said as people say them', () => {
   expect(parameters(134_515_008, 'en')).toBe('135 M');
   expect(parameters(8_030_000_000, 'en')).toBe('8.03 B');
+});
+
+test('memory is counted as drivers count it', () => {
+  expect(memory(359_288_320, 'en')).toBe('343 MiB');
+  expect(memory(2 ** 30 - 1, 'en')).toBe('1,024 MiB');
+  expect(memory(1_443_685_440, 'en')).toBe('1.3 GiB');
 });
 
 test('a model’s facts leave out what is not known, and say when the licence is not', () => {
