@@ -246,6 +246,19 @@ impl Gpu {
     /// # Errors
     /// Whatever wgpu reported since the last call.
     pub(crate) fn read(&self, buffer: &wgpu::Buffer, ranges: &[Range<u64>]) -> Result<Vec<u8>, Error> {
+        self.submit_and_read(|_| {}, buffer, ranges)
+    }
+
+    /// Records commands, submits them and copies what they left in `ranges` of `buffer` here: one round trip for both.
+    ///
+    /// # Errors
+    /// Whatever wgpu reported since the last call.
+    pub(crate) fn submit_and_read(
+        &self,
+        record: impl FnOnce(&mut wgpu::CommandEncoder),
+        buffer: &wgpu::Buffer,
+        ranges: &[Range<u64>],
+    ) -> Result<Vec<u8>, Error> {
         let size = ranges.iter().map(|r| r.end - r.start).sum();
         let staging = self.device.create_buffer(&wgpu::BufferDescriptor {
             label: None,
@@ -253,20 +266,23 @@ impl Gpu {
             usage: BufferUsages::MAP_READ | BufferUsages::COPY_DST,
             mapped_at_creation: false,
         });
-        self.submit(|encoder| {
-            let mut at = 0;
-            for range in ranges {
-                let length = range.end - range.start;
-                encoder.copy_buffer_to_buffer(buffer, range.start, &staging, at, Some(length));
-                at += length;
-            }
-        })?;
+        let mut encoder = self.device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
+        record(&mut encoder);
+        let mut at = 0;
+        for range in ranges {
+            let length = range.end - range.start;
+            encoder.copy_buffer_to_buffer(buffer, range.start, &staging, at, Some(length));
+            at += length;
+        }
+        self.queue.submit([encoder.finish()]);
         let (send, receive) = std::sync::mpsc::channel();
         staging.map_async(wgpu::MapMode::Read, .., move |mapped| {
             // The receiver is gone only when this function has returned, and then nobody asks.
             let _ = send.send(mapped);
         });
-        self.wait()?;
+        let waited = self.device.poll(wgpu::PollType::wait_indefinitely());
+        self.check()?;
+        waited.map_err(|e| Error::Lost(e.to_string()))?;
         match receive.try_recv() {
             Ok(Ok(())) => {}
             Ok(Err(e)) => return Err(Error::Lost(e.to_string())),

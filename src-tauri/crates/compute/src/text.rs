@@ -2,6 +2,7 @@
 
 mod array;
 mod batch;
+pub mod bench;
 mod cache;
 pub mod config;
 pub mod format;

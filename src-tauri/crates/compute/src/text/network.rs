@@ -19,8 +19,8 @@ use super::{
     layers::Builder,
     weights::Source,
 };
-use crate::{Error, device::Gpu};
-use std::sync::Arc;
+use crate::{Error, device::Gpu, pace::Pace};
+use std::{ops::Range, sync::Arc};
 use tender_base::frames::TextLimits;
 
 /// One token on its way through the layers.
@@ -254,28 +254,31 @@ impl Network {
     }
 
     /// Takes rows through all layers: their keys and values enter the cache, and the picks are answered. Within one
-    /// call, a sequence's positions follow one another and the cache holds those before.
+    /// call, a sequence's positions follow one another and the cache holds those before. Texts that are only written
+    /// go in one submission; a part of a prompt, which takes longer, in slices between which the GPU serves others.
     ///
     /// # Errors
     /// [`Error::BadOutput`] when no logit of a picked row is a number, or what the file or the GPU reports.
     pub(crate) fn forward(&self, gpu: &Gpu, rows: &[Row], picks: &[Pick]) -> Result<Vec<Best>, Error> {
         self.bring(gpu, rows, picks)?;
-        gpu.submit(|encoder| {
-            let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default());
-            for dispatch in &self.dispatches {
-                let count = match dispatch.per {
-                    Per::Row => rows.len() as u32,
-                    Per::Pick => picks.len() as u32,
-                };
-                if count > 0 {
-                    dispatch.record(gpu, &mut pass, count);
-                }
-            }
-        })?;
+        let counts = (rows.len() as u32, picks.len() as u32);
+        // What is left for the last submission, whose results are read.
+        let mut rest = 0..self.dispatches.len();
+        if counts.0 > MAX_SEQUENCES {
+            Pace::new().run(0..rest.end as u32 - 1, |first, count| {
+                gpu.submit(|encoder| self.record(gpu, encoder, counts, first as usize..(first + count) as usize))
+            })?;
+            rest.start = rest.end - 1;
+        }
         if picks.is_empty() {
+            gpu.submit(|encoder| self.record(gpu, encoder, counts, rest))?;
             return Ok(Vec::new());
         }
-        let results = gpu.read_head(&self.arrays.results, 16 * picks.len() as u64)?;
+        let results = gpu.submit_and_read(
+            |encoder| self.record(gpu, encoder, counts, rest),
+            &self.arrays.results,
+            std::slice::from_ref(&(0..16 * picks.len() as u64)),
+        )?;
         let results: Vec<[u32; 4]> = bytemuck::pod_collect_to_vec(&results);
         results
             .into_iter()
@@ -287,6 +290,20 @@ impl Network {
                 Ok(best)
             })
             .collect()
+    }
+
+    /// Records some of the kernels in one compute pass.
+    fn record(&self, gpu: &Gpu, encoder: &mut wgpu::CommandEncoder, (rows, picks): (u32, u32), range: Range<usize>) {
+        let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default());
+        for dispatch in &self.dispatches[range] {
+            let count = match dispatch.per {
+                Per::Row => rows,
+                Per::Pick => picks,
+            };
+            if count > 0 {
+                dispatch.record(gpu, &mut pass, count);
+            }
+        }
     }
 
     /// All logits of a pick of the last pass.
@@ -362,11 +379,16 @@ impl Arrays {
         if logits_rows == 0 {
             return Err(Error::Invalid(format!("a vocabulary of {} tokens is too large", config.vocabulary)));
         }
-        let floats = |columns: u32| Array::new(gpu, memory, Texel::Float4, rows * columns / 4);
+        let (queries, keys) = (config.heads * config.head_dim, config.kv_heads * config.head_dim);
+        for columns in [config.width, config.feed_forward, queries + 2 * keys] {
+            if rows * (columns / 4) > memory.most(Texel::Float4) {
+                return Err(Error::Invalid(format!("layers of {columns} numbers are too wide")));
+            }
+        }
+        let floats = |columns: u32| Array::new(gpu, memory, Texel::Float4, rows * (columns / 4));
         let words = |length: u32| Array::new(gpu, memory, Texel::Uint1, length);
         let per_row = || Array::new(gpu, memory, Texel::Uint4, rows);
         let cached = || Array::new(gpu, memory, Texel::Uint4, pages * heads.page_texels());
-        let (queries, keys) = (config.heads * config.head_dim, config.kv_heads * config.head_dim);
         let arrays = Self {
             x: [floats(config.width), floats(config.width)],
             qkv: floats(queries + 2 * keys),

@@ -29,6 +29,12 @@ impl Heads {
         self.kv_heads * self.head_dim / 8 * PAGE
     }
 
+    /// Whether the text for one subgroup, which names every number of a group of query heads, stays of a size that
+    /// compiles in a moment. Models in use have at most 16 heads of 128 numbers in a group.
+    fn are_few(&self) -> bool {
+        self.heads / self.kv_heads * self.head_dim <= 2048
+    }
+
     fn constants(&self) -> String {
         let &Self { heads, kv_heads, head_dim, epsilon, .. } = self;
         format!(
@@ -156,16 +162,16 @@ pub(crate) fn attend_bindings() -> [(&'static str, Kind); 6] {
 /// Gimelshein 2018). A dispatch has a workgroup per [`attend_groups`] along x and per token along y.
 pub(crate) fn attend(variant: Variant, heads: &Heads) -> String {
     match variant {
-        Variant::Tiles => attend_tiles(heads),
-        Variant::Lanes(lanes) => attend_lanes(lanes, heads),
+        Variant::Lanes(lanes) if heads.are_few() => attend_lanes(lanes, heads),
+        _ => attend_tiles(heads),
     }
 }
 
 /// Workgroups per token.
 pub(crate) fn attend_groups(variant: Variant, heads: &Heads) -> u32 {
     match variant {
-        Variant::Tiles => heads.heads,
-        Variant::Lanes(_) => heads.kv_heads,
+        Variant::Lanes(_) if heads.are_few() => heads.kv_heads,
+        _ => heads.heads,
     }
 }
 

@@ -91,11 +91,13 @@ fn on_gpu(
     let stride = case.rows / 4 + 1;
     let out = Array::new(gpu, memory, Texel::Float4, padded * stride);
     let extra_length = case.rows / 4;
+    // As if no more could be bound: up to three parts.
+    let most = 64;
     let matrices: Vec<Matrix> = weights
         .iter()
         .zip(product.formats)
         .map(|(bytes, format)| {
-            let matrix = Matrix::allocate(gpu, variant, format, (depth, case.rows), 1 << 20);
+            let matrix = Matrix::allocate(gpu, variant, format, (depth, case.rows), most);
             let row = bytes.len() / case.rows as usize;
             let read =
                 |range: std::ops::Range<u32>| Ok(bytes[range.start as usize * row..range.end as usize * row].to_vec());
@@ -106,36 +108,30 @@ fn on_gpu(
     // `extra` is read as the output is written: bias and residual are laid out alike.
     let first = if product.epilogue == Epilogue::Store || product.epilogue == Epilogue::SwiGlu { 1 } else { 0 };
     let stride = if first == 1 { stride } else { extra_length };
-    let op = gpu.uniform(&[
-        depth / 32,
-        depth / 4,
-        stride,
-        first,
-        (1.0 / depth as f32).to_bits(),
-        1e-5f32.to_bits(),
-        case.rows / 4,
-        0,
-    ]);
-    let second = matrices.last().unwrap();
-    let arrays = [
-        &x,
-        &gain,
-        &extra,
-        &out,
-        &matrices[0].parts[0].numbers,
-        &matrices[0].parts[0].scales,
-        &second.parts[0].numbers,
-        &second.parts[0].scales,
-    ];
-    let group =
-        interface.bind(gpu, std::iter::once(op.as_entire_binding()).chain(arrays.map(Array::resource)).collect());
-    gpu.submit(|encoder| {
-        let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default());
-        pass.set_pipeline(pipeline);
-        pass.set_bind_group(0, &group, &[]);
-        pass.dispatch_workgroups(case.rows.div_ceil(rows), case.columns.div_ceil(columns), 1);
-    })
-    .unwrap();
+    for (at, part) in matrices[0].parts.iter().enumerate() {
+        let texels = (part.rows.end - part.rows.start) / 4;
+        let op = gpu.uniform(&[
+            depth / 32,
+            depth / 4,
+            stride,
+            first + part.rows.start / 4,
+            (1.0 / depth as f32).to_bits(),
+            1e-5f32.to_bits(),
+            texels,
+            0,
+        ]);
+        let second = &matrices.last().unwrap().parts[at];
+        let arrays = [&x, &gain, &extra, &out, &part.numbers, &part.scales, &second.numbers, &second.scales]
+            .map(Array::resource);
+        let group = interface.bind(gpu, std::iter::once(op.as_entire_binding()).chain(arrays).collect());
+        gpu.submit(|encoder| {
+            let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default());
+            pass.set_pipeline(pipeline);
+            pass.set_bind_group(0, &group, &[]);
+            pass.dispatch_workgroups((4 * texels).div_ceil(rows), case.columns.div_ceil(columns), 1);
+        })
+        .unwrap();
+    }
     let bytes = out.read(gpu, 0, case.columns * stride).unwrap();
     let numbers: Vec<f32> = bytemuck::pod_collect_to_vec(&bytes);
     let rows = numbers.chunks_exact(4 * stride as usize);

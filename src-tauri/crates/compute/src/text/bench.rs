@@ -1,0 +1,125 @@
+//! How fast passes are: for `tender bench generate`, on a model's file or on made-up weights of a known shape.
+
+use super::{
+    config::{Architecture, Config, Rope, RopeLayout},
+    format::Format,
+    gguf::Gguf,
+    kernels::Variant,
+    network::{MAX_SEQUENCES, Network, Pick, Row},
+    weights::Source,
+};
+use crate::{Error, device::Gpu};
+use std::{path::Path, time::Instant};
+use tender_base::frames::TextLimits;
+
+/// Layers of Llama 3 8B.
+pub const LLAMA3_8B_LAYERS: u32 = 32;
+/// Tokens of each sequence, which decoding continues.
+const PAST: u32 = 32;
+/// Tokens of each sequence at most: passes go on to here, then start again from [`PAST`].
+const CONTEXT: u32 = 256;
+
+/// A model whose passes are timed.
+pub struct Bench {
+    network: Network,
+    /// Tokens of each sequence so far.
+    position: u32,
+}
+
+impl Bench {
+    /// A model from a GGUF file, which is not hashed.
+    ///
+    /// # Errors
+    /// As [`super::TextModel::open`].
+    pub fn of_file(gpu: &Gpu, path: &Path) -> Result<Self, Error> {
+        let gguf = Gguf::open(path)?;
+        Self::new(gpu, Config::read(&gguf)?, Source::File(gguf))
+    }
+
+    /// The first `layers` layers of Llama 3 8B and its output matrix, with made-up weights in Q4_K: speed does not
+    /// depend on their values. What fewer layers than [`LLAMA3_8B_LAYERS`] take says nothing of the whole; the
+    /// difference between two numbers of layers does.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] for no layer or too many, [`Error::OutOfMemory`], or whatever the GPU reports.
+    pub fn llama3_8b(gpu: &Gpu, layers: u32) -> Result<Self, Error> {
+        if !(1..=LLAMA3_8B_LAYERS).contains(&layers) {
+            return Err(Error::Invalid(format!("Llama 3 8B has 1 to {LLAMA3_8B_LAYERS} layers, not {layers}")));
+        }
+        let config = Config {
+            architecture: Architecture::Llama,
+            layers,
+            width: 4096,
+            heads: 32,
+            kv_heads: 8,
+            head_dim: 128,
+            feed_forward: 14_336,
+            vocabulary: 128_256,
+            context: 8192,
+            rms_epsilon: 1e-5,
+            rope: Rope { base: 500_000.0, layout: RopeLayout::Neighbours, linear: 1.0, factors: Vec::new() },
+            tied_output: false,
+            qkv_bias: false,
+            head_norm: false,
+            weight_bytes: 0,
+        };
+        Self::new(gpu, config, Source::Synthetic(Format::Q4K))
+    }
+
+    fn new(gpu: &Gpu, config: Config, source: Source) -> Result<Self, Error> {
+        let context_tokens = CONTEXT.min(config.context);
+        let cache_bytes = u64::from(MAX_SEQUENCES * CONTEXT) * config.cache_bytes_per_token();
+        let limits = TextLimits { context_tokens, sequences: MAX_SEQUENCES, cache_bytes };
+        let mut network = Network::new(gpu, Variant::of(gpu), config, source, limits)?;
+        let each = network.pages.total() / MAX_SEQUENCES;
+        for slot in 0..MAX_SEQUENCES {
+            if let Some(pages) = network.pages.take(each) {
+                network.assign(gpu, slot, &pages);
+            }
+        }
+        Ok(Self { network, position: PAST })
+    }
+
+    /// Tokens that [`Self::prefill`] takes.
+    #[must_use]
+    pub fn prefill_tokens(&self) -> u32 {
+        self.network.most_rows().min(self.network.context())
+    }
+
+    /// Seconds that one pass takes which writes a token of each of `sequences` (1 to [`MAX_SEQUENCES`]) texts, each
+    /// of [`PAST`] tokens or a few more. The first pass of a kind compiles kernels: do not count it.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] for another number of sequences, or as [`super::TextModel::step`].
+    pub fn decode(&mut self, gpu: &Gpu, sequences: u32) -> Result<f64, Error> {
+        if !(1..=MAX_SEQUENCES).contains(&sequences) {
+            return Err(Error::Invalid(format!("{sequences} sequences, but 1 to {MAX_SEQUENCES} go together")));
+        }
+        self.position = if self.position + 1 < self.network.context() { self.position + 1 } else { PAST };
+        let row = |slot| Row { token: self.token(slot), position: self.position, slot };
+        let rows: Vec<Row> = (0..sequences).map(row).collect();
+        let picks: Vec<Pick> = (0..sequences).map(|row| Pick { row, wanted: 0 }).collect();
+        self.seconds(gpu, &rows, &picks)
+    }
+
+    /// Seconds that it takes to read a prompt of [`Self::prefill_tokens`] tokens.
+    ///
+    /// # Errors
+    /// As [`super::TextModel::step`].
+    pub fn prefill(&mut self, gpu: &Gpu) -> Result<f64, Error> {
+        let count = self.prefill_tokens();
+        let rows: Vec<Row> = (0..count).map(|at| Row { token: self.token(at), position: at, slot: 0 }).collect();
+        self.seconds(gpu, &rows, &[Pick { row: count - 1, wanted: 0 }])
+    }
+
+    fn seconds(&self, gpu: &Gpu, rows: &[Row], picks: &[Pick]) -> Result<f64, Error> {
+        let started = Instant::now();
+        self.network.forward(gpu, rows, picks)?;
+        Ok(started.elapsed().as_secs_f64())
+    }
+
+    /// Any token.
+    fn token(&self, at: u32) -> u32 {
+        (self.position * 31 + at * 97) % self.network.vocabulary()
+    }
+}
