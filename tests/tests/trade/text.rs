@@ -67,6 +67,7 @@ async fn a_text_streams_from_a_peer_is_judged_and_billed_for_what_it_has() {
 #[tokio::test]
 async fn texts_written_together_are_those_written_alone() {
     let node = TestNode::buyer().await;
+    node.set("use_own_gpu", json!(true)).await;
     let ask = |text: &str| work::for_anyone(work::generate(text, 12));
     let questions = ["Name a colour.", "Count to five.", "What do cows drink?", "Say hello in French."];
     let mut alone = Vec::new();
@@ -89,6 +90,7 @@ async fn texts_written_together_are_those_written_alone() {
 #[tokio::test]
 async fn what_cannot_be_written_is_refused_with_its_reason() {
     let node = TestNode::buyer().await;
+    node.set("use_own_gpu", json!(true)).await;
     let wrong = |change: fn(&mut SubmitWork)| {
         let mut work = work::generate("Hello", 8);
         change(&mut work);

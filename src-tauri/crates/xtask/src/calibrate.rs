@@ -40,7 +40,7 @@ const ARMS: [&str; 9] = [
 pub fn calibrate() -> Result<(), Problem> {
     let workspace = Workspace::find()?;
     models::set_up()?;
-    command::run(workspace.cargo().args(["build", "--release", "-p", "tender-compute", "--example", "oracle"]))?;
+    command::run(workspace.cargo().args(["build", "-p", "tender-compute", "--example", "oracle"]))?;
     let place = workspace.root.join("tests/fixtures/calibration");
     let prompts = read(&place.join("prompts.txt"))?;
     let prompts: Vec<&str> = prompts.lines().collect();
@@ -136,9 +136,9 @@ impl Engines {
         let place = workspace.target.join("calibration");
         fs::create_dir_all(&place).map_err(|e| stored(&place, &e))?;
         Ok(Self {
-            oracle: workspace.target.join("release/examples/oracle"),
+            oracle: workspace.target.join("debug/examples/oracle"),
             llama: workspace.root.join("tests/peers/llama.mjs"),
-            model: models::folder()?.join(SMOLLM2.name).join(SMOLLM2.file),
+            model: models::folder()?.join(SMOLLM2.name).join(SMOLLM2.weights().name),
             place,
             running: BTreeMap::new(),
         })
@@ -153,7 +153,7 @@ impl Engines {
     /// What the arm writes on a prompt.
     fn write(&mut self, arm: &str, at: usize, prompt: &[u64], record: &Record) -> Result<Vec<u64>, Problem> {
         let ends = self.ends()?;
-        let mut honest = || {
+        let honest = || {
             let missing = || Problem::new(Code::Internal, format!("llama.cpp wrote nothing on prompt {at}"), "");
             record.honest.get(&at).cloned().ok_or_else(missing)
         };
@@ -172,7 +172,7 @@ impl Engines {
             "truncated" => {
                 let mut tokens = honest()?;
                 tokens.truncate(tokens.len() / 2);
-                tokens.extend(ends.first());
+                tokens.extend(ends.last());
                 Ok(tokens)
             }
             _ => {

@@ -7,7 +7,7 @@ use serde_json::Value;
 use std::{
     env::consts::{ARCH, OS},
     fs, io,
-    path::{Path, PathBuf},
+    path::Path,
     process::Command,
 };
 use tender_base::{Code, Problem, Sha256};
