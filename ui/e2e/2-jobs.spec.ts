@@ -5,6 +5,7 @@ test('a job is submitted, followed in its drawer and kept in the list', async ({
   await visit(app, 'Jobs');
   await app.getByRole('button', { name: 'Run a job' }).first().click();
   const form = app.getByRole('dialog', { name: 'Run a job' });
+  await form.getByRole('radio', { name: 'Embeddings' }).check({ force: true });
 
   await form.getByRole('button', { name: 'Submit job' }).click();
   await expect(form.getByText('Write at least one passage.')).toBeVisible();

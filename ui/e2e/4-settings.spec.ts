@@ -3,7 +3,7 @@ import { accessible, expect, picture, test, visit } from './tender';
 test('a refused value is said at its field, a good one is kept', async ({ app }) => {
   await visit(app, 'Settings');
   const row = app.locator('[data-key="slots"]');
-  const field = row.getByRole('textbox', { name: 'slots' });
+  const field = row.getByRole('textbox', { name: 'Jobs at once' });
   await field.fill('99');
   await field.press('Enter');
   await expect(row.getByRole('alert')).toContainText('16');
@@ -17,8 +17,28 @@ test('a refused value is said at its field, a good one is kept', async ({ app })
   await visit(app, 'Health');
   await visit(app, 'Settings');
   await expect(field).toHaveValue('2');
-  await row.getByRole('button', { name: 'Use the default of slots' }).click();
+  await row.getByRole('button', { name: 'Use the default of Jobs at once' }).click();
   await expect(field).toHaveValue('1');
+});
+
+test('every setting has words of its own, and amounts are in dollars', async ({ app }) => {
+  await visit(app, 'Settings');
+  // What this version does not know would stand under "Other", by its key.
+  await expect(app.getByRole('heading', { level: 2, name: 'Machine' })).toBeVisible();
+  await expect(app.getByRole('heading', { level: 2, name: 'Other' })).toHaveCount(0);
+  const price = app.getByRole('textbox', { name: 'Text: price in dollars' });
+  await expect(price).toHaveValue('0.00008');
+  await expect(app.getByRole('textbox', { name: 'Text: tokens for that price' })).toHaveValue('1000');
+  await price.fill('cheap');
+  await price.press('Enter');
+  await expect(price).toHaveAccessibleDescription(/Write an amount in dollars/);
+  await price.fill('0.0001');
+  await price.press('Enter');
+  const form = app.locator('[data-key="price.generate.micro_usd"]');
+  await expect(form.getByRole('button', { name: 'Save' })).toHaveCount(0);
+  await expect(form).toContainText('Default: $0.00008');
+  await form.getByRole('button', { name: 'Use the default of Text: price in dollars' }).click();
+  await expect(price).toHaveValue('0.00008');
 });
 
 test('selling is switched, paused and stopped', async ({ app }) => {
