@@ -16,7 +16,9 @@ use tender_base::{
     Code, JobState,
     catalogue::{MINILM, SMOLLM2},
 };
-use tender_node::api::types::{AddModelInput, ByModel, ModelRow, Models, Nothing, RemoveModelInput, Settings};
+use tender_node::api::types::{
+    AddModelInput, ByModel, ModelRow, Models, Nothing, RemoveModelInput, Settings, SubmitWork,
+};
 use tender_tests::{TestNode, work};
 
 /// How long anything here may take: 90 MB are copied and hashed on two loaded cores.
@@ -142,6 +144,14 @@ async fn any_gguf_file_is_a_model_when_the_worker_can_read_it() {
     assert_eq!(mine.fits, Some(true), "{}", mine.fit);
     let same = node.refuses("add_model", &AddModelInput { path: text(&file), name: Some("mine".to_owned()) }).await;
     assert_eq!(same.code, Code::Conflict);
+
+    // It is a model like any other.
+    let mut asked = work::generate("What is the capital of France?", 12);
+    if let SubmitWork::Generate { model, .. } = &mut asked {
+        *model = Some("mine".to_owned());
+    }
+    let written = node.buy(&work::for_anyone(asked)).await;
+    assert_eq!(written.generate.map(|facts| facts.model), Some("mine".to_owned()));
 
     // Half a model, and something else altogether: the worker says so, and nothing is kept.
     let broken = models.path().join("broken.gguf");

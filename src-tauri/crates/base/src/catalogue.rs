@@ -13,7 +13,8 @@ pub const TOKENIZER_FILE: &str = "tokenizer.json";
 /// Where the models are downloaded from, unless the owner names another place with the same paths.
 pub const SOURCE: &str = "https://huggingface.co";
 /// Memory that a worker takes on top of weights, keys, values and logits: activations, kernels, copies on their way
-/// and what the driver keeps for itself. An allowance, not a measurement; it is the same for every model.
+/// and what the driver keeps for itself. An allowance that is the same for every model: SmolLM2 took 181 MiB on Mesa's
+/// CPU driver (22.3), the process included; on a card it has not been measured.
 pub const OVERHEAD_BYTES: u64 = 256 << 20;
 
 /// What a model does.

@@ -28,7 +28,7 @@ pub(crate) enum Command {
     /// Host a node; the app and the other commands attach to it.
     Serve(Serve),
     /// Run a job: here or on a peer, whichever is cheapest under its constraints.
-    Submit(Submit),
+    Submit(Box<Submit>),
     /// Sell to peers, or stop selling.
     Sell {
         /// on or off.
@@ -364,10 +364,19 @@ pub(crate) struct Bench {
     /// The worker's executable, when it is not beside `tender`.
     #[arg(long, value_name = "FILE")]
     pub(crate) worker: Option<PathBuf>,
+    /// The GGUF file to measure text with [default: SmolLM2 among the downloaded models].
+    #[arg(long, value_name = "FILE")]
+    pub(crate) model: Option<PathBuf>,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
 pub(crate) enum BenchName {
     /// Call for proposals to 16 peers, and award to the first frame of progress.
     Quote,
+    /// Matrix products, beside cuBLAS, and the catalogue of kernels.
+    Gemm,
+    /// Text, beside llama.cpp, and what sandbox, metering and killing cost.
+    Generate,
+    /// Sentence embeddings.
+    Embed,
 }

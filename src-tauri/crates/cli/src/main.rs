@@ -44,7 +44,7 @@ async fn run(args: Args) -> Result<(), Problem> {
     match command {
         Command::Serve(options) => serve::run(dir, options, json).await,
         Command::Demo { worker } => demo::run(worker, json).await,
-        Command::Submit(options) => submit::run(&dir, options, json).await,
+        Command::Submit(options) => submit::run(&dir, *options, json).await,
         Command::Models { command } => models::run(&dir, command, json).await,
         Command::Verify { file } => offline::verify(&file, json),
         Command::Backup { to } => offline::backup(&dir, &to, json).await,
