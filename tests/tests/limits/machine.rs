@@ -169,6 +169,39 @@ async fn a_full_disk_stops_what_cannot_be_stored_and_loses_nothing() {
     assert!(seller.stop().success());
 }
 
+/// A worker that says that nothing confines it, as on a system without a sandbox: it computes all the same.
+#[cfg(unix)]
+fn unconfined(dir: &Path) -> String {
+    use std::os::unix::fs::PermissionsExt as _;
+    let script = dir.join("worker.sh");
+    let worker = tender_tests::programs().join("tender-worker");
+    let nothing = r#"{"namespaces":false,"files":false,"syscalls":false}"#;
+    let text = format!("#!/bin/sh\n[ \"$1\" = --check ] && echo '{nothing}' && exit\nexec {} \"$@\"", worker.display());
+    fs::write(&script, text).unwrap();
+    fs::set_permissions(&script, fs::Permissions::from_mode(0o755)).unwrap();
+    script.to_str().unwrap().to_owned()
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn a_machine_without_a_sandbox_runs_no_strangers_kernel_unless_its_owner_says_so() {
+    let (seller, buyer) = (TestNode::seller().await, TestNode::buyer().await);
+    seller.set("worker", json!(unconfined(seller.dir()))).await;
+    let seller = seller.restart().await;
+    pair(&seller, &buyer, DOLLAR).await;
+    let doctor: Doctor = seller.ask("doctor", &Nothing {}).await;
+    let named = |remedy: &str| doctor.checks.iter().any(|c| c.name == "sandbox" && c.remedy.contains(remedy));
+    if cfg!(target_os = "linux") {
+        assert!(["seccomp", "Landlock", "namespaces"].into_iter().all(named), "{doctor:#?}");
+    }
+    // Doctor opened the worker, which told the truth; a node that has not yet knows only what it said before.
+    let seller = seller.restart().await;
+    let failed = buyer.ended(&buyer.submit(&work::for_peers(work::wgsl(2, 50))).await).await;
+    assert!(failed.decision.iter().any(|row| row.why.contains("sandbox")), "{failed:#?}");
+    seller.set("sell_unconfined_kernels", json!(true)).await;
+    buyer.buy(&work::for_peers(work::wgsl(2, 50))).await;
+}
+
 #[tokio::test]
 async fn the_daily_cap_and_the_stop_hold() {
     let (seller, buyer) = (TestNode::seller().await, TestNode::buyer().await);

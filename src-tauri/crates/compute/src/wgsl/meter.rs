@@ -12,9 +12,9 @@
 //! cuts short as well.
 //!
 //! *Trip counts.* Mesa up to at least 22.3 unrolls `i = 0; loop { i = i + 1; if i == 0 { break; } … }` into a single
-//! round, because its arithmetic finds the end before the beginning. The condition of every `break` is therefore
-//! combined with a bit that is zero at run time and that no compiler knows, and fuel starts from such a number too:
-//! no trip count is known to the driver, and it leaves the loops as they are.
+//! round, because its arithmetic finds the end before the beginning. Every condition on which a `break`, `continue` or
+//! `return` depends is therefore combined with a number that is zero at run time and that no compiler knows, and fuel
+//! starts from such a number too: no trip count is known to the driver, and it leaves the loops as they are.
 //!
 //! *Grid.* The entry point becomes an ordinary function, called by a new one that adds the slice's first workgroup to
 //! the built-in values.
@@ -23,8 +23,8 @@ use super::OWN_GROUP;
 use crate::Error;
 use naga::{
     Arena, AtomicFunction, BinaryOperator, Binding, Block, BuiltIn, EntryPoint, Expression, Function, GlobalVariable,
-    Handle, Literal, LocalVariable, Module, Range, ResourceBinding, Scalar, Span, Statement, StorageAccess, Type,
-    TypeInner, VectorSize,
+    Handle, Literal, LocalVariable, Module, Range, ResourceBinding, Scalar, ScalarKind, Span, Statement, StorageAccess,
+    SwitchValue, Type, TypeInner, VectorSize,
 };
 
 /// Uniform `vec4<u32>`: first workgroup of the slice, workgroups of the grid, fuel, and a zero.
@@ -121,17 +121,28 @@ fn meter_block(block: &mut Block, expressions: &mut Arena<Expression>, shared: &
             Statement::If { condition, accept, reject } => {
                 meter_block(accept, expressions, shared);
                 meter_block(reject, expressions, shared);
-                // A `break` that leaves a switch gets the same treatment, to no harm.
-                if ends_in_break(accept) || ends_in_break(reject) {
+                if jumps(accept) || jumps(reject) {
                     let (emit, opaque) = unknown(*condition, expressions, shared);
                     *condition = opaque;
                     block.splice(at..at, Block::from_vec(vec![emit]));
                     at += 1;
                 }
             }
-            Statement::Switch { cases, .. } => {
-                for case in cases {
+            Statement::Switch { selector, cases } => {
+                for case in cases.iter_mut() {
                     meter_block(&mut case.body, expressions, shared);
+                }
+                let signed = cases.iter().find_map(|case| match case.value {
+                    SwitchValue::I32(_) => Some(true),
+                    SwitchValue::U32(_) => Some(false),
+                    SwitchValue::Default => None,
+                });
+                // Without a value to compare with, nothing depends on the selector.
+                if let Some(signed) = signed.filter(|_| cases.iter().any(|case| jumps(&case.body))) {
+                    let (emit, opaque) = unknown_number(*selector, signed, expressions, shared);
+                    *selector = opaque;
+                    block.splice(at..at, Block::from_vec(vec![emit]));
+                    at += 1;
                 }
             }
             Statement::Loop { body, continuing, break_if } => {
@@ -150,12 +161,17 @@ fn meter_block(block: &mut Block, expressions: &mut Arena<Expression>, shared: &
     }
 }
 
-fn ends_in_break(block: &Block) -> bool {
-    match block.last() {
-        Some(Statement::Break) => true,
-        Some(Statement::Block(inner)) => ends_in_break(inner),
+/// Whether something in the block ends a round, a loop or the function. Jumps inside of inner loops and those that leave
+/// a switch count as well, to no harm.
+fn jumps(block: &Block) -> bool {
+    block.iter().any(|statement| match statement {
+        Statement::Break | Statement::Continue | Statement::Return { .. } => true,
+        Statement::Block(inner) => jumps(inner),
+        Statement::If { accept, reject, .. } => jumps(accept) || jumps(reject),
+        Statement::Switch { cases, .. } => cases.iter().any(|case| jumps(&case.body)),
+        Statement::Loop { body, continuing, .. } => jumps(body) || jumps(continuing),
         _ => false,
-    }
+    })
 }
 
 /// The same condition with a term that no compiler can evaluate, and what emits it.
@@ -169,6 +185,23 @@ fn unknown(
     let number = add(Expression::AccessIndex { base: grid, index: 3 });
     let never = add(Expression::Binary { op: BinaryOperator::NotEqual, left: number, right: shared.zero });
     let same = add(Expression::Binary { op: BinaryOperator::NotEqual, left: condition, right: never });
+    (Statement::Emit(Range::new_from_bounds(grid, same)), same)
+}
+
+/// The same number, with a zero that no compiler knows.
+fn unknown_number(
+    number: Handle<Expression>,
+    signed: bool,
+    expressions: &mut Arena<Expression>,
+    shared: &Shared,
+) -> (Statement, Handle<Expression>) {
+    let mut add = |e| expressions.append(e, Span::UNDEFINED);
+    let grid = add(Expression::Load { pointer: shared.grid });
+    let mut zero = add(Expression::AccessIndex { base: grid, index: 3 });
+    if signed {
+        zero = add(Expression::As { expr: zero, kind: ScalarKind::Sint, convert: None });
+    }
+    let same = add(Expression::Binary { op: BinaryOperator::ExclusiveOr, left: number, right: zero });
     (Statement::Emit(Range::new_from_bounds(grid, same)), same)
 }
 

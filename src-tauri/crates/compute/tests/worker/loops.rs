@@ -42,8 +42,10 @@ enum Step {
     For(usize, u32, Vec<Step>),
     While(Test, Vec<Step>),
     Loop(Vec<Step>, Vec<Step>, Option<Test>),
+    Switch(Value, [Vec<Step>; 3]),
     Break,
     Continue,
+    Return,
 }
 
 /// Choices, from what proptest draws and shrinks. Where it ends, everything is the simplest.
@@ -95,8 +97,14 @@ impl Tape<'_> {
         let mut steps: Vec<Step> = (0..count).map(|_| self.step(depth, in_loop)).collect();
         if in_loop && self.below(3) == 1 {
             // A jump is the last statement of its block.
-            let jump = if self.below(4) == 0 { Step::Continue } else { Step::Break };
-            steps.push(Step::If(self.test(), vec![jump], Vec::new()));
+            let jump = [Step::Break, Step::Continue, Step::Return][usize::from(self.below(3))].clone();
+            let test = self.test();
+            let branches = (vec![jump], Vec::new());
+            let (yes, no) = if self.below(2) == 0 { branches } else { (branches.1, branches.0) };
+            steps.push(Step::If(test, yes, no));
+            if self.below(6) == 5 {
+                steps.push(Step::Break);
+            }
         }
         steps
     }
@@ -106,9 +114,10 @@ impl Tape<'_> {
         if depth == 0 {
             return if self.below(2) == 0 { Step::Emit(self.value(2)) } else { Step::Set(variable, self.value(2)) };
         }
-        match self.below(8) {
+        match self.below(9) {
             0 => Step::Emit(self.value(2)),
             1 => Step::Set(variable, self.value(2)),
+            8 => Step::Switch(self.value(1), std::array::from_fn(|_| self.steps(depth - 1, in_loop))),
             2 => {
                 let test = self.test();
                 Step::If(test, self.steps(depth - 1, in_loop), self.steps(depth - 1, in_loop))
@@ -190,8 +199,18 @@ fn show(steps: &[Step], text: &mut String) {
                 }
                 text.push_str("}\n}\n");
             }
+            Step::Switch(value, [zero, some, rest]) => {
+                writeln!(text, "switch {} {{ case 0u: {{", show_value(value)).unwrap();
+                show(zero, text);
+                text.push_str("}\ncase 1u, 4294967295u: {\n");
+                show(some, text);
+                text.push_str("}\ndefault: {\n");
+                show(rest, text);
+                text.push_str("}\n}\n");
+            }
             Step::Break => text.push_str("break;\n"),
             Step::Continue => text.push_str("continue;\n"),
+            Step::Return => text.push_str("return sum;\n"),
         }
     }
 }
@@ -208,6 +227,7 @@ enum Flow {
     Next,
     Break,
     Continue,
+    Return,
 }
 
 struct Exhausted;
@@ -255,30 +275,55 @@ impl Lane {
                     self.variables[*v] = 0;
                     loop {
                         self.charge()?;
-                        if self.variables[*v] >= *end || matches!(self.steps(body)?, Flow::Break) {
+                        if self.variables[*v] >= *end {
                             break;
+                        }
+                        match self.steps(body)? {
+                            Flow::Break => break,
+                            Flow::Return => return Ok(Flow::Return),
+                            Flow::Next | Flow::Continue => {}
                         }
                         self.variables[*v] = self.variables[*v].wrapping_add(1);
                     }
                 }
                 Step::While(test, body) => loop {
                     self.charge()?;
-                    if !self.test(test) || matches!(self.steps(body)?, Flow::Break) {
+                    if !self.test(test) {
                         break;
+                    }
+                    match self.steps(body)? {
+                        Flow::Break => break,
+                        Flow::Return => return Ok(Flow::Return),
+                        Flow::Next | Flow::Continue => {}
                     }
                 },
                 Step::Loop(body, continuing, until) => loop {
                     self.charge()?;
-                    if matches!(self.steps(body)?, Flow::Break) {
-                        break;
+                    match self.steps(body)? {
+                        Flow::Break => break,
+                        Flow::Return => return Ok(Flow::Return),
+                        Flow::Next | Flow::Continue => {}
                     }
                     self.steps(continuing)?;
                     if until.as_ref().is_some_and(|test| self.test(test)) {
                         break;
                     }
                 },
+                Step::Switch(value, [zero, some, rest]) => {
+                    let taken = match self.value(value) {
+                        0 => zero,
+                        1 | u32::MAX => some,
+                        _ => rest,
+                    };
+                    match self.steps(taken)? {
+                        // It leaves the switch.
+                        Flow::Next | Flow::Break => {}
+                        jump => return Ok(jump),
+                    }
+                }
                 Step::Break => return Ok(Flow::Break),
                 Step::Continue => return Ok(Flow::Continue),
+                Step::Return => return Ok(Flow::Return),
             }
         }
         Ok(Flow::Next)
@@ -298,14 +343,17 @@ fn interpret(program: &[Step], fuel: u32) -> Option<Vec<u32>> {
 fn source(body: &str) -> String {
     format!(
         "@group(0) @binding(0) var<storage, read_write> out: array<u32>;
-@compute @workgroup_size({LANES})
-fn main(@builtin(global_invocation_id) id: vec3<u32>) {{
+fn program(id: vec3<u32>) -> u32 {{
 var sum = 0u;
 var v0 = 0u;
 var v1 = 0u;
 var v2 = 0u;
 {body}
-out[id.x] = sum;
+return sum;
+}}
+@compute @workgroup_size({LANES})
+fn main(@builtin(global_invocation_id) id: vec3<u32>) {{
+out[id.x] = program(id);
 }}"
     )
 }
@@ -319,6 +367,10 @@ fn a_loop_that_only_ends_by_wrapping_around_exhausts_its_fuel() {
         "loop { v0 = v0 + 1u; sum = v0; if v0 == 0u { break; } }",
         "loop { sum += 1u; continuing { v0 = v0 + 1u; break if v0 == 0u; } }",
         "loop { v0 = v0 - 1u; if v0 == 4294967295u - 70000u { break; } sum += 1u; }",
+        "loop { v0 = v0 + 1u; if v0 == 0u { return 1u; } sum = v0; }",
+        "loop { v0 = v0 + 1u; switch v0 { case 0u: { return 1u; } default: { sum = v0; } } }",
+        "loop { v0 = v0 + 1u; switch i32(v0) { case 0: { return 1u; } default: { sum = v0; } } }",
+        "loop { v0 = v0 + 1u; sum = v0; if v0 != 0u { continue; } break; }",
         "loop { v0 = v0 + 2u; { if v0 == 0u { { break; } } } sum += 1u; }",
     ] {
         let source = source(body);
