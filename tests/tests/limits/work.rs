@@ -18,6 +18,12 @@ use tender_tests::{
 
 const HEAD: &str = "@group(0) @binding(0) var<storage, read_write> out: array<u32>;\n";
 
+/// Functions that each call the one before twice: a few lines that would run for ever without a loop.
+fn doubling(functions: u32) -> String {
+    let calls = |n| format!("fn f{n}(x: u32) -> u32 {{ return f{last}(f{last}(x) + 1u); }}\n", last = n - 1);
+    "fn f0(x: u32) -> u32 { return x; }\n".to_owned() + &(1..=functions).map(calls).collect::<String>()
+}
+
 async fn failed(buyer: &TestNode, input: &SubmitInput) -> JobDetail {
     let detail = buyer.ended(&buyer.submit(input).await).await;
     assert_eq!(detail.summary.state, Some(JobState::Failed), "{detail:#?}");
@@ -39,6 +45,11 @@ async fn kernels_that_are_wrong_are_refused_and_cost_nothing() {
         (format!("{HEAD}@compute @workgroup_size(32) fn main() {{}}"), "workgroup"),
         (format!("{HEAD}@compute @workgroup_size(64) fn other() {{}}"), "main"),
         (format!("{HEAD}{main} {{ loop {{ out[id.x] += 1u; }} }}"), "fuel"),
+        (
+            format!("{HEAD}{main} {{ var i = 0u; loop {{ i = i + 1u; if i == 0u {{ break; }} out[id.x] = i; }} }}"),
+            "fuel",
+        ),
+        (format!("{HEAD}{}{main} {{ out[id.x] = f40(id.x); }}", doubling(40)), "inlined"),
         (format!("{HEAD}{main} {{ while (true) {{ if (id.x == 4000000u) {{ break; }} }} out[0] = 1u; }}"), "fuel"),
     ] {
         for peers_only in [true, false] {
