@@ -5,6 +5,8 @@
 mod api;
 mod failover;
 mod jobs;
+mod margins;
+mod kernels;
 mod namespaces;
 mod offline;
 mod text;

@@ -46,10 +46,9 @@ pub fn calibrate() -> Result<(), Problem> {
     let prompts: Vec<&str> = prompts.lines().collect();
     let mut record = Record::open(&place.join("margins.jsonl"))?;
     let mut engines = Engines::new(&workspace)?;
-    for arm in ARMS {
-        let most = if arm == "llama_vulkan" { SLOW_PROMPTS } else { prompts.len() };
-        for (at, prompt) in prompts.iter().enumerate().take(most) {
-            if record.known.contains(&(at, arm.to_owned())) {
+    for (at, prompt) in prompts.iter().enumerate() {
+        for arm in ARMS {
+            if record.known.contains(&(at, arm.to_owned())) || (arm == "llama_vulkan" && at >= SLOW_PROMPTS) {
                 continue;
             }
             let ids = engines.prompt(prompt)?;
@@ -57,9 +56,8 @@ pub fn calibrate() -> Result<(), Problem> {
             let scored = engines.ask("tender", &json!({ "op": "score", "prompt": ids, "tokens": tokens }))?;
             let margins = scored.get("margins").cloned().ok_or_else(|| no_answer("tender", &scored))?;
             record.add(at, arm, tokens, margins)?;
-            eprint!("\r{arm}: {} of {most} ", at + 1);
         }
-        eprintln!();
+        eprintln!("{} of {} prompts", at + 1, prompts.len());
     }
     Ok(())
 }
