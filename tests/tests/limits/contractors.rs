@@ -1,8 +1,9 @@
 //! What a buyer's node does with contractors that lie.
 
 use crate::swindler::{Lie, Site};
+use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
 use tender_base::{ContractState, JobState};
-use tender_node::api::types::{AddPeerInput, Nothing, Peer, Peers};
+use tender_node::api::types::{AddPeerInput, Nothing, Peer, Peers, SubmitWork};
 use tender_tests::{TestNode, work};
 
 async fn paired_with(site: &Site) -> TestNode {
@@ -68,6 +69,24 @@ async fn false_deliveries_are_not_paid() {
         let earnings = buyer.earnings().await;
         assert_eq!((earnings.owed_by_us_micro_usd, earnings.paid_by_us_micro_usd), (0, 0), "{lie:?}");
     }
+}
+
+#[tokio::test]
+async fn a_false_row_of_a_built_in_kernel_is_not_paid() {
+    let site = Site::open(66).await;
+    let buyer = paired_with(&site).await;
+    site.lie(Lie::OutputWrong);
+    // One row and its gain: what the swindler delivers has the right length, but is not normalised.
+    let input: Vec<u8> = (0..128).flat_map(|i| (i as f32).to_le_bytes()).collect();
+    let submitted =
+        SubmitWork::Kernel { name: "rms_norm".to_owned(), rows: 1, columns: 64, input_base64: BASE64.encode(input) };
+    let detail = buyer.ended(&buyer.submit(&work::for_peers(submitted)).await).await;
+    assert_eq!(detail.summary.state, Some(JobState::Failed), "{detail:#?}");
+    let said = format!("{:?} {:?}", detail.problem, detail.verification);
+    assert!(said.contains("agree"), "{said}");
+    assert!(buyer.events().all().iter().all(|e| !e.moved_to("accepted")));
+    let earnings = buyer.earnings().await;
+    assert_eq!((earnings.owed_by_us_micro_usd, earnings.paid_by_us_micro_usd), (0, 0));
 }
 
 /// The card must be signed by the key in the link: nothing is sent to who cannot show that.

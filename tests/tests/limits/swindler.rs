@@ -18,7 +18,7 @@ use tender_a2a::{
     },
 };
 use tender_base::{
-    BlobRef, Clock, MicroUsd, Rate, Signed, Signer, Unit,
+    BlobRef, Clock, MicroUsd, Rate, Signed, Signer,
     documents::{Award, CallForProposals, Countersignature, Delivery, Message, PairingAnswer, Proposal, WorkerInfo},
     signed::KeySigner,
     time::SystemClock,
@@ -120,8 +120,9 @@ impl Swindler {
 
     fn propose(&self, call: &Signed<CallForProposals>) -> Message {
         let lie = self.how();
-        let units = call.document.job.work.units();
-        let rate = Rate { micro_usd: 1, per_units: 1000, unit: Unit::Flop };
+        let work = &call.document.job.work;
+        let (units, unit) = (work.units(), work.kind().unit());
+        let rate = Rate { micro_usd: 1, per_units: 1000, unit };
         let now = SystemClock.now();
         let mut proposal = Proposal {
             contract: call.document.contract,

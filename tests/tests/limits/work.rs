@@ -76,6 +76,13 @@ async fn wrong_shapes_are_refused_at_once() {
     let buyer = TestNode::start().await;
     let bytes = |n: usize| BASE64.encode(vec![0; n]);
     let gemm = |m, k, n, input_base64| SubmitWork::Gemm { m, k, n, precision: None, input_base64 };
+    let half_gemm = |precision: &str, input: &[u8]| {
+        let (precision, input_base64) = (Some(precision.to_owned()), BASE64.encode(input));
+        SubmitWork::Gemm { m: 1, k: 1, n: 1, precision, input_base64 }
+    };
+    let kernel = |name: &str, rows, columns, length| {
+        SubmitWork::Kernel { name: name.to_owned(), rows, columns, input_base64: bytes(length) }
+    };
     let buffers = |buffers| {
         let SubmitWork::Wgsl { source, entry, workgroups, workgroup_size, fuel, element, .. } = work::wgsl(2, 10)
         else {
@@ -91,6 +98,15 @@ async fn wrong_shapes_are_refused_at_once() {
         (gemm(0, 2, 2, bytes(0)), "m is 0"),
         (gemm(5000, 1, 1, bytes(4)), "m is 5000"),
         (gemm(2, 2, 2, "!".to_owned()), "base64"),
+        (gemm(1, 1, 1, BASE64.encode([0, 0, 0, 0, 0, 0, 0xc0, 0x7f])), "element 1 of the input is not a finite number"),
+        (half_gemm("f16", &[0, 0, 0, 0x7c]), "element 1 of the input is not a finite number"),
+        (half_gemm("f8", &[0, 0, 0, 0]), "precision is f8"),
+        (half_gemm("f16", &[0; 8]), "8 bytes"),
+        (kernel("sum", 0, 1, 0), "rows is 0"),
+        (kernel("sum", 1, 70_000, 280_000), "columns is 70000"),
+        (kernel("sum", 2, 3, 20), "20 bytes"),
+        (kernel("monte_carlo_call", 2, 3, 24), "24 bytes"),
+        (kernel("arg_maximum", 2, 3, 24), "arg_max, softmax"),
         (SubmitWork::Embed { model: None, passages: Vec::new() }, "passages"),
         (SubmitWork::Embed { model: None, passages: vec![String::new(); 4097] }, "4097"),
         (work::kernel(String::new(), 1, 1), "source_bytes"),

@@ -4,7 +4,11 @@ mod monte_carlo;
 pub mod reference;
 mod rows;
 
-use crate::{Error, Output, Progress, device::Gpu};
+use crate::{
+    Error, Output, Progress,
+    device::{Gpu, dispatch},
+    pace::Pace,
+};
 use std::collections::HashMap;
 use tender_base::kernel::{Kernel, KernelWork};
 
@@ -16,6 +20,40 @@ pub(crate) const SHARED: &str = include_str!("kernels/shared.wgsl");
 pub struct Kernels {
     /// By kernel and invocations per row.
     pipelines: HashMap<(Kernel, u32), wgpu::ComputePipeline>,
+}
+
+/// A kernel with its buffers, ready to run.
+pub(crate) struct Job {
+    pipeline: wgpu::ComputePipeline,
+    /// The uniforms; the first is the first workgroup of a dispatch.
+    params: Vec<u32>,
+    input: wgpu::Buffer,
+    /// What it writes.
+    pub output: wgpu::Buffer,
+    /// Workgroups in all.
+    pub groups: u32,
+}
+
+impl Job {
+    /// Records `count` workgroups from `first` on.
+    pub(crate) fn record(&self, gpu: &Gpu, encoder: &mut wgpu::CommandEncoder, first: u32, count: u32) {
+        let mut params = self.params.clone();
+        params[0] = first;
+        let params = gpu.uniform(&params);
+        let bound = [&params, &self.input, &self.output].map(wgpu::Buffer::as_entire_binding);
+        dispatch(encoder, &self.pipeline, &gpu.bind(&self.pipeline, bound), count);
+    }
+
+    fn run(&self, gpu: &Gpu, rows: u32, progress: Progress<'_>) -> Result<Vec<u8>, Error> {
+        gpu.check()?;
+        Pace::new().run(0..self.groups, |first, count| {
+            gpu.submit(|encoder| self.record(gpu, encoder, first, count))?;
+            // At most as many as there are rows.
+            progress((u64::from(first + count) * u64::from(rows) / u64::from(self.groups)) as u32, rows);
+            Ok(())
+        })?;
+        gpu.read_head(&self.output, self.output.size())
+    }
 }
 
 impl Kernels {
@@ -40,18 +78,26 @@ impl Kernels {
         if let Some(part) = parts.and_then(|p| p.iter().find(|&&p| p >= work.rows)) {
             return Err(Error::Invalid(format!("parts names row {part}, but there are {}", work.rows)));
         }
-        let rows = match parts {
-            // At most as many as fit a request.
-            Some(parts) => parts.len() as u32,
-            None => work.rows,
-        };
-        let bytes = if work.name.is_monte_carlo() {
-            let blocks = parts.map_or_else(|| (0..work.rows).collect(), <[u32]>::to_vec);
-            self.monte_carlo(gpu, work, input, &blocks, progress)?
-        } else {
-            self.rows(gpu, work, input, parts, progress)?
-        };
+        // At most as many as fit a request.
+        let rows = parts.map_or(work.rows, |parts| parts.len() as u32);
+        let bytes = self.job(gpu, work, input, parts)?.run(gpu, rows, progress)?;
         Ok(Output { bytes, units: u64::from(rows) * u64::from(work.columns) })
+    }
+
+    /// Puts a checked job on the GPU.
+    pub(crate) fn job(
+        &mut self,
+        gpu: &Gpu,
+        work: &KernelWork,
+        input: &[u8],
+        parts: Option<&[u32]>,
+    ) -> Result<Job, Error> {
+        if work.name.is_monte_carlo() {
+            let blocks = parts.map_or_else(|| (0..work.rows).collect(), <[u32]>::to_vec);
+            self.monte_carlo(gpu, work, input, &blocks)
+        } else {
+            self.rows(gpu, work, input, parts)
+        }
     }
 }
 

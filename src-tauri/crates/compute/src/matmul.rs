@@ -100,6 +100,13 @@ pub(crate) struct Product<'a> {
     pub gelu: bool,
 }
 
+impl Product<'_> {
+    /// Floating-point operations.
+    pub(crate) fn flop(&self) -> u64 {
+        2 * u64::from(self.m) * u64::from(self.k) * u64::from(self.n)
+    }
+}
+
 impl Matmul {
     /// Takes the kernels that suit the adapter.
     #[must_use]
@@ -247,12 +254,27 @@ impl Matmul {
             n: padded_n,
             gelu: false,
         };
-        let tiles = self.tiles(&product);
-        let tile_flop = 2 * u64::from(padded_m) * u64::from(padded_n) * u64::from(padded_k) / u64::from(tiles);
+        self.compute(gpu, &product, progress)?;
+        let bytes = if n == padded_n {
+            gpu.read_head(&buffer_c, 4 * u64::from(m) * u64::from(n))?
+        } else {
+            let starts = (0..u64::from(m)).map(|row| 4 * row * u64::from(padded_n));
+            gpu.read(&buffer_c, &starts.map(|start| start..start + 4 * u64::from(n)).collect::<Vec<_>>())?
+        };
+        Ok(bytemuck::pod_collect_to_vec(&bytes))
+    }
+
+    /// Computes a product in submissions that each last a few dozen milliseconds at most.
+    ///
+    /// # Errors
+    /// Whatever the GPU reports.
+    pub(crate) fn compute(&self, gpu: &Gpu, product: &Product<'_>, progress: crate::Progress<'_>) -> Result<(), Error> {
+        let tiles = self.tiles(product);
+        let tile_flop = product.flop() / u64::from(tiles);
         let known = self.slice_flop.load(Ordering::Relaxed);
         let mut pace = Pace::starting(u32::try_from(known / tile_flop).unwrap_or(u32::MAX));
         pace.run(0..tiles, |first, count| {
-            gpu.submit(|encoder| self.record_tiles(gpu, encoder, &product, first, count))?;
+            gpu.submit(|encoder| self.record_tiles(gpu, encoder, product, first, count))?;
             progress(first + count, tiles);
             Ok(())
         })?;
@@ -261,13 +283,7 @@ impl Matmul {
         if learned > known || u64::from(tiles) * tile_flop > known {
             self.slice_flop.store(learned, Ordering::Relaxed);
         }
-        let bytes = if n == padded_n {
-            gpu.read_head(&buffer_c, 4 * u64::from(m) * u64::from(n))?
-        } else {
-            let starts = (0..u64::from(m)).map(|row| 4 * row * u64::from(padded_n));
-            gpu.read(&buffer_c, &starts.map(|start| start..start + 4 * u64::from(n)).collect::<Vec<_>>())?
-        };
-        Ok(bytemuck::pod_collect_to_vec(&bytes))
+        Ok(())
     }
 
     /// Multiplies two matrices of small integers, scaled down to subnormal numbers in f16, whose product f32 holds

@@ -1,7 +1,7 @@
 //! Monte-Carlo blocks: counter-based random numbers, so that any block can be computed alone.
 
-use super::{Kernels, float};
-use crate::{Error, Progress, device::Gpu, device::dispatch, pace::Pace};
+use super::{Job, Kernels, float};
+use crate::{Error, device::Gpu};
 use tender_base::kernel::{Kernel, KernelWork};
 
 const SOURCE: &str = include_str!("monte_carlo.wgsl");
@@ -71,8 +71,7 @@ impl Kernels {
         work: &KernelWork,
         input: &[u8],
         blocks: &[u32],
-        progress: Progress<'_>,
-    ) -> Result<Vec<u8>, Error> {
+    ) -> Result<Job, Error> {
         let [low, high] = seed(input);
         let (entry, floats) = match work.name {
             Kernel::MonteCarloCall => {
@@ -83,18 +82,14 @@ impl Kernels {
         };
         let pipeline =
             self.pipelines.entry((work.name, LANES)).or_insert_with(|| gpu.trusted(work.name.name(), SOURCE, entry));
-        let count = blocks.len() as u32;
-        let blocks = gpu.upload(bytemuck::cast_slice(blocks));
-        let output = gpu.storage(u64::from(count) * work.row_bytes());
-        gpu.check()?;
-        Pace::new().run(0..count, |first, slice| {
-            let params = gpu.uniform(&[first, work.columns, low, high, floats[0], floats[1], floats[2], floats[3]]);
-            let bound = [&params, &blocks, &output].map(wgpu::Buffer::as_entire_binding);
-            let group = gpu.bind(pipeline, bound);
-            gpu.submit(|encoder| dispatch(encoder, pipeline, &group, slice))?;
-            progress(first + slice, count);
-            Ok(())
-        })?;
-        gpu.read_head(&output, output.size())
+        let [a, b, c, d] = floats;
+        Ok(Job {
+            pipeline: pipeline.clone(),
+            params: vec![0, work.columns, low, high, a, b, c, d],
+            input: gpu.upload(bytemuck::cast_slice(blocks)),
+            output: gpu.storage(blocks.len() as u64 * work.row_bytes()),
+            // At most MAX_KERNEL_ROWS.
+            groups: blocks.len() as u32,
+        })
     }
 }

@@ -1,7 +1,7 @@
 //! Reductions, softmax and norms by row.
 
-use super::{Kernels, SHARED, float};
-use crate::{Error, Progress, device::Gpu, device::dispatch, pace::Pace};
+use super::{Job, Kernels, SHARED, float};
+use crate::{Error, device::Gpu};
 use std::borrow::Cow;
 use tender_base::kernel::{Kernel, KernelWork, NORM_EPSILON};
 
@@ -161,33 +161,24 @@ impl Kernels {
         work: &KernelWork,
         input: &[u8],
         parts: Option<&[u32]>,
-        progress: Progress<'_>,
-    ) -> Result<Vec<u8>, Error> {
+    ) -> Result<Job, Error> {
         let matrix = work.units() as usize;
         if (matrix..input.len() / 4).any(|at| !float(input, at).is_finite()) {
             return Err(Error::Invalid("gain or shift holds a value that is not a finite number".into()));
         }
         let input = gather(work, input, parts);
         let rows = parts.map_or(work.rows, |parts| parts.len() as u32);
-        let (columns, lanes) = (work.columns, lanes(work.columns));
-        let groups = rows.div_ceil(WORKGROUP / lanes);
-        let pipeline = self.row_pipeline(gpu, work.name, lanes);
-        let (input, output) = (gpu.upload(&input), gpu.storage(u64::from(rows) * work.row_bytes()));
-        gpu.check()?;
-        Pace::new().run(0..groups, |first, count| {
-            let params = gpu.uniform(&[first, rows, columns, 0]);
-            let bound = [&params, &input, &output].map(wgpu::Buffer::as_entire_binding);
-            let group = gpu.bind(pipeline, bound);
-            gpu.submit(|encoder| dispatch(encoder, pipeline, &group, count))?;
-            progress(((first + count) * (WORKGROUP / lanes)).min(rows), rows);
-            Ok(())
-        })?;
-        gpu.read_head(&output, output.size())
-    }
-
-    pub(super) fn row_pipeline(&mut self, gpu: &Gpu, kernel: Kernel, lanes: u32) -> &wgpu::ComputePipeline {
-        self.pipelines
+        let (kernel, lanes) = (work.name, lanes(work.columns));
+        let pipeline = self
+            .pipelines
             .entry((kernel, lanes))
-            .or_insert_with(|| gpu.trusted(kernel.name(), &source(kernel, lanes), "main"))
+            .or_insert_with(|| gpu.trusted(kernel.name(), &source(kernel, lanes), "main"));
+        Ok(Job {
+            pipeline: pipeline.clone(),
+            params: vec![0, rows, work.columns, 0],
+            input: gpu.upload(&input),
+            output: gpu.storage(u64::from(rows) * work.row_bytes()),
+            groups: rows.div_ceil(WORKGROUP / lanes),
+        })
     }
 }
