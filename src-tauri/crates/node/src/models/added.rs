@@ -127,6 +127,9 @@ impl Node {
                 () = cancel.cancelled() => Ok(()),
                 outcome = node.finish_adding(added) => outcome,
             };
+            if let Err(problem) = &outcome {
+                tracing::warn!(model = name, %problem, "the file was not added");
+            }
             node.models.ended(&name, outcome);
             node.live.touch();
         });

@@ -26,14 +26,11 @@ struct Looking<'a> {
 impl Node {
     /// Every model that is known here, with its state and whether it fits.
     pub(crate) async fn models(&self) -> Models {
+        let memory = self.free_memory(&self.settings(), PATIENCE).await;
+        // Before the settings: what has just been added is in one of them, or in both.
+        let (busy, faults) = (self.models.busy().clone(), self.models.faults().clone());
         let settings = self.settings();
-        let memory = self.free_memory(&settings, PATIENCE).await;
-        let looking = Looking {
-            settings: &settings,
-            memory,
-            busy: self.models.busy().clone(),
-            faults: self.models.faults().clone(),
-        };
+        let looking = Looking { settings: &settings, memory, busy, faults };
         let mut models: Vec<ModelRow> = known(&settings).map(|known| self.row(&looking, known)).collect();
         for (name, busy) in &looking.busy {
             if let Task::Add(added) = &busy.task
