@@ -7,6 +7,7 @@ use super::{
 use crate::{
     Error, Progress,
     device::{Gpu, dispatch},
+    kernels::SHARED,
     matmul::{Matmul, Operand, Product, TILE, Tiling, up},
 };
 use std::path::{Path, PathBuf};
@@ -84,7 +85,7 @@ impl Encoder {
             Tiling::Shared => READ_BUFFER,
             Tiling::Registers => READ_TEXTURE,
         };
-        let kernels = format!("{KERNELS}{attention}");
+        let kernels = format!("alias Real = vec2<f32>;\n{SHARED}{KERNELS}{attention}");
         let pipeline = |entry| gpu.trusted("embed", &kernels, entry);
         let encoder = Self {
             model_dir: model_dir.to_owned(),

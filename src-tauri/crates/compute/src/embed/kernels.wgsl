@@ -77,8 +77,7 @@ fn add_norm(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_i
 @group(0) @binding(1) var<storage, read> queries: array<Queries>;
 @group(0) @binding(2) var<storage, read_write> mixed: array<vec4<f32>>;
 
-// One head of up to two queries, softmax in one pass: a running maximum rescales what was summed so far
-// (Milakov and Gimelshein, arXiv 1805.02867).
+// One head of up to two queries, softmax in one pass (`raise`).
 @compute @workgroup_size(32)
 fn attend(@builtin(global_invocation_id) id: vec3<u32>) {
     let blocks = arrayLength(&queries);
@@ -96,7 +95,7 @@ fn attend(@builtin(global_invocation_id) id: vec3<u32>) {
         q0[i] = qkv_at(block.first, head + i) * 0.17677669529663687; // 1 / sqrt(32)
         q1[i] = qkv_at(second, head + i) * 0.17677669529663687;
     }
-    var most = vec2<f32>(-3.0e38);
+    var most = NOTHING;
     var sum = vec2<f32>(0.0);
     for (var t = block.span.first; t < block.span.first + block.span.count; t += 1u) {
         var s0 = vec4<f32>();
@@ -107,10 +106,10 @@ fn attend(@builtin(global_invocation_id) id: vec3<u32>) {
             s1 = fma(q1[i], key, s1);
         }
         let score = vec2<f32>(s0.x + s0.y + s0.z + s0.w, s1.x + s1.y + s1.z + s1.w);
-        let raised = max(most, score);
-        let keep = exp(most - raised);
-        let weight = exp(score - raised);
-        most = raised;
+        let raised = raise(most, score);
+        let keep = raised.keep;
+        let weight = raised.weight;
+        most = raised.most;
         sum = sum * keep + weight;
         for (var i = 0u; i < HEAD; i += 1u) {
             let value = qkv_at(t, WIDTH / 2u + head + i);
