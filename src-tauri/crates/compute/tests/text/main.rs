@@ -14,7 +14,7 @@ use tender_base::{
 };
 use tender_compute::{
     Error, Gpu,
-    text::{Step, TextModel},
+    text::{MAX_SEQUENCES, Step, TextModel, bench::Bench},
 };
 
 const LIMITS: TextLimits = TextLimits { context_tokens: 512, sequences: 8, cache_bytes: 48 << 20 };
@@ -217,4 +217,24 @@ fn other_files_are_refused() {
     let missing =
         TextModel::open(&gpu, &path().with_extension("gone"), SMOLLM2.weights().sha256, LIMITS).err().unwrap();
     assert!(matches!(missing, Error::ModelFile { .. }), "{missing}");
+}
+
+#[test]
+fn passes_are_timed() {
+    let gpu = Gpu::open().unwrap();
+    let mut bench = Bench::of_file(&gpu, &path()).unwrap();
+    for refused in [0, MAX_SEQUENCES + 1] {
+        assert!(matches!(bench.decode(&gpu, refused), Err(Error::Invalid(_))));
+        assert!(matches!(Bench::llama3_8b(&gpu, 3 * refused), Err(Error::Invalid(_))));
+    }
+    for sequences in [1, MAX_SEQUENCES] {
+        bench.decode(&gpu, sequences).unwrap();
+        let seconds = bench.decode(&gpu, sequences).unwrap();
+        println!("{sequences} sequences: {:.1} tokens/s", f64::from(sequences) / seconds);
+        assert!(seconds > 0.0);
+    }
+    bench.prefill(&gpu).unwrap();
+    let seconds = bench.prefill(&gpu).unwrap();
+    println!("prompt: {:.1} tokens/s", f64::from(bench.prefill_tokens()) / seconds);
+    assert!(seconds > 0.0);
 }
