@@ -13,7 +13,8 @@
 //   {"op":"score","prompt":[…],"tokens":[…]}         → {"logits":[…],"max_logits":[…],"argmax":[…]}: what this engine
 //       says of each token when it is forced on it; the margin of a token is max_logit − logit
 //   {"op":"bench","prompt_tokens":128,"generate_tokens":32,"runs":5}
-//       → {"prefill":{"median","values"},"decode":{"median","values"}} in tokens/s, after one run that is not counted
+//       → {"prefill":{"median","values"},"decode":{"median","values"}} in tokens/s, after `warmups` runs that are not
+//       counted (one unless given)
 //
 // Wherever tokens are asked for, `text` may stand instead and is tokenised. A request that fails is answered by
 // {"error":"…"}. `cargo xtask peers` installs what this needs; TENDER_PEERS names another folder than target/peers.
@@ -226,14 +227,14 @@ class Llama {
     return outcome;
   }
 
-  async bench({ prompt_tokens: length = 128, generate_tokens: more = 32, runs = 5 }) {
+  async bench({ prompt_tokens: length = 128, generate_tokens: more = 32, runs = 5, warmups = 1 }) {
     // Every token of the vocabulary's middle is as much work as any other.
     const from = Math.floor((this.info().vocabulary ?? 1024) / 2);
     const prompt = Array.from({ length }, (_, at) => from + (at % 97));
     this.wanted(prompt, null, more);
     const prefill = [];
     const decode = [];
-    for (let run = 0; run <= runs; run += 1) {
+    for (let run = 1 - warmups; run <= runs; run += 1) {
       await this.sequence.clearHistory();
       const started = process.hrtime.bigint();
       // The end of an answer is no end of the measurement.

@@ -10,7 +10,8 @@ use crate::{
     catalogue::ModelFacts,
     documents::WorkerInfo,
     hash::Sha256,
-    job::{GenerateWork, Work},
+    job::{GenerateWork, Precision, Work},
+    kernel::KernelWork,
     problem::Problem,
 };
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
@@ -80,6 +81,11 @@ pub enum Request {
         /// Of the request.
         id: u64,
     },
+    /// Measure a kernel on made-up data, for a benchmark. Answered by [`Reply::Measured`].
+    Measure {
+        /// What.
+        what: Measurement,
+    },
     /// Do the work on the input in the payload. Answered by any number of [`Reply::Progress`], then
     /// [`Reply::Done`].
     Run {
@@ -93,6 +99,31 @@ pub enum Request {
         /// answer then holds just their outputs, one after the other. Everything when absent.
         parts: Option<Vec<u32>>,
     },
+}
+
+/// What a worker can measure of its kernels.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "measure", rename_all = "snake_case")]
+pub enum Measurement {
+    /// A product of square matrices that lie on the card already and stay there.
+    Gemm {
+        /// Side of the matrices, a multiple of 128.
+        side: u32,
+        /// Of the operands.
+        precision: Precision,
+    },
+    /// A kernel of the catalogue as it is sold: its input is brought and its output fetched.
+    Kernel {
+        /// Which, of what shape.
+        work: KernelWork,
+    },
+    /// A pass of Llama 3 8B with made-up weights in Q4_K that writes a token of each of so many texts, 1 to 16.
+    Decode8b {
+        /// Texts.
+        sequences: u32,
+    },
+    /// A pass of the same that reads a part of a prompt.
+    Prefill8b,
 }
 
 /// What a worker keeps on the card for text.
@@ -165,6 +196,13 @@ pub enum Reply {
         units: u64,
         /// From the request's last byte to the output's first, in milliseconds.
         wall_ms: u64,
+    },
+    /// What was measured. Products and kernels are right, too: only then there is an answer.
+    Measured {
+        /// Floating-point operations, elements or tokens of the run.
+        units: u64,
+        /// Its seconds, after a run that is not counted.
+        seconds: f64,
     },
     /// The language model is loaded.
     Loaded {

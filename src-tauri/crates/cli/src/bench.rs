@@ -5,27 +5,46 @@ use crate::{
     print,
 };
 use tender_base::{Code, Problem};
+use tender_node::bench::{self, BenchReport, Figure};
 
 pub(crate) async fn run(bench: Bench, json: bool) -> Result<(), Problem> {
     let dir = tempfile::tempdir()
         .map_err(|e| Problem::new(Code::Storage, format!("no temporary folder: {e}"), "free some disk space"))?;
+    let worker = bench.worker.as_deref();
     let report = match bench.name {
-        BenchName::Quote => tender_node::bench::quote(dir.path(), bench.worker.as_deref()).await?,
+        BenchName::Quote => bench::quote(dir.path(), worker).await?,
+        BenchName::Gemm => bench::gemm(worker).await?,
+        BenchName::Generate => bench::generate(dir.path(), worker, bench.model.as_deref()).await?,
+        BenchName::Embed => bench::embed(worker).await?,
     };
-    print::answer(json, &report, |report| {
-        let line = |f: &tender_node::bench::Figure| {
-            format!(
-                "{:<24} p50 {:>8.1} {unit}  p99 {:>8.1} {unit}  n {}",
-                f.name,
-                f.p50.unwrap_or(f64::NAN),
-                f.p99.unwrap_or(f64::NAN),
-                f.n,
-                unit = f.unit
-            )
-        };
-        let adapter = report.adapter.as_deref().unwrap_or("no adapter");
-        let lines: Vec<String> = report.figures.iter().map(line).collect();
-        format!("{adapter}\n{}", lines.join("\n"))
-    });
+    print::answer(json, &report, table);
     Ok(())
+}
+
+fn table(report: &BenchReport) -> String {
+    let adapter = report.adapter.as_deref().unwrap_or("no adapter");
+    let driver = report.driver.as_deref().map_or_else(String::new, |driver| format!(", {driver}"));
+    let load = report.load.map_or_else(String::new, |load| format!(", load {load}"));
+    let head = format!("{adapter}{driver}; {} processors{load}", report.processors);
+    let lines: Vec<String> = report.figures.iter().map(line).collect();
+    format!("{head}\n\n{}", lines.join("\n"))
+}
+
+fn line(figure: &Figure) -> String {
+    let number = |value: Option<f64>| match value {
+        Some(value) if value.abs() < 1.0 => format!("{value:.4}"),
+        Some(value) => format!("{value:.1}"),
+        None => "–".to_owned(),
+    };
+    let ratio = figure.ratio.map_or_else(String::new, |ratio| format!("  {ratio:.2} × "));
+    let peer = figure.peer.as_deref().unwrap_or_default();
+    let why = figure.why.as_deref().map_or_else(String::new, |why| format!("\n{:26}{why}", ""));
+    format!(
+        "{:<24}  p50 {:>8}  p99 {:>8} {}  n {}{ratio}{peer}{why}",
+        figure.name,
+        number(figure.p50),
+        number(figure.p99),
+        figure.unit,
+        figure.n
+    )
 }

@@ -10,6 +10,7 @@ pub mod error;
 pub mod gemm;
 pub mod kernels;
 pub mod matmul;
+pub mod measure;
 mod pace;
 pub mod sandbox;
 pub mod text;

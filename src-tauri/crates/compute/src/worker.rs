@@ -8,7 +8,7 @@ use crate::{
     gemm,
     kernels::Kernels,
     matmul::Matmul,
-    sandbox,
+    measure, sandbox,
     text::{self, TextModel, gguf::Gguf, inspect::inspect, tokenizer::Tokenizer},
     wgsl,
 };
@@ -40,6 +40,8 @@ struct Open {
     matmul: Matmul,
     kernels: Kernels,
     encoder: Option<Encoder>,
+    /// What was last measured, since bringing it takes long.
+    passes: Option<text::bench::Bench>,
 }
 
 /// Serves requests until the input ends, in a process that is confined as `sandbox` says.
@@ -117,6 +119,11 @@ impl Session {
                 Ok((Reply::Counted { tokens: vec![u32::try_from(tokens).unwrap_or(u32::MAX)] }, Vec::new()))
             }
             Request::Load { .. } | Request::Generate { .. } | Request::Score { .. } | Request::Cancel { .. } => Err(Error::Invalid("no language model is loaded".into())),
+            Request::Measure { what } => {
+                let Open { gpu, matmul, kernels, passes, .. } = self.open()?;
+                let (units, seconds) = measure::measure(gpu, matmul, kernels, passes, &what)?;
+                Ok((Reply::Measured { units, seconds }, Vec::new()))
+            }
             Request::Run { work, model_dir, model_sha256, parts } => {
                 let started = Instant::now();
                 let mut last = started;
@@ -145,7 +152,7 @@ impl Session {
                 gpu.check()?;
                 matmul.known_answer(&gpu, Precision::F32)?;
                 eprintln!("tender-worker: {} through {} is ready", gpu.info().adapter, gpu.info().backend);
-                Open { gpu, matmul, kernels: Kernels::default(), encoder: None }
+                Open { gpu, matmul, kernels: Kernels::default(), encoder: None, passes: None }
             }
         };
         Ok(self.open.insert(open))

@@ -15,7 +15,7 @@ use std::{
 use tender_base::{
     Code, Problem, Sha256, Work,
     documents::WorkerInfo,
-    frames::{Reply, Request, Sandbox, TextLimits},
+    frames::{Measurement, Reply, Request, Sandbox, TextLimits},
 };
 use tokio::{
     sync::{OnceCell, mpsc, oneshot, watch},
@@ -29,6 +29,8 @@ const MAX_QUEUED: usize = 64;
 const OPEN_LIMIT: Duration = Duration::from_secs(60);
 /// Longest time to count the tokens of the largest input.
 const COUNT_LIMIT: Duration = Duration::from_secs(60);
+/// Longest time to measure one kernel: the largest product on a CPU adapter takes half a minute, twice.
+const MEASURE_LIMIT: Duration = Duration::from_secs(300);
 /// How long a worker without work stays warm, unless set otherwise.
 pub(crate) const DEFAULT_IDLE: Duration = Duration::from_secs(60);
 /// What is kept for text unless set otherwise: a chat of ordinary length for sixteen clients at once.
@@ -93,6 +95,7 @@ enum Task {
         model: PathBuf,
         content: Bytes,
     },
+    Measure(Measurement),
     Run {
         order: Box<Order>,
         progress: ProgressSender,
@@ -102,6 +105,7 @@ enum Task {
 enum Answer {
     Opened(WorkerInfo),
     Counted(Vec<u32>),
+    Measured { units: u64, seconds: f64 },
     Done(Output),
 }
 
@@ -148,6 +152,17 @@ impl LocalEngine {
         let task = Task::Count { model: model.to_owned(), content };
         match self.submit(&self.own, task).await? {
             Answer::Counted(tokens) => Ok(tokens),
+            _ => Err(unexpected()),
+        }
+    }
+
+    /// Lets the worker measure a kernel: floating-point operations, elements or tokens per second.
+    ///
+    /// # Errors
+    /// As [`Engine::run`]; [`Code::WorkFailed`] when the kernel computes something wrong.
+    pub async fn measure(&self, what: Measurement) -> Result<f64, Problem> {
+        match self.submit(&self.own, Task::Measure(what)).await? {
+            Answer::Measured { units, seconds } => Ok(units as f64 / seconds),
             _ => Err(unexpected()),
         }
     }
@@ -350,6 +365,7 @@ impl Desk {
         match task {
             Task::Open => Ok(Answer::Opened(self.opened(None).await?.1)),
             Task::Count { model, content } => self.count(&model, &content).await.map(Answer::Counted),
+            Task::Measure(what) => self.measure(what).await,
             Task::Run { order, progress } => self.run(&order, &progress).await.map(Answer::Done),
         }
     }
@@ -369,6 +385,20 @@ impl Desk {
         });
         match reply.await?.0 {
             Reply::Counted { tokens } => Ok(tokens),
+            Reply::Failed { problem } => Err(Failure { problem, worker_is_idle: true }),
+            _ => Err(unexpected().into()),
+        }
+    }
+
+    async fn measure(&mut self, what: Measurement) -> Result<Answer, Failure> {
+        let (held, _) = self.opened(None).await?;
+        held.tenant = Some(Tenant::Own);
+        let reply = limited(MEASURE_LIMIT, "measuring a kernel", async {
+            held.process.send(&Request::Measure { what }, &Bytes::new()).await?;
+            held.process.receive(0).await
+        });
+        match reply.await?.0 {
+            Reply::Measured { units, seconds } => Ok(Answer::Measured { units, seconds }),
             Reply::Failed { problem } => Err(Failure { problem, worker_is_idle: true }),
             _ => Err(unexpected().into()),
         }

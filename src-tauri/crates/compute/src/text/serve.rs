@@ -135,6 +135,7 @@ impl<W: Write> Desk<'_, W> {
             | Request::CountTokens { .. }
             | Request::CountPrompt { .. }
             | Request::Run { .. }
+            | Request::Measure { .. }
             | Request::Inspect { .. } => {
                 let error = Error::Invalid("this worker has a language model and serves text only".into());
                 self.send(&Reply::Failed { problem: error.into() }, &[])

@@ -1,11 +1,11 @@
 //! `tender bench quote`: how fast proposals come and work starts, over real nodes on loopback.
 
+use super::{BenchReport, Figure};
 use crate::{
     api::types::{AddPeerInput, InviteInput, SubmitBuffer, SubmitWork},
     demo::throw_away,
     node::Running,
 };
-use serde::Serialize;
 use std::{
     path::Path,
     time::{Duration, Instant},
@@ -23,42 +23,6 @@ const CALL_ROUNDS: usize = 200;
 /// Awards to a warm worker, and to one that has to be started.
 const WARM_ROUNDS: usize = 100;
 const COLD_ROUNDS: usize = 5;
-
-/// One figure of a benchmark. What does not apply is null.
-#[derive(Clone, Debug, Serialize)]
-pub struct Figure {
-    /// Its name, which stays.
-    pub name: &'static str,
-    /// Its unit.
-    pub unit: &'static str,
-    /// How many measurements.
-    pub n: usize,
-    /// Median.
-    pub p50: Option<f64>,
-    /// 99th percentile.
-    pub p99: Option<f64>,
-    /// The figure itself, for figures that are one number.
-    pub value: Option<f64>,
-    /// Whom it is compared with.
-    pub peer: Option<String>,
-    /// Ours over the peer's; more is better.
-    pub ratio: Option<f64>,
-    /// Why there is no ratio, or how it was measured.
-    pub why: Option<String>,
-}
-
-/// A benchmark's outcome.
-#[derive(Clone, Debug, Serialize)]
-pub struct BenchReport {
-    /// Its name.
-    pub bench: &'static str,
-    /// The adapter, where one was used.
-    pub adapter: Option<String>,
-    /// Its driver.
-    pub driver: Option<String>,
-    /// The figures.
-    pub figures: Vec<Figure>,
-}
 
 /// Measures under `dir`, which the caller deletes.
 ///
@@ -86,16 +50,13 @@ pub async fn quote(dir: &Path, worker: Option<&Path>) -> Result<BenchReport, Pro
     for seller in sellers {
         seller.stop().await;
     }
-    Ok(BenchReport {
-        bench: "quote",
-        adapter: info.as_ref().map(|info| info.adapter.clone()),
-        driver: info.map(|info| info.driver),
-        figures: vec![
-            figure("cfp_16_peers", &calls, "signed calls to 16 nodes and 16 signed proposals back, held and stored"),
-            figure("award_to_progress", &warm, "from the award to the first progress of a warm worker, stored"),
-            figure("award_to_progress_cold", &cold, "the same with a worker process that has to be started"),
-        ],
-    })
+    let timed = |name, times, why: &str| Figure::of(name, "ms", times).because(why);
+    let figures = vec![
+        timed("cfp_16_peers", calls, "signed calls to 16 nodes and 16 signed proposals back, held and stored"),
+        timed("award_to_progress", warm, "from the award to the first progress of a warm worker, stored"),
+        timed("award_to_progress_cold", cold, "the same with a worker process that has to be started"),
+    ];
+    Ok(BenchReport::new("quote", info, figures))
 }
 
 /// Calls all peers again and again; every call must bring every proposal.
@@ -174,23 +135,5 @@ fn constraints(client: &Running) -> Constraints {
         budget: MicroUsd(1_000_000),
         deadline: client.node.now().after(Duration::from_secs(60)),
         privacy: Privacy::Peers,
-    }
-}
-
-fn figure(name: &'static str, times: &[f64], why: &str) -> Figure {
-    let mut sorted = times.to_vec();
-    sorted.sort_by(f64::total_cmp);
-    // Nearest rank: the smallest value that so many per cent do not exceed.
-    let rank = |per_cent: usize| sorted.get((sorted.len() * per_cent).div_ceil(100).saturating_sub(1)).copied();
-    Figure {
-        name,
-        unit: "ms",
-        n: sorted.len(),
-        p50: rank(50),
-        p99: rank(99),
-        value: None,
-        peer: None,
-        ratio: None,
-        why: Some(why.to_owned()),
     }
 }
