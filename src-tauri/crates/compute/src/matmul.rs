@@ -159,8 +159,8 @@ impl Matmul {
 
     /// The side of the tiles into which a product of these sides is cut.
     fn tile(&self, m: u32, n: u32) -> u32 {
-        let large = m % LARGE_TILE == 0
-            && n % LARGE_TILE == 0
+        let large = m.is_multiple_of(LARGE_TILE)
+            && n.is_multiple_of(LARGE_TILE)
             && (m / LARGE_TILE) * (n / LARGE_TILE) >= MANY_LARGE_TILES
             && self.tiling == Tiling::Shared;
         if large { LARGE_TILE } else { TILE }

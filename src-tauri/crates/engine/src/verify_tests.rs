@@ -320,7 +320,7 @@ fn halves(state: u64, count: usize) -> (Vec<u8>, Vec<f32>) {
     let values: Vec<f32> = numbers(state, count).iter().map(|x| (x * 1024.0).floor() / 64.0).collect();
     let half = |value: &f32| {
         let bits = value.to_bits();
-        let rebiased = if *value == 0.0 { 0 } else { (bits >> 23 & 0xff) - 112 << 10 | bits >> 13 & 0x3ff };
+        let rebiased = if *value == 0.0 { 0 } else { (((bits >> 23) & 0xff) - 112) << 10 | (bits >> 13) & 0x3ff };
         u16::try_from(bits >> 16 & 0x8000 | rebiased).unwrap().to_le_bytes()
     };
     (values.iter().flat_map(half).collect(), values)
