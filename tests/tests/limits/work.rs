@@ -80,8 +80,11 @@ async fn wrong_shapes_are_refused_at_once() {
         let (precision, input_base64) = (Some(precision.to_owned()), BASE64.encode(input));
         SubmitWork::Gemm { m: 1, k: 1, n: 1, precision, input_base64 }
     };
-    let kernel = |name: &str, rows, columns, length| {
-        SubmitWork::Kernel { name: name.to_owned(), rows, columns, input_base64: bytes(length) }
+    let kernel = |name: &str, rows, columns, length| SubmitWork::Kernel {
+        name: name.to_owned(),
+        rows,
+        columns,
+        input_base64: bytes(length),
     };
     let buffers = |buffers| {
         let SubmitWork::Wgsl { source, entry, workgroups, workgroup_size, fuel, element, .. } = work::wgsl(2, 10)

@@ -5,8 +5,8 @@
 mod api;
 mod failover;
 mod jobs;
-mod margins;
 mod kernels;
+mod margins;
 mod namespaces;
 mod offline;
 mod text;

@@ -91,12 +91,12 @@ async fn texts_written_together_are_those_written_alone() {
 async fn what_cannot_be_written_is_refused_with_its_reason() {
     let node = TestNode::buyer().await;
     node.set("use_own_gpu", json!(true)).await;
-    let wrong = |change: fn(&mut SubmitWork)| {
+    let wrong = |change: Change| {
         let mut work = work::generate("Hello", 8);
         change(&mut work);
         work::for_anyone(work)
     };
-    let cases: [(fn(&mut SubmitWork), Code, &str); 6] = [
+    let cases: [(Change, Code, &str); 6] = [
         (|w| set(w, |g| *g.0 = Some("no-such-model".into())), Code::NotFound, "no-such-model"),
         (|w| set(w, |g| *g.1 = Some(Vec::new())), Code::Invalid, "messages has 0"),
         (|w| set(w, |g| *g.1 = None), Code::Invalid, "either messages or prompt"),
@@ -117,6 +117,7 @@ async fn what_cannot_be_written_is_refused_with_its_reason() {
     assert!(problem.message.contains("context"), "{problem:?}");
 }
 
+type Change = fn(&mut SubmitWork);
 type Fields<'a> =
     (&'a mut Option<String>, &'a mut Option<Vec<SubmitMessage>>, &'a mut Option<u32>, &'a mut Option<f64>);
 

@@ -21,7 +21,8 @@ impl Tokens {
         let broken = |why: String| Error::ModelFile { path: path.clone(), why };
         let bytes = std::fs::read(&path).map_err(|e| broken(e.to_string()))?;
         let sha256 = Sha256::of(&bytes);
-        let known: Vec<_> = catalogue::MODELS.iter().filter_map(|model| model.file(catalogue::TOKENIZER_FILE)).collect();
+        let known: Vec<_> =
+            catalogue::MODELS.iter().filter_map(|model| model.file(catalogue::TOKENIZER_FILE)).collect();
         if let Some(expected) = known.first().filter(|_| known.iter().all(|file| file.sha256 != sha256)) {
             return Err(Error::ModelHash { path, got: sha256, expected: expected.sha256 });
         }

@@ -11,7 +11,9 @@ use tender_base::{
     BlobRef, Book, Code, JobSpec, JobState, MicroUsd, Problem, Work,
     catalogue::ModelKind,
     ids::JobId,
-    job::{Access, Constraints, Element, GenerateWork, MAX_PASSAGES, Precision, Privacy, Sampling, WgslBuffer, WgslWork},
+    job::{
+        Access, Constraints, Element, GenerateWork, MAX_PASSAGES, Precision, Privacy, Sampling, WgslBuffer, WgslWork,
+    },
     kernel::{Kernel, KernelWork},
     text::{Chat, ChatMessage, ChatRole, Prompt, Raw},
 };
