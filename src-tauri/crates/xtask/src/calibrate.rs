@@ -15,23 +15,15 @@ use tender_base::{Code, Problem, catalogue::SMOLLM2};
 
 /// Tokens of each text: as many as one window of the check.
 const TOKENS: usize = 32;
-/// Prompts that the slowest engine, llama.cpp through a CPU's Vulkan, answers.
+/// The slowest engine, which writes one token a second through a CPU's Vulkan, and the prompts that it answers.
+const SLOW: &str = "llama_vulkan";
 const SLOW_PROMPTS: usize = 20;
 /// Tokens of 32 that the cheat replaces.
 const REPLACED: usize = 2;
 
 /// Who writes: four honest engines, then the cheats.
-const ARMS: [&str; 9] = [
-    "tender",
-    "candle",
-    "llama_cpu",
-    "llama_vulkan",
-    "two_bits",
-    "three_bits",
-    "two_layers_less",
-    "replaced",
-    "truncated",
-];
+const ARMS: [&str; 9] =
+    ["tender", "candle", "llama_cpu", SLOW, "two_bits", "three_bits", "two_layers_less", "replaced", "truncated"];
 
 /// Records what is missing.
 ///
@@ -46,18 +38,19 @@ pub fn calibrate() -> Result<(), Problem> {
     let prompts: Vec<&str> = prompts.lines().collect();
     let mut record = Record::open(&place.join("margins.jsonl"))?;
     let mut engines = Engines::new(&workspace)?;
-    for (at, prompt) in prompts.iter().enumerate() {
-        for arm in ARMS {
-            if record.known.contains(&(at, arm.to_owned())) || (arm == "llama_vulkan" && at >= SLOW_PROMPTS) {
-                continue;
-            }
-            let ids = engines.prompt(prompt)?;
-            let tokens = engines.write(arm, at, &ids, &record)?;
-            let scored = engines.ask("tender", &json!({ "op": "score", "prompt": ids, "tokens": tokens }))?;
-            let margins = scored.get("margins").cloned().ok_or_else(|| no_answer("tender", &scored))?;
-            record.add(at, arm, tokens, margins)?;
+    // Prompt by prompt, so that the record is balanced wherever it is stopped; the slow engine last.
+    let fast = prompts.iter().enumerate().flat_map(|asked| ARMS.map(|arm| (asked, arm)));
+    let slow = prompts.iter().enumerate().take(SLOW_PROMPTS).map(|asked| (asked, SLOW));
+    for ((at, prompt), arm) in fast.filter(|(_, arm)| *arm != SLOW).chain(slow) {
+        if record.known.contains(&(at, arm.to_owned())) {
+            continue;
         }
-        eprintln!("{} of {} prompts", at + 1, prompts.len());
+        let ids = engines.prompt(prompt)?;
+        let tokens = engines.write(arm, at, &ids, &record)?;
+        let scored = engines.ask("tender", &json!({ "op": "score", "prompt": ids, "tokens": tokens }))?;
+        let margins = scored.get("margins").cloned().ok_or_else(|| no_answer("tender", &scored))?;
+        record.add(at, arm, tokens, margins)?;
+        eprintln!("{arm}: {} of {} prompts", at + 1, prompts.len());
     }
     Ok(())
 }
@@ -211,7 +204,7 @@ impl Engines {
             }
             _ => {
                 let mut command = Command::new("node");
-                let device = if arm == "llama_vulkan" { "vulkan" } else { "cpu" };
+                let device = if arm == SLOW { "vulkan" } else { "cpu" };
                 command.arg(&self.llama).args(["--device", device, "--model"]).arg(self.weakened(arm)?);
                 command
             }
