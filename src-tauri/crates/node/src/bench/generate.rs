@@ -26,6 +26,8 @@ const RUN: f64 = 8.0;
 /// Tokens that are written, and of a prompt: from what a CPU adapter does in [`RUN`] to what others measure with.
 const WRITTEN: (u32, u32) = (8, 128);
 const PROMPT: (u32, u32) = (32, 512);
+/// Tokens that the first of many texts may have before the prompt of the last is read.
+const START: u32 = 8;
 /// No further round begins after this.
 const ROUNDS_LIMIT: Duration = Duration::from_secs(240);
 /// Workers that are killed.
@@ -85,8 +87,8 @@ async fn text(model: &Model) -> Result<Vec<Figure>, Problem> {
     let long = long_prompt(model, fitting(slowest[1], PROMPT)).await?;
     let checked = check(model, &prompts[0], &mut llama).await?;
     let (mut ours, mut theirs, mut together) = (Speeds::default(), Speeds::default(), Vec::new());
-    // Its kernels are compiled by then.
-    model.decode(&prompts, 4).await?;
+    // Compiles the kernels for many rows.
+    model.decode(&prompts, written + START).await?;
     let begun = Instant::now();
     while ours.decode.len() < ROUNDS && (ours.decode.is_empty() || begun.elapsed() < ROUNDS_LIMIT) {
         ours.decode.push(model.decode(&prompts[..1], written + 1).await?);
@@ -96,7 +98,7 @@ async fn text(model: &Model) -> Result<Vec<Figure>, Problem> {
             theirs.decode.extend(peer::median(&answer, "decode"));
             theirs.prefill.extend(peer::median(&answer, "prefill"));
         }
-        together.push(model.decode(&prompts, written + 1).await?);
+        together.push(model.decode(&prompts, written + START).await?);
     }
     let absent = llama.as_ref().err().map(String::as_str);
     let name = llama.as_ref().map_or_else(|_| String::new(), Peer::name);
@@ -169,6 +171,6 @@ async fn long_prompt(model: &Model, tokens: u32) -> Result<Counted, Problem> {
 /// The beginning of a story, another for each.
 fn beginning(at: usize) -> String {
     let who = ["A baker", "Two sisters", "The old king", "A young fox"][at % 4];
-    let place = ["by the sea", "in the north", "under the mountain", "at the edge of the forest"][at / 4 % 4];
-    format!("Once upon a time, {who} lived {place}. One morning, there was a knock at the door, and")
+    let place = ["by the sea", "in the north", "under a mountain", "near the forest"][at / 4 % 4];
+    format!("{who} lived {place} and")
 }

@@ -177,7 +177,7 @@ mod tests {
             all.iter().map(|(ms, tokens)| (start + Duration::from_millis(*ms), *tokens)).collect()
         };
         let one = marks(&[(0, 1), (500, 6), (1000, 11)]);
-        assert!((rate(&[one.clone()]).unwrap() - 10.0).abs() < 1e-9);
+        assert!((rate(std::slice::from_ref(&one)).unwrap() - 10.0).abs() < 1e-9);
         // The second begins later and ends earlier: between 500 and 900 ms one has 6 and then 6, the other 1 and 5.
         let two = marks(&[(500, 1), (900, 5)]);
         assert!((rate(&[one, two]).unwrap() - 4.0 / 0.4).abs() < 1e-9);
