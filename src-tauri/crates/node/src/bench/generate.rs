@@ -112,7 +112,7 @@ async fn text(model: &Model) -> Result<Vec<Figure>, Problem> {
             .because(how(&format!("a prompt of {} tokens to the first token of the answer", long.tokens)))
             .beside(&name, &theirs.prefill, absent),
         Figure::of("decode_16", "tokens/s", together)
-            .because(how(&format!("{TOGETHER} texts of {written} tokens, all together")))
+            .because(how(&format!("{TOGETHER} texts of {} tokens, all together", written + START)))
             .beside("one text of the same run", &single, None),
     ])
 }
