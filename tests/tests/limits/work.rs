@@ -154,7 +154,7 @@ async fn a_missing_model_is_named_with_its_remedy() {
     let buyer = TestNode::start_with(|l| l.env("TENDER_MODELS", empty.path())).await;
     let refused = buyer.refuses("submit", &work::for_anyone(work::embed())).await;
     assert_eq!(refused.code, Code::Unavailable, "{refused}");
-    assert!(refused.message.contains("all-MiniLM-L6-v2") && refused.hint.contains("cargo xtask"), "{refused}");
+    assert!(refused.message.contains("all-MiniLM-L6-v2") && refused.hint.contains("tender models get"), "{refused}");
     // It sells what it can, and refuses what it cannot.
     buyer.sell(true).await;
     let other = TestNode::buyer().await;

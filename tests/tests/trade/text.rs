@@ -109,12 +109,8 @@ async fn what_cannot_be_written_is_refused_with_its_reason() {
         assert!(refused.code == code && refused.message.contains(named) && !refused.hint.is_empty(), "{refused}");
     }
     // More than the model's context.
-    let long = work::generate(&"word ".repeat(9000), 8);
-    let id = node.submit(&work::for_anyone(long)).await;
-    let detail = node.ended(&id).await;
-    assert_eq!(detail.summary.state, Some(JobState::Failed));
-    let problem = detail.problem.unwrap();
-    assert!(problem.message.contains("context"), "{problem:?}");
+    let refused = node.refuses("submit", &work::for_anyone(work::generate(&"word ".repeat(9000), 8))).await;
+    assert!(refused.message.contains("context") && refused.message.contains("8192"), "{refused}");
 }
 
 type Change = fn(&mut SubmitWork);

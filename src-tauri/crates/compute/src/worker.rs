@@ -118,7 +118,9 @@ impl Session {
                 let tokens = self.tokenizer(model_path)?.encode(&prompt)?.len();
                 Ok((Reply::Counted { tokens: vec![u32::try_from(tokens).unwrap_or(u32::MAX)] }, Vec::new()))
             }
-            Request::Load { .. } | Request::Generate { .. } | Request::Score { .. } | Request::Cancel { .. } => Err(Error::Invalid("no language model is loaded".into())),
+            Request::Load { .. } | Request::Generate { .. } | Request::Score { .. } | Request::Cancel { .. } => {
+                Err(Error::Invalid("no language model is loaded".into()))
+            }
             Request::Measure { what } => {
                 let Open { gpu, matmul, kernels, passes, .. } = self.open()?;
                 let (units, seconds) = measure::measure(gpu, matmul, kernels, passes, &what)?;

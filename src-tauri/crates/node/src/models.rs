@@ -22,7 +22,7 @@ use std::{
 use tender_base::{
     Code, JobKind, Problem, Sha256, Work,
     catalogue::{Footprint, MINILM, Model, ModelKind, SMOLLM2},
-    job::ModelRef,
+    job::{GenerateWork, ModelRef},
 };
 use tokio_util::sync::CancellationToken;
 
@@ -176,6 +176,27 @@ fn place(dir: &Path, model: &Model) -> PathBuf {
 pub(crate) fn known(settings: &Settings) -> impl Iterator<Item = Known<'_>> {
     let pinned = tender_base::catalogue::MODELS.iter().map(Known::Pinned);
     pinned.chain(settings.added_models.iter().map(Known::Added))
+}
+
+/// That prompt and text together are within what the model can overlook.
+///
+/// # Errors
+/// As [`find`]; [`Code::Invalid`] with both numbers.
+pub(crate) fn within_context(settings: &Settings, work: &GenerateWork) -> Result<(), Problem> {
+    let known = find(settings, ModelKind::Text, &work.model)?;
+    let context = known.footprint().context_tokens.min(Node::text_limits(settings).context_tokens);
+    let tokens = work.prompt_tokens.saturating_add(work.max_tokens);
+    if tokens <= context {
+        return Ok(());
+    }
+    Err(Problem::new(
+        Code::Invalid,
+        format!(
+            "prompt and text may have {tokens} tokens together, but the context of {} holds {context}",
+            known.name()
+        ),
+        "shorten the prompt or lower max_tokens",
+    ))
 }
 
 /// The model that a job names: by its hash alone, since everyone may call a file as he likes. Of two files with the

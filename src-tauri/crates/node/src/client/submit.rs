@@ -209,7 +209,9 @@ impl Node {
         let &[prompt_tokens] = counted.as_slice() else {
             return Err(Problem::new(Code::Internal, "the worker counted more than one prompt", ""));
         };
-        Ok((Work::Generate(GenerateWork { model, prompt_tokens, max_tokens, sampling, stop }), bytes))
+        let work = GenerateWork { model, prompt_tokens, max_tokens, sampling, stop };
+        models::within_context(&self.settings(), &work)?;
+        Ok((Work::Generate(work), bytes))
     }
 
     /// Tokens are counted by the own worker: they are what is billed, and `tender` itself has no tokenizer.

@@ -9,7 +9,7 @@ mod run;
 pub(crate) use agent::Contractor;
 pub(crate) use run::wall_limit;
 
-use crate::node::Node;
+use crate::{models, node::Node};
 use std::{sync::Arc, time::Duration};
 use tender_base::{
     Code, ContractState, Did, JobSpec, MicroUsd, Problem, Role, Signed, Timestamp, Work,
@@ -68,6 +68,9 @@ impl Node {
         }
         let settings = self.settings();
         self.model(&spec.work).await?;
+        if let Work::Generate(text) = &spec.work {
+            models::within_context(&settings, text)?;
+        }
         self.confines(&spec.work).await?;
         let rate = settings.prices.rate(spec.work.kind());
         let units = spec.work.units();
