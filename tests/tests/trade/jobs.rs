@@ -231,3 +231,27 @@ async fn a_cancelled_job_stops_and_costs_nothing() {
 fn long() -> tender_node::api::types::SubmitWork {
     work::wgsl(2000, 59_000)
 }
+
+/// After ten valid results in a row most deliveries are taken on trust: still accepted, receipted and owed.
+#[tokio::test]
+async fn a_contractor_that_was_right_ten_times_is_trusted() {
+    let (seller, buyer) = (TestNode::seller().await, TestNode::buyer().await);
+    pair(&seller, &buyer, DOLLAR).await;
+    let mut trusted = None;
+    // Nine of ten are trusted from the eleventh on: twenty more without one happen once in 10^20.
+    for bought in 0..30 {
+        let detail = buyer.buy(&work::for_peers(work::embed())).await;
+        let verification = detail.verification.unwrap();
+        if verification.contains("taken on trust") {
+            trusted = Some((bought, detail.summary.id));
+            break;
+        }
+        assert!(verification.contains("passed"), "{verification}");
+    }
+    let (bought, id) = trusted.unwrap();
+    assert!(bought >= 10, "trusted after {bought} results");
+    let found = receipt(&buyer, &id).await;
+    assert!(found.valid && found.problem.is_none());
+    let contract = &buyer.job(&id).await.contracts[0].id;
+    assert_eq!(receipt(&seller, contract).await.receipt, found.receipt);
+}

@@ -127,11 +127,9 @@ fn the_documented_rates_are_those_of_the_fixture_and_honest_work_passes() {
     assert!(honest.1 >= 20, "the fixture is empty");
     let alarm = interval(honest.0, honest.1);
     assert!(alarm.1 < 0.05, "honest texts are rejected: {honest:?}, {alarm:?}");
-    for (name, what, honest) in ARMS {
-        let Some(arm) = arms.get(name).filter(|_| !honest) else { continue };
-        // What a cheat of three bits saves is little, and one text of 32 tokens does not always show it.
-        let least = if name == "three_bits" { 0.1 } else { 0.9 };
-        assert!(interval(arm.caught, arm.texts).1 >= least, "{what}: {} of {}", arm.caught, arm.texts);
+    for (name, what, _) in ARMS.iter().filter(|(_, _, honest)| !honest) {
+        let arm = arms.get(*name).unwrap_or_else(|| panic!("nothing is recorded of {what}"));
+        assert!(interval(arm.caught, arm.texts).0 >= 0.9, "{what}: {} of {}", arm.caught, arm.texts);
     }
 }
 

@@ -64,6 +64,25 @@ async fn a_text_streams_from_a_peer_is_judged_and_billed_for_what_it_has() {
     assert!(receipt.valid, "{:?}", receipt.problem);
 }
 
+/// Five prompts that nobody has calibrated on: honest work passes.
+#[tokio::test]
+async fn fresh_prompts_pass_the_check() {
+    let (seller, buyer) = (TestNode::seller().await, TestNode::buyer().await);
+    pair(&seller, &buyer, DOLLAR).await;
+    let fresh = [
+        "Describe a lighthouse to someone who has never seen the sea.",
+        "Which is heavier, a kilogram of feathers or a kilogram of iron?",
+        "Write an e-mail that asks for a day off.",
+        "Schreibe einen Satz über den Herbst.",
+        "def fibonacci(n):",
+    ];
+    for prompt in fresh {
+        let detail = buyer.buy(&work::for_peers(work::generate(prompt, 32))).await;
+        let verification = detail.verification.unwrap_or_default();
+        assert!(verification.contains("judged") && verification.contains("passed"), "{prompt}: {verification}");
+    }
+}
+
 #[tokio::test]
 async fn texts_written_together_are_those_written_alone() {
     let node = TestNode::buyer().await;

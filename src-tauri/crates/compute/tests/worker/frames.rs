@@ -40,7 +40,7 @@ impl Worker {
         self.answer()
     }
 
-    fn answer(&mut self) -> (Reply, Vec<u8>) {
+    pub(crate) fn answer(&mut self) -> (Reply, Vec<u8>) {
         loop {
             match read_frame(&mut self.output).unwrap().expect("the worker answers") {
                 (Reply::Progress { done, total }, _) => assert!(done <= total),

@@ -8,7 +8,7 @@ use tender_base::{
 use tender_compute::text::inspect::inspect;
 
 /// The file of SmolLM2. A missing model fails the test: texts are not optional.
-fn smollm2() -> PathBuf {
+pub(crate) fn smollm2() -> PathBuf {
     let file = super::model_dir().with_file_name(SMOLLM2.name).join(SMOLLM2.weights().name);
     assert!(file.is_file(), "no model at {}; run: cargo xtask test", file.display());
     file

@@ -10,6 +10,7 @@ mod gemm;
 mod inspect;
 mod kernels;
 mod loops;
+mod text;
 mod wgsl;
 
 use std::path::PathBuf;
