@@ -2,17 +2,20 @@
 //!
 //! What they share: [`TestNode`] is the real `tender serve` in a process of its own, reached over its real HTTP API;
 //! [`Cli`] is the real command line; [`Stranger`] is a peer with a key of its own that says what a test wants it to
-//! say; [`work`] has small jobs. Nothing of the product is replaced.
+//! say; [`Runtime`] is a runtime of language models beside Tender; [`work`] has small jobs. Nothing of the product is
+//! replaced.
 
 #![allow(clippy::unwrap_used, reason = "a test stops at what it did not expect")]
 
 mod cli;
 mod events;
 mod node;
+mod runtime;
 mod stranger;
 pub mod work;
 
 pub use cli::{Cli, Said, programs};
 pub use events::{Events, Seen};
 pub use node::{Launch, Refused, TestNode, pair};
+pub use runtime::{Runtime, Says};
 pub use stranger::{NONCE, Stranger};

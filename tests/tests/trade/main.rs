@@ -9,4 +9,5 @@ mod kernels;
 mod margins;
 mod namespaces;
 mod offline;
+mod runtimes;
 mod text;

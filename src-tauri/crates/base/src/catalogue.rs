@@ -10,6 +10,8 @@ use serde::{Deserialize, Serialize};
 pub const WEIGHTS_FILE: &str = "model.safetensors";
 /// Name of the tokenizer's file in an encoder's folder.
 pub const TOKENIZER_FILE: &str = "tokenizer.json";
+/// Name of the file in an encoder's folder that says what it is.
+pub const CONFIG_FILE: &str = "config.json";
 /// Where the models are downloaded from, unless the owner names another place with the same paths.
 pub const SOURCE: &str = "https://huggingface.co";
 /// Memory that a worker takes on top of weights, keys, values and logits: activations, kernels, copies on their way

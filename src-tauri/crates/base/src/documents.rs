@@ -133,6 +133,26 @@ pub struct WorkerInfo {
     pub backend: String,
     /// Version of `tender-worker`.
     pub version: String,
+    /// The program that did it, when that was not `tender-worker`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub runtime: Option<RuntimeInfo>,
+}
+
+/// A program beside Tender that ran a language model, as it described itself. What it did not say is absent.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RuntimeInfo {
+    /// The program, such as `llama-server`.
+    pub engine: String,
+    /// Its version or build.
+    pub build: Option<String>,
+    /// The model, by the program's own name for it.
+    pub model: String,
+    /// The model's digest as the program states it. Ollama's is of its manifest, not of the weights.
+    pub digest: Option<String>,
+    /// Whether the contractor found that the loaded file has the hash that the job names.
+    pub hash_checked: bool,
+    /// Quantisation of the weights, such as `Q4_K_M`.
+    pub quantisation: Option<String>,
 }
 
 /// What a check found. NaN never passes.

@@ -54,6 +54,11 @@ pub(crate) enum Command {
         #[command(subcommand)]
         command: Option<ModelsCommand>,
     },
+    /// Other programs that write texts: a llama-server, Ollama or vLLM on this machine, and clouds.
+    Runtimes {
+        #[command(subcommand)]
+        command: Option<RuntimesCommand>,
+    },
     /// Jobs bought and sold, newest first; with an id, everything about one.
     Jobs {
         /// Job or contract id.
@@ -354,6 +359,44 @@ pub(crate) enum ModelsCommand {
         #[arg(long)]
         delete_files: bool,
     },
+}
+
+#[derive(Subcommand)]
+pub(crate) enum RuntimesCommand {
+    /// Try a runtime and attach it: it has to write one token.
+    Attach(AttachArgs),
+    /// Forget a runtime and its key.
+    Detach {
+        /// Its name.
+        name: String,
+    },
+}
+
+#[derive(clap::Args)]
+pub(crate) struct AttachArgs {
+    /// What it is to be called: letters, digits, - and _.
+    pub(crate) name: String,
+    /// 127.0.0.1:8080 on this machine, https://HOST/v1 for a cloud.
+    pub(crate) address: String,
+    /// Its own name for the model; not needed when it has only one.
+    #[arg(long)]
+    pub(crate) model: Option<String>,
+    /// The model whose jobs it does, as `tender models` lists it. Needed on this machine; a cloud without it does
+    /// every text.
+    #[arg(long, value_name = "MODEL")]
+    pub(crate) serves: Option<String>,
+    /// Texts at the same time [default: what the runtime says].
+    #[arg(long)]
+    pub(crate) slots: Option<u32>,
+    /// Read its key from standard input; it goes to the secret store.
+    #[arg(long)]
+    pub(crate) key_stdin: bool,
+    /// A cloud's price of a million tokens of prompt, USD.
+    #[arg(long, value_name = "USD", requires = "text_price")]
+    pub(crate) prompt_price: Option<f64>,
+    /// A cloud's price of a million tokens of text, USD.
+    #[arg(long, value_name = "USD", requires = "prompt_price")]
+    pub(crate) text_price: Option<f64>,
 }
 
 #[derive(clap::Args)]

@@ -10,6 +10,7 @@ mod demo;
 mod models;
 mod offline;
 mod print;
+mod runtimes;
 mod serve;
 mod submit;
 
@@ -46,6 +47,7 @@ async fn run(args: Args) -> Result<(), Problem> {
         Command::Demo { worker } => demo::run(worker, json).await,
         Command::Submit(options) => submit::run(&dir, *options, json).await,
         Command::Models { command } => models::run(&dir, command, json).await,
+        Command::Runtimes { command } => runtimes::run(&dir, command, json).await,
         Command::Verify { file } => offline::verify(&file, json),
         Command::Backup { to } => offline::backup(&dir, &to, json).await,
         Command::Restore { from } => offline::restore(&from, &dir, json).await,

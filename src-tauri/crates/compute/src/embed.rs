@@ -1,17 +1,18 @@
-//! Sentence embeddings with all-MiniLM-L6-v2 (BERT, six layers, 384 wide), on our own kernels.
+//! Sentence embeddings with encoders of the BERT family, such as all-MiniLM-L6-v2, on our own kernels.
 
 mod bert;
+mod config;
+mod folder;
 mod tokens;
 mod weights;
 
 pub use bert::Encoder;
+pub use config::{BertConfig, Pooling};
 pub use tokens::Tokens;
 
 use crate::{Error, Output, Progress, device::Gpu, matmul::Matmul};
 
-/// Length of a vector.
-pub const WIDTH: usize = 384;
-/// How far a vector's length may be from one; f32 rounding over 384 squares stays well below.
+/// How far a vector's length may be from one; f32 rounding over 2048 squares stays well below.
 const LENGTH_TOLERANCE: f64 = 1e-4;
 
 /// Reads the input of a job: a JSON array of strings.
@@ -66,7 +67,7 @@ pub fn run(
     };
     let units = count(&chosen);
     let vectors = encoder.encode(gpu, matmul, &chosen, progress)?;
-    for (at, vector) in vectors.chunks_exact(WIDTH).enumerate() {
+    for (at, vector) in vectors.chunks_exact(encoder.config().width).enumerate() {
         let length = vector.iter().map(|&x| f64::from(x).powi(2)).sum::<f64>().sqrt();
         if length.is_nan() || (length - 1.0).abs() > LENGTH_TOLERANCE {
             return Err(Error::BadOutput(format!("vector {at} has length {length}, not one")));

@@ -127,7 +127,7 @@ impl From<Error> for Problem {
             Error::WrongAnswer { .. } => (Code::Unavailable, "this adapter is not used: update its driver"),
             Error::ModelFile { .. } => (Code::NotFound, "fetch the models: cargo xtask test, or tender doctor"),
             Error::ModelUnsupported { .. } => {
-                (Code::Unavailable, "choose another file, for example a Llama or Qwen model in Q4_K_M")
+                (Code::Unavailable, "choose another model, for example a Llama or Qwen model in Q4_K_M or a BERT encoder")
             }
             Error::ModelHash { .. } => (Code::Forged, "delete the file and fetch the models again: cargo xtask test"),
             Error::UnknownModel(_) => (Code::Unavailable, "name a model of the catalogue"),

@@ -277,10 +277,12 @@ impl Engine for HttpEngine {
                     )
                 })??;
             let units = u64::from(ended.usage.prompt_tokens) + u64::from(ended.usage.completion_tokens);
+            let prompt_tokens = Some(ended.usage.prompt_tokens);
             let bytes = serde_json::to_vec(&ended.generation())
                 .map_err(|e| Problem::new(Code::Internal, format!("the text cannot be stored: {e}"), ""))?;
             let wall_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
-            Ok(Output { bytes: Bytes::from(bytes), units, wall_ms, worker: self.runtime.worker_info() })
+            let worker = self.runtime.worker_info();
+            Ok(Output { bytes: Bytes::from(bytes), units, prompt_tokens, wall_ms, worker })
         };
         tokio::select! {
             biased;

@@ -106,6 +106,8 @@ pub struct Output {
     pub bytes: Bytes,
     /// Units done, as the worker counted them.
     pub units: u64,
+    /// The prompt's tokens among them, as a runtime that is not ours counts them: clouds price them apart.
+    pub prompt_tokens: Option<u32>,
     /// Time the worker took, in milliseconds.
     pub wall_ms: u64,
     /// The machine that did it.

@@ -431,7 +431,7 @@ impl Desk {
         });
         match done.await? {
             (Reply::Done { units, wall_ms }, bytes) if bytes.len() as u64 == expected => {
-                Ok(Output { bytes, units, wall_ms, worker })
+                Ok(Output { bytes, units, prompt_tokens: None, wall_ms, worker })
             }
             (Reply::Done { .. }, bytes) => Err(Problem::new(
                 Code::WorkFailed,

@@ -25,7 +25,7 @@ impl Stage {
             adapter: "scripted".into(),
             driver: String::new(),
             backend: String::new(),
-            version: "0".into(),
+            version: "0".into(), runtime: None,
         };
         let problem = Problem::new(Code::Invalid, "the kernel does not parse", "correct it");
         for (name, reply, payload) in [

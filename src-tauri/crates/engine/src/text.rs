@@ -350,7 +350,7 @@ impl Desk {
             }
             Reply::Generated { id, units, wall_ms } => {
                 let worker = held.info.clone();
-                self.answer(id, Ok(Answer::Written(Output { bytes: payload, units, wall_ms, worker })));
+                self.answer(id, Ok(Answer::Written(Output { bytes: payload, units, prompt_tokens: None, wall_ms, worker })));
             }
             Reply::Scored { id, fault } => {
                 let margins = payload

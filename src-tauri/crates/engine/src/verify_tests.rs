@@ -188,9 +188,9 @@ impl Engine for Recomputes {
             adapter: String::new(),
             driver: String::new(),
             backend: String::new(),
-            version: String::new(),
+            version: String::new(), runtime: None,
         };
-        Ok(Output { bytes: self.0.clone().into(), units: 1, wall_ms: 1, worker })
+        Ok(Output { bytes: self.0.clone().into(), units: 1, prompt_tokens: None, wall_ms: 1, worker })
     }
 }
 

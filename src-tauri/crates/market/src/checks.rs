@@ -180,6 +180,16 @@ pub fn check_delivery(
     ] {
         text(name, value)?;
     }
+    let Some(runtime) = &worker.runtime else { return Ok(()) };
+    for (name, value) in [
+        ("worker.runtime.engine", Some(&runtime.engine)),
+        ("worker.runtime.build", runtime.build.as_ref()),
+        ("worker.runtime.model", Some(&runtime.model)),
+        ("worker.runtime.digest", runtime.digest.as_ref()),
+        ("worker.runtime.quantisation", runtime.quantisation.as_ref()),
+    ] {
+        value.map_or(Ok(()), |value| text(name, value))?;
+    }
     Ok(())
 }
 

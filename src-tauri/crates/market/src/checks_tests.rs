@@ -90,7 +90,7 @@ fn trade(contract: ContractId) -> Trade {
                 adapter: "llvmpipe".into(),
                 driver: "Mesa".into(),
                 backend: "Vulkan".into(),
-                version: "0.1.0".into(),
+                version: "0.1.0".into(), runtime: None,
             },
             delivered_at: at(5),
         },

@@ -35,7 +35,6 @@ pub struct Alternative {
 /// Where a job runs.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "source", rename_all = "snake_case")]
-#[expect(clippy::large_enum_variant, reason = "a key is 200 bytes decoded, and a decision has a dozen sources")]
 pub enum Source {
     /// The own card.
     Local,
@@ -46,6 +45,13 @@ pub enum Source {
         /// The owner's name for it.
         name: String,
     },
+    /// A cloud for which the owner has a key.
+    Cloud {
+        /// The owner's name for it.
+        name: String,
+        /// The model that would do the job there, by the cloud's name for it.
+        model: String,
+    },
 }
 
 impl Source {
@@ -54,7 +60,7 @@ impl Source {
     pub fn label(&self) -> &str {
         match self {
             Self::Local => "this machine",
-            Self::Peer { name, .. } => name,
+            Self::Peer { name, .. } | Self::Cloud { name, .. } => name,
         }
     }
 }
@@ -217,7 +223,7 @@ pub fn decide(situation: &Situation, policy: Policy) -> Decision {
     }
 }
 
-/// Cost, then own card, then time, then `did`, then position.
+/// Cost, then own card, then time, then `did` or name, then position.
 fn key(alternative: &Alternative, index: usize) -> (MicroUsd, bool, u64, String, usize) {
     let (cost, time) = match &alternative.outcome {
         Outcome::Offered { cost, checking, estimated_ms, .. } => (total(*cost, *checking), *estimated_ms),
@@ -226,6 +232,7 @@ fn key(alternative: &Alternative, index: usize) -> (MicroUsd, bool, u64, String,
     let did = match &alternative.source {
         Source::Local => String::new(),
         Source::Peer { did, .. } => did.to_string(),
+        Source::Cloud { name, .. } => name.clone(),
     };
     (cost, alternative.source != Source::Local, time, did, index)
 }
@@ -246,7 +253,8 @@ fn exclusion(situation: &Situation, alternative: &Alternative) -> Option<Exclusi
     if cost > constraints.budget {
         return Some(Exclusion::OverBudget { over: difference(cost, constraints.budget) });
     }
-    if let (Source::Peer { .. }, Some(left)) = (&alternative.source, situation.spend_left)
+    if let Some(left) = situation.spend_left
+        && alternative.source != Source::Local
         && cost > left
     {
         return Some(Exclusion::OverSpendCap { over: difference(cost, left) });

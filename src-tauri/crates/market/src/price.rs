@@ -2,7 +2,7 @@
 
 use crate::cost::Running;
 use serde::{Deserialize, Serialize};
-use tender_base::{Code, JobKind, Problem, Rate, Unit};
+use tender_base::{Code, JobKind, MicroUsd, Problem, Rate, Unit};
 
 /// Asking prices, one per kind of work.
 ///
@@ -37,6 +37,27 @@ pub struct PriceList {
 
 /// Largest price per `per_units` units, ten dollars: a settings field with three zeros too many is caught.
 pub const MAX_RATE_MICRO_USD: u64 = 10_000_000;
+
+/// What a cloud asks for text, in micro-USD per million tokens, as the provider's price list says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CloudPrice {
+    /// For the prompt.
+    pub prompt_micro_usd_per_million: u64,
+    /// For the text.
+    pub text_micro_usd_per_million: u64,
+}
+
+impl CloudPrice {
+    /// The whole bill, rounded once and upwards; at most what 63 bits hold.
+    #[must_use]
+    pub fn amount(&self, prompt_tokens: u32, text_tokens: u32) -> MicroUsd {
+        let of = |tokens: u32, price: u64| u128::from(tokens) * u128::from(price);
+        let exact =
+            of(prompt_tokens, self.prompt_micro_usd_per_million) + of(text_tokens, self.text_micro_usd_per_million);
+        MicroUsd(i64::try_from(exact.div_ceil(1_000_000)).unwrap_or(i64::MAX))
+    }
+}
 
 impl Default for PriceList {
     fn default() -> Self {

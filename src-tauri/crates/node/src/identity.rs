@@ -3,6 +3,8 @@
 //! The secret lives where `--identity` says, and the database remembers where that was and what the public key
 //! is. A secret that is missing or that belongs to another key refuses to start and never makes a new identity:
 //! a locked keyring looks empty, and a new identity would orphan everything that peers owe.
+//!
+//! The keys of attached runtimes and clouds are kept in the same place, each under a name of its own.
 
 use base64::{Engine, engine::general_purpose::STANDARD as BASE64};
 use std::{
@@ -75,6 +77,41 @@ pub trait SecretStore: Send + Sync {
     /// # Errors
     /// When the place refuses.
     fn write(&self, secret: &[u8]) -> Result<(), Problem>;
+    /// Forgets the secret; one that is not there is forgotten already.
+    ///
+    /// # Errors
+    /// When the place refuses.
+    fn delete(&self) -> Result<(), Problem>;
+}
+
+/// Where this node keeps secrets.
+#[derive(Clone, Debug)]
+pub(crate) struct Secrets {
+    kept: IdentityStore,
+    data_dir: PathBuf,
+    data_id: String,
+}
+
+impl Secrets {
+    /// The key of an attached runtime; `name` is ASCII letters, digits, `-`, `_` and `.`, which every place takes.
+    pub(crate) fn of_runtime(&self, name: &str) -> Box<dyn SecretStore> {
+        let file = format!("runtime-{name}.key");
+        match self.kept {
+            IdentityStore::Keyring => Box::new(KeyringSecret { user: format!("{}/runtime/{name}", self.data_id) }),
+            // What systemd passes cannot be written from here.
+            IdentityStore::Credential | IdentityStore::File => {
+                Box::new(FileSecret { path: self.data_dir.join(file) })
+            }
+        }
+    }
+
+    fn identity(&self) -> Box<dyn SecretStore> {
+        match self.kept {
+            IdentityStore::Keyring => Box::new(KeyringSecret { user: self.data_id.clone() }),
+            IdentityStore::Credential => Box::new(CredentialSecret),
+            IdentityStore::File => Box::new(FileSecret { path: self.data_dir.join(KEY_FILE) }),
+        }
+    }
 }
 
 /// This node's identity.
@@ -84,6 +121,8 @@ pub struct Identity {
     pub signer: Arc<dyn Signer>,
     /// Where the secret is.
     pub store: IdentityStore,
+    /// Where its other secrets are; none for who only looks.
+    pub(crate) secrets: Option<Secrets>,
     /// Whether it was made at this start.
     pub created: bool,
 }
@@ -120,15 +159,16 @@ impl Identity {
                         format!("start with --identity {}, or choose another --data-dir", kept.name()),
                     ));
                 }
-                load_known(did, kept, data_dir, &data_id)
+                load_known(did, Secrets { kept, data_dir: data_dir.to_owned(), data_id: data_id.to_string() })
             }
             None => create(store, data_dir, wanted, &data_id, entropy).await,
         }
     }
 }
 
-fn load_known(did: Did, kept: IdentityStore, data_dir: &Path, data_id: &DataId) -> Result<Identity, Problem> {
-    let secret = place(kept, data_dir, data_id).read()?.ok_or_else(|| {
+fn load_known(did: Did, secrets: Secrets) -> Result<Identity, Problem> {
+    let kept = secrets.kept;
+    let secret = secrets.identity().read()?.ok_or_else(|| {
         Problem::new(
             Code::Storage,
             format!("the key of {did} is missing from the {}", kept.name()),
@@ -143,7 +183,7 @@ fn load_known(did: Did, kept: IdentityStore, data_dir: &Path, data_id: &DataId) 
             "restore the right key, or choose another --data-dir",
         ));
     }
-    Ok(Identity { signer: Arc::new(signer), store: kept, created: false })
+    Ok(Identity { signer: Arc::new(signer), store: kept, secrets: Some(secrets), created: false })
 }
 
 async fn create(
@@ -158,7 +198,8 @@ async fn create(
         None if keyring_works() => IdentityStore::Keyring,
         None => IdentityStore::File,
     };
-    let place = place(chosen, data_dir, data_id);
+    let secrets = Secrets { kept: chosen, data_dir: data_dir.to_owned(), data_id: data_id.to_string() };
+    let place = secrets.identity();
     // A crash between writing the secret and recording it leaves a secret without an identity: use it.
     let seed = match place.read()? {
         Some(secret) => secret,
@@ -174,7 +215,7 @@ async fn create(
         Event::SettingChanged { key: STORE_SETTING.to_owned(), value: chosen.name().into(), at: SystemClock.now() },
     ];
     store.apply(created, Vec::new()).await.map_err(|e| e.problem())?;
-    Ok(Identity { signer: Arc::new(signer), store: chosen, created: true })
+    Ok(Identity { signer: Arc::new(signer), store: chosen, secrets: Some(secrets), created: true })
 }
 
 /// The id that tells this data directory's keyring entry from others'; written before the identity, so that a
@@ -203,14 +244,6 @@ fn signer_from(secret: &[u8]) -> Result<KeySigner, Problem> {
     Ok(KeySigner::from_seed(seed))
 }
 
-fn place(store: IdentityStore, data_dir: &Path, data_id: &DataId) -> Box<dyn SecretStore> {
-    match store {
-        IdentityStore::Keyring => Box::new(KeyringSecret { user: data_id.to_string() }),
-        IdentityStore::Credential => Box::new(CredentialSecret),
-        IdentityStore::File => Box::new(FileSecret { path: data_dir.join(KEY_FILE) }),
-    }
-}
-
 struct FileSecret {
     path: PathBuf,
 }
@@ -230,6 +263,15 @@ impl SecretStore for FileSecret {
         let text = Zeroizing::new(format!("{}\n", BASE64.encode(secret)));
         write_private(&self.path, text.as_bytes())
             .map_err(|e| Problem::new(Code::Storage, format!("cannot write {}: {e}", self.path.display()), ""))
+    }
+
+    fn delete(&self) -> Result<(), Problem> {
+        match fs::remove_file(&self.path) {
+            Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
+                Err(Problem::new(Code::Storage, format!("cannot delete {}: {e}", self.path.display()), ""))
+            }
+            _ => Ok(()),
+        }
     }
 }
 
@@ -266,6 +308,10 @@ impl SecretStore for CredentialSecret {
             format!("the credential {CREDENTIAL} is missing and cannot be written from here"),
             "make one with `head -c 32 /dev/urandom | base64` and pass it with LoadCredential=",
         ))
+    }
+
+    fn delete(&self) -> Result<(), Problem> {
+        Err(Problem::new(Code::Storage, "a credential of systemd cannot be deleted from here", "remove it from the unit"))
     }
 }
 
@@ -310,6 +356,13 @@ impl SecretStore for KeyringSecret {
     fn write(&self, secret: &[u8]) -> Result<(), Problem> {
         self.with_entry(|entry| entry.set_secret(secret))
     }
+
+    fn delete(&self) -> Result<(), Problem> {
+        self.with_entry(|entry| match entry.delete_credential() {
+            Err(keyring_core::Error::NoEntry) => Ok(()),
+            other => other,
+        })
+    }
 }
 
 #[cfg(target_os = "linux")]
@@ -334,9 +387,9 @@ fn keyring_works() -> bool {
     let canary = KeyringSecret { user: "canary".to_owned() };
     canary.write(b"canary").is_ok()
         && canary.read().is_ok_and(|found| found.is_some_and(|secret| secret.as_slice() == b"canary"))
-        && canary.with_entry(keyring_core::Entry::delete_credential).is_ok()
+        && canary.delete().is_ok()
 }
 
 fn unreadable(what: &str) -> Problem {
-    Problem::new(Code::Storage, format!("the identity key cannot be read: {what}"), "restore it from a backup")
+    Problem::new(Code::Storage, format!("the stored key cannot be read: {what}"), "restore it from a backup")
 }

@@ -36,6 +36,8 @@ mod payments;
 #[cfg(feature = "host")]
 mod peers;
 #[cfg(feature = "host")]
+mod runtimes;
+#[cfg(feature = "host")]
 mod serve;
 #[cfg(feature = "host")]
 mod settings;

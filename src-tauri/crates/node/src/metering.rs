@@ -82,6 +82,11 @@ impl WorkMeter {
         Self::Waiting(spawn_blocking(open))
     }
 
+    /// For work on somebody else's machine: nothing is measured.
+    pub(crate) fn elsewhere() -> Self {
+        Self::Running(None)
+    }
+
     /// The work has started on the node's own card; later calls change nothing.
     pub(crate) async fn start(&mut self, node: &Node) {
         let Self::Waiting(opening) = self else { return };

@@ -52,7 +52,7 @@ async fn node(dir: &TempDir) -> Node {
         book: Book::Real,
     };
     let signer = Arc::new(KeySigner::from_seed(&[7; 32]));
-    let identity = Identity { signer, store: IdentityStore::File, created: false };
+    let identity = Identity { signer, store: IdentityStore::File, secrets: None, created: false };
     let store = Store::open(dir.path()).await.unwrap();
     Node::assemble(config, store, identity, String::new(), None).await.unwrap()
 }
@@ -106,7 +106,7 @@ async fn measured_watts_and_the_wall_meter_make_the_local_cost() {
     let node = node(&dir).await;
     let gemm = Work::Gemm { m: 1000, k: 1000, n: 1000, precision: tender_base::job::Precision::F32 };
     let watts = async || {
-        let cost = node.estimate(&gemm).await;
+        let cost = node.estimate(&gemm, None).await;
         cost.energy_joules / cost.seconds
     };
     assert!((watts().await - 320.0).abs() < 1e-6, "what the owner stated");

@@ -236,6 +236,20 @@ pub(crate) fn encoder(settings: &Settings, name: Option<&str>) -> Result<ModelRe
     named(settings, ModelKind::Embed, name.unwrap_or(MINILM.name))
 }
 
+/// That the file of a language model is here.
+///
+/// # Errors
+/// As [`find`], saying what it is needed for.
+pub(crate) fn has_text_model(settings: &Settings, model: &ModelRef) -> Result<(), Problem> {
+    let found = find(settings, ModelKind::Text, model).and_then(|known| known.present(settings).map(drop));
+    found.map_err(needed_to_check)
+}
+
+fn needed_to_check(problem: Problem) -> Problem {
+    let why = "this machine needs the model to count the tokens that are billed and to check what a peer delivers";
+    Problem { message: format!("{}; {why}", problem.message), ..problem }
+}
+
 fn named(settings: &Settings, kind: ModelKind, name: &str) -> Result<ModelRef, Problem> {
     if let Some(found) = known(settings).find(|known| known.kind() == kind && known.name() == name) {
         return Ok(found.to_ref());
@@ -263,7 +277,7 @@ fn needed<'a>(settings: &'a Settings, work: &Work) -> Result<Option<Known<'a>>, 
 
 /// The models of a kind of work that are on this machine; `None` for work without a model. Whether one fits depends on
 /// the moment, and is said by a proposal.
-pub(crate) fn for_sale(settings: &Settings, kind: JobKind) -> Option<Vec<ModelRef>> {
+fn for_sale(settings: &Settings, kind: JobKind) -> Option<Vec<ModelRef>> {
     let kind = match kind {
         JobKind::Embed => ModelKind::Embed,
         JobKind::Generate => ModelKind::Text,
@@ -274,6 +288,17 @@ pub(crate) fn for_sale(settings: &Settings, kind: JobKind) -> Option<Vec<ModelRe
 }
 
 impl Node {
+    /// The models of a kind of work that this machine sells: those that are here, and those of attached runtimes.
+    pub(crate) fn for_sale(&self, settings: &Settings, kind: JobKind) -> Option<Vec<ModelRef>> {
+        let mut models = for_sale(settings, kind)?;
+        if kind == JobKind::Generate {
+            models.extend(self.models_on_runtimes());
+            models.sort_by_key(|model| model.sha256.to_string());
+            models.dedup_by_key(|model| model.sha256);
+        }
+        Some(models)
+    }
+
     /// Where the model is that some work needs: a folder for encoders, a GGUF file for language models; `None` for
     /// work without a model. Its file is unchanged, and it fits into the memory that is free now.
     ///
@@ -297,11 +322,9 @@ impl Node {
     pub(crate) async fn model_to_check_with(&self, kind: ModelKind, model: &ModelRef) -> Result<PathBuf, Problem> {
         let settings = self.settings();
         let known = find(&settings, kind, model)?;
-        let why = "this machine needs the model to count the tokens that are billed and to check what a peer delivers";
-        let explained = |problem: Problem| Problem { message: format!("{}; {why}", problem.message), ..problem };
-        let path = self.intact(&settings, known).await.map_err(explained)?;
+        let path = self.intact(&settings, known).await.map_err(needed_to_check)?;
         if kind == ModelKind::Text {
-            self.fitting(&settings, known).await.map_err(explained)?;
+            self.fitting(&settings, known).await.map_err(needed_to_check)?;
         }
         Ok(path)
     }

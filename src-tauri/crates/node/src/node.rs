@@ -8,6 +8,7 @@ use crate::{
     live::Live,
     models::Shelf,
     peers::Clients,
+    runtimes::Connections,
     settings::Settings,
 };
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
@@ -58,6 +59,7 @@ pub struct Node {
     pub(crate) clients: Clients,
     pub(crate) live: Live,
     pub(crate) models: Shelf,
+    pub(crate) runtimes: Connections,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) entropy: Arc<dyn Entropy>,
     pub(crate) a2a_address: String,
@@ -124,6 +126,7 @@ impl Node {
         }
         node.spawn(crate::timers::run(node.clone()));
         node.spawn(node.clone().keep_idle_power());
+        node.spawn(node.clone().keep_connected());
         Ok(Running { node, api_address, token, _lock: lock })
     }
 
@@ -147,6 +150,7 @@ impl Node {
             identity,
             live: Live::new(),
             models: Shelf::default(),
+            runtimes: Connections::default(),
             clock,
             entropy: Arc::new(OsEntropy),
             a2a_address,
@@ -246,6 +250,7 @@ impl Node {
                 Problem::new(Code::Unavailable, "the contractor was stopped by its owner", "try another peer");
             self.fail_sold(record.id, stopped).await;
         }
+        self.runtimes.stop();
         self.engine.stop().await;
         Ok(())
     }
@@ -328,6 +333,7 @@ impl Running {
     /// taken up again at the next start.
     pub async fn stop(self) {
         self.node.shutdown.cancel();
+        self.node.runtimes.stop();
         self.node.engine.stop().await;
         self.node.tasks.close();
         let _ = tokio::time::timeout(SHUTDOWN_LIMIT, self.node.tasks.wait()).await;

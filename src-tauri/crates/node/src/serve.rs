@@ -3,7 +3,6 @@
 use crate::{
     contractor::Contractor,
     identity::write_private,
-    models,
     node::{Config, Node, local_address},
     settings::Settings,
 };
@@ -88,7 +87,7 @@ async fn refresh_card(node: Arc<Node>, source: CardSource, key: Option<Sha256>) 
     let mut ticks = node.live.watch();
     let facts = || {
         let settings = node.settings();
-        let models = JobKind::ALL.map(|kind| models::for_sale(&settings, kind));
+        let models = JobKind::ALL.map(|kind| node.for_sale(&settings, kind));
         (settings, models)
     };
     let mut published = facts();
@@ -112,7 +111,7 @@ impl Node {
         if self.willing(self.now()).is_ok() {
             for kind in JobKind::ALL {
                 let rate = settings.prices.rate(kind);
-                match models::for_sale(&settings, kind) {
+                match self.for_sale(&settings, kind) {
                     None => skills.push(SkillFacts { kind, model: None, rate }),
                     Some(models) => {
                         skills.extend(models.into_iter().map(|model| SkillFacts { kind, model: Some(model), rate }));

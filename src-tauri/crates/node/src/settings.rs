@@ -48,6 +48,8 @@ pub struct Settings {
     pub models_source: String,
     /// GGUF files that the owner added.
     pub added_models: Vec<crate::models::Added>,
+    /// Runtimes of language models that the owner attached.
+    pub(crate) runtimes: Vec<crate::runtimes::Attached>,
     /// The worker's executable; the sibling of `tender` when empty.
     pub worker: Option<PathBuf>,
 }
@@ -274,6 +276,7 @@ impl Settings {
             models_dir: folder("models_dir"),
             models_source: text("models_source"),
             added_models: crate::models::added_in(stored),
+            runtimes: crate::runtimes::attached_in(stored),
             worker: folder("worker"),
         }
     }

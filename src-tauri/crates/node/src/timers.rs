@@ -109,6 +109,7 @@ impl Node {
                         output: record.output,
                         charged: Some(amount),
                         checked: None,
+                        entries: Vec::new(),
                         at: self.now(),
                     });
                 }

@@ -62,13 +62,14 @@ async fn change_tables(connection: &mut SqliteConnection, seq: i64, event: &Even
             jobs::submitted(connection, seq, *job, *book, (spec, *peers_only), *submitted_at).await
         }
         Event::JobDecided { job, decision } => jobs::decided(connection, *job, decision).await,
-        Event::JobMoved { job, state, reason, output, charged, checked, at } => {
+        Event::JobMoved { job, state, reason, output, charged, checked, entries, at } => {
             let change = jobs::Change {
                 state: *state,
                 reason: reason.as_ref(),
                 output: *output,
                 charged: *charged,
                 checked: checked.as_ref(),
+                entries,
                 at: *at,
             };
             jobs::moved(connection, seq, *job, change).await

@@ -63,6 +63,9 @@ pub enum Event {
         charged: Option<MicroUsd>,
         /// What was checked and found; none keeps what is known.
         checked: Option<Value>,
+        /// What is posted with the move, for what is bought without a contract; each entry balances.
+        #[serde(default)]
+        entries: Vec<Entry>,
         /// When.
         at: Timestamp,
     },

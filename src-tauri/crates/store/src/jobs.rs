@@ -3,12 +3,13 @@
 use crate::{
     MAX_ROWS, Store, StoreError,
     apply::Effect,
+    ledger,
     rows::{self, Columns},
 };
 use serde_json::Value;
 use sqlx::{QueryBuilder, Row, Sqlite, SqliteConnection, sqlite::SqliteRow};
 use std::collections::HashMap;
-use tender_base::{BlobRef, Book, JobKind, JobSpec, JobState, MicroUsd, Problem, Timestamp, ids::JobId};
+use tender_base::{BlobRef, Book, JobKind, JobSpec, JobState, MicroUsd, Problem, Timestamp, ids::JobId, ledger::Entry};
 
 /// A job and everything that is shown of it.
 #[derive(Clone, Debug, PartialEq)]
@@ -69,6 +70,7 @@ pub(crate) struct Change<'a> {
     pub output: Option<BlobRef>,
     pub charged: Option<MicroUsd>,
     pub checked: Option<&'a Value>,
+    pub entries: &'a [Entry],
     pub at: Timestamp,
 }
 
@@ -154,7 +156,10 @@ pub(crate) async fn moved(
     .execute(&mut *connection)
     .await?;
     if change.state != found {
-        entered(connection, seq, job, change.state, change.at).await?;
+        entered(&mut *connection, seq, job, change.state, change.at).await?;
+    }
+    for entry in change.entries {
+        ledger::post(connection, seq, change.at, entry).await?;
     }
     Ok(Effect::Changed)
 }

@@ -1142,6 +1142,134 @@ name: string,
  */
 delete_files: boolean | null, };
 
+/**
+ * Every attached runtime.
+ */
+export type Runtimes = { 
+/**
+ * In the order of attaching.
+ */
+runtimes: Array<RuntimeRow>, };
+
+/**
+ * One attached runtime. What it did not say is absent.
+ */
+export type RuntimeRow = { 
+/**
+ * What the owner calls it.
+ */
+name: string, 
+/**
+ * Where it is.
+ */
+address: string, 
+/**
+ * On this machine, or a cloud from which is bought.
+ */
+place: 'this_machine' | 'cloud', 
+/**
+ * Whether it answers: `connecting` is before the first answer, for `fault` see `problem`.
+ */
+state: 'connected' | 'connecting' | 'fault', 
+/**
+ * The model whose jobs it does; none for a cloud that may do every text.
+ */
+serves: string | null, 
+/**
+ * Its own name for the model.
+ */
+model: string | null, 
+/**
+ * Which program, such as `llama-server`.
+ */
+engine: string | null, 
+/**
+ * Its version.
+ */
+build: string | null, 
+/**
+ * Quantisation of the weights.
+ */
+quantisation: string | null, 
+/**
+ * Most tokens of a prompt and its text together.
+ */
+context_tokens: number | null, 
+/**
+ * Texts at the same time.
+ */
+slots: number | null, 
+/**
+ * Whether clients may have texts from it.
+ */
+for_sale: boolean, 
+/**
+ * What it is used for, in a sentence.
+ */
+about: string, 
+/**
+ * Whether a key is kept for it.
+ */
+has_key: boolean, 
+/**
+ * What a cloud asks for a million tokens of prompt.
+ */
+prompt_micro_usd_per_million: number | null, 
+/**
+ * What a cloud asks for a million tokens of text.
+ */
+text_micro_usd_per_million: number | null, 
+/**
+ * Why it does not answer.
+ */
+problem: ApiProblem | null, };
+
+/**
+ * Attach a runtime. It is tried first, and has to write one token.
+ */
+export type AttachRuntimeInput = { 
+/**
+ * What it is to be called: letters, digits, `-` and `_`.
+ */
+name: string, 
+/**
+ * `127.0.0.1:8080` on this machine, `https://HOST/v1` for a cloud.
+ */
+address: string, 
+/**
+ * Its own name for the model; not needed when it has only one.
+ */
+model: string | null, 
+/**
+ * The model whose jobs it does, as `models` lists it. Needed on this machine; a cloud without does every text.
+ */
+serves: string | null, 
+/**
+ * Texts at the same time; what the runtime says when absent.
+ */
+slots: number | null, 
+/**
+ * The key that it asks for; it goes to the secret store.
+ */
+key: string | null, 
+/**
+ * A cloud's price of a million tokens of prompt. Both prices make it a cloud.
+ */
+prompt_micro_usd_per_million: number | null, 
+/**
+ * A cloud's price of a million tokens of text.
+ */
+text_micro_usd_per_million: number | null, };
+
+/**
+ * One runtime by name.
+ */
+export type ByRuntime = { 
+/**
+ * As listed.
+ */
+name: string, };
+
 export type Operations = {
   overview: { kind: 'query'; input: Nothing; output: Overview };
   jobs: { kind: 'query'; input: JobsQuery; output: JobPage };
@@ -1154,6 +1282,7 @@ export type Operations = {
   settings: { kind: 'query'; input: Nothing; output: Settings };
   doctor: { kind: 'query'; input: Nothing; output: Doctor };
   models: { kind: 'query'; input: Nothing; output: Models };
+  runtimes: { kind: 'query'; input: Nothing; output: Runtimes };
   submit: { kind: 'command'; input: SubmitInput; output: Submitted };
   cancel_job: { kind: 'command'; input: ById; output: Nothing };
   sell: { kind: 'command'; input: Switch; output: Selling };
@@ -1170,8 +1299,11 @@ export type Operations = {
   cancel_download: { kind: 'command'; input: ByModel; output: Models };
   add_model: { kind: 'command'; input: AddModelInput; output: Models };
   remove_model: { kind: 'command'; input: RemoveModelInput; output: Models };
+  attach_runtime: { kind: 'command'; input: AttachRuntimeInput; output: Runtimes };
+  detach_runtime: { kind: 'command'; input: ByRuntime; output: Runtimes };
   watch_overview: { kind: 'subscription'; input: Nothing; output: Overview };
   watch_jobs: { kind: 'subscription'; input: Nothing; output: JobPage };
   watch_first_trade: { kind: 'subscription'; input: Nothing; output: FirstTrade };
   watch_models: { kind: 'subscription'; input: Nothing; output: Models };
+  watch_runtimes: { kind: 'subscription'; input: Nothing; output: Runtimes };
 };

@@ -1,6 +1,6 @@
 //! The pinned models. Of each language model one quantisation: the one that most cards hold.
 
-use super::{Footprint, Model, ModelFile, ModelKind, Sha256, TOKENIZER_FILE, WEIGHTS_FILE};
+use super::{CONFIG_FILE, Footprint, Model, ModelFile, ModelKind, Sha256, TOKENIZER_FILE, WEIGHTS_FILE};
 
 /// Sentence encoder, 384 dimensions, English.
 pub const MINILM: Model = Model {
@@ -23,6 +23,13 @@ pub const MINILM: Model = Model {
             name: TOKENIZER_FILE,
             bytes: 466_247,
             sha256: pinned("be50c3628f2bf5bb5e3a7f17b1f74611b2561a3a27eeab05e5aa30f411572037"),
+            repository: "sentence-transformers/all-MiniLM-L6-v2",
+            revision: "1110a243fdf4706b3f48f1d95db1a4f5529b4d41",
+        },
+        ModelFile {
+            name: CONFIG_FILE,
+            bytes: 612,
+            sha256: pinned("953f9c0d463486b10a6871cc2fd59f223b2c70184f49815e7efbcab5d8908b41"),
             repository: "sentence-transformers/all-MiniLM-L6-v2",
             revision: "1110a243fdf4706b3f48f1d95db1a4f5529b4d41",
         },

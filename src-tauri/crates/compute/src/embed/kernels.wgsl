@@ -1,12 +1,12 @@
 // The parts of a BERT encoder that are no matrix products. Passages lie one after the other, without padding, so
 // that nothing is masked: attention looks at the tokens of its own passage only.
+//
+// The host declares WIDTH (numbers of a token's vector), ROW (vec4 of its row, which is padded with zeros to a multiple
+// of LANES), HEADS, HEAD (vec4 of a head, the last one padded with zeros), ATTENDED (vec4 of the row of a query, a key
+// or a value), SCALE (1 / sqrt(numbers of a head)) and EPSILON.
 
-const WIDTH: u32 = 384u;
-const HEADS: u32 = 12u;
-const HEAD: u32 = 8u; // width of a head in vec4
-const EPSILON: f32 = 1e-12;
 const LANES: u32 = 32u;
-const EACH: u32 = 3u; // vec4 per lane: 384 / 4 / 32
+const EACH: u32 = ROW / LANES; // vec4 per lane
 
 struct Token { id: u32, position: u32 }
 struct Span { first: u32, count: u32 }
@@ -26,19 +26,35 @@ fn total(lane: u32, value: f32) -> f32 {
     return sum;
 }
 
-// Layer normalisation of one token by one workgroup.
+fn sum_of_squares(row: array<vec4<f32>, EACH>) -> f32 {
+    var x = row;
+    var sum = 0.0;
+    for (var i = 0u; i < EACH; i += 1u) {
+        sum += dot(x[i], x[i]);
+    }
+    return sum;
+}
+
+// Layer normalisation of one token by one workgroup. The padding of a row stays zero: so are its gain and shift.
 fn normalise(lane: u32, row: array<vec4<f32>, EACH>, token: u32) {
     var x = row;
-    let one = vec4<f32>(1.0);
-    let mean = total(lane, dot(x[0] + x[1] + x[2], one)) / f32(WIDTH);
-    x[0] -= mean;
-    x[1] -= mean;
-    x[2] -= mean;
-    let variance = total(lane, dot(x[0], x[0]) + dot(x[1], x[1]) + dot(x[2], x[2])) / f32(WIDTH);
+    var sum = vec4<f32>();
+    for (var i = 0u; i < EACH; i += 1u) {
+        sum += x[i];
+    }
+    let mean = total(lane, dot(sum, vec4<f32>(1.0))) / f32(WIDTH);
+    for (var i = 0u; i < EACH; i += 1u) {
+        x[i] -= mean;
+        if WIDTH < 4u * ROW {
+            let number = 4u * (lane + i * LANES) + vec4<u32>(0u, 1u, 2u, 3u);
+            x[i] = select(vec4<f32>(), x[i], number < vec4<u32>(WIDTH));
+        }
+    }
+    let variance = total(lane, sum_of_squares(x)) / f32(WIDTH);
     let scale = inverseSqrt(variance + EPSILON);
     for (var i = 0u; i < EACH; i += 1u) {
         let at = lane + i * LANES;
-        hidden[token * (WIDTH / 4u) + at] = x[i] * scale * gain[at] + shift[at];
+        hidden[token * ROW + at] = x[i] * scale * gain[at] + shift[at];
     }
 }
 
@@ -56,7 +72,7 @@ fn embed(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_inde
     var x: array<vec4<f32>, EACH>;
     for (var i = 0u; i < EACH; i += 1u) {
         let at = lane + i * LANES;
-        x[i] = words[token.id * (WIDTH / 4u) + at] + positions[token.position * (WIDTH / 4u) + at];
+        x[i] = words[token.id * ROW + at] + positions[token.position * ROW + at];
     }
     normalise(lane, x, group.x);
 }
@@ -67,13 +83,13 @@ fn embed(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_inde
 fn add_norm(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
     var x: array<vec4<f32>, EACH>;
     for (var i = 0u; i < EACH; i += 1u) {
-        let at = group.x * (WIDTH / 4u) + lane + i * LANES;
+        let at = group.x * ROW + lane + i * LANES;
         x[i] = hidden[at] + added[at];
     }
     normalise(lane, x, group.x);
 }
 
-// The host adds `qkv_at(token, column)`; per token: query, key, value, 384 each.
+// The host adds `qkv_at(token, column)`; per token: query, key, value, each of ATTENDED.
 @group(0) @binding(1) var<storage, read> queries: array<Queries>;
 @group(0) @binding(2) var<storage, read_write> mixed: array<vec4<f32>>;
 
@@ -92,8 +108,8 @@ fn attend(@builtin(global_invocation_id) id: vec3<u32>) {
     var o0: array<vec4<f32>, HEAD>;
     var o1: array<vec4<f32>, HEAD>;
     for (var i = 0u; i < HEAD; i += 1u) {
-        q0[i] = qkv_at(block.first, head + i) * 0.17677669529663687; // 1 / sqrt(32)
-        q1[i] = qkv_at(second, head + i) * 0.17677669529663687;
+        q0[i] = qkv_at(block.first, head + i) * SCALE;
+        q1[i] = qkv_at(second, head + i) * SCALE;
     }
     var most = NOTHING;
     var sum = vec2<f32>(0.0);
@@ -101,7 +117,7 @@ fn attend(@builtin(global_invocation_id) id: vec3<u32>) {
         var s0 = vec4<f32>();
         var s1 = vec4<f32>();
         for (var i = 0u; i < HEAD; i += 1u) {
-            let key = qkv_at(t, WIDTH / 4u + head + i);
+            let key = qkv_at(t, ATTENDED + head + i);
             s0 = fma(q0[i], key, s0);
             s1 = fma(q1[i], key, s1);
         }
@@ -112,15 +128,15 @@ fn attend(@builtin(global_invocation_id) id: vec3<u32>) {
         most = raised.most;
         sum = sum * keep + weight;
         for (var i = 0u; i < HEAD; i += 1u) {
-            let value = qkv_at(t, WIDTH / 2u + head + i);
+            let value = qkv_at(t, 2u * ATTENDED + head + i);
             o0[i] = fma(vec4<f32>(weight.x), value, o0[i] * keep.x);
             o1[i] = fma(vec4<f32>(weight.y), value, o1[i] * keep.y);
         }
     }
     for (var i = 0u; i < HEAD; i += 1u) {
-        mixed[block.first * (WIDTH / 4u) + head + i] = o0[i] / sum.x;
+        mixed[block.first * ATTENDED + head + i] = o0[i] / sum.x;
         if block.count == 2u {
-            mixed[second * (WIDTH / 4u) + head + i] = o1[i] / sum.y;
+            mixed[second * ATTENDED + head + i] = o1[i] / sum.y;
         }
     }
 }
@@ -129,20 +145,20 @@ fn attend(@builtin(global_invocation_id) id: vec3<u32>) {
 @group(0) @binding(1) var<storage, read> spans: array<Span>;
 @group(0) @binding(2) var<storage, read_write> vectors: array<vec4<f32>>;
 
-// Mean over a passage's tokens, scaled to length one, by one workgroup.
+// Mean over the tokens of a span, scaled to length one, by one workgroup.
 @compute @workgroup_size(LANES)
 fn pool(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
     let span = spans[group.x];
     var x: array<vec4<f32>, EACH>;
     for (var t = span.first; t < span.first + span.count; t += 1u) {
         for (var i = 0u; i < EACH; i += 1u) {
-            x[i] += last[t * (WIDTH / 4u) + lane + i * LANES];
+            x[i] += last[t * ROW + lane + i * LANES];
         }
     }
-    let squares = total(lane, dot(x[0], x[0]) + dot(x[1], x[1]) + dot(x[2], x[2]));
+    let squares = total(lane, sum_of_squares(x));
     // The mean's divisor cancels; the floor is sentence-transformers' 1e-12.
     let scale = 1.0 / max(sqrt(squares), 1e-12 * f32(span.count));
     for (var i = 0u; i < EACH; i += 1u) {
-        vectors[group.x * (WIDTH / 4u) + lane + i * LANES] = x[i] * scale;
+        vectors[group.x * ROW + lane + i * LANES] = x[i] * scale;
     }
 }

@@ -1,6 +1,6 @@
 //! The weights on the GPU, laid out as the kernels read them.
 
-use super::WIDTH;
+use super::config::{BertConfig, Side};
 use crate::{
     Error,
     device::Gpu,
@@ -10,14 +10,8 @@ use safetensors::{Dtype, SafeTensors};
 use std::path::Path;
 use tender_base::job::Precision;
 
-/// Width of the feed-forward layer.
-pub(super) const INNER: usize = 1536;
-/// Layers of the encoder.
-pub(super) const LAYERS: usize = 6;
-/// Rows of the vocabulary.
-pub(super) const WORDS: usize = 30_522;
-/// Rows of the position table.
-const POSITIONS: usize = 512;
+/// What the names of all tensors begin with when the file was saved from a model with a head, such as `BertForMaskedLM`.
+const PREFIX: &str = "bert.";
 
 /// A linear layer: the matrix transposed to inputs × outputs, and the bias.
 pub(super) struct Linear {
@@ -42,10 +36,10 @@ pub(super) struct Layer {
     pub last_norm: Norm,
 }
 
-/// The whole model.
+/// The whole model. Rows are padded with zeros as [`Side`] says.
 pub(super) struct Weights {
     pub words: wgpu::Buffer,
-    /// Positions, with the embedding of token type 0 added to each.
+    /// Positions that a passage can have, with the embedding of token type 0 added to each.
     pub positions: wgpu::Buffer,
     pub norm: Norm,
     pub layers: Vec<Layer>,
@@ -55,41 +49,50 @@ struct File<'a> {
     path: &'a Path,
     matmul: &'a Matmul,
     tensors: SafeTensors<'a>,
+    /// What every name begins with.
+    prefix: &'static str,
 }
 
 impl Weights {
     /// Decodes a safetensors file and puts it on the GPU.
-    pub(super) fn upload(gpu: &Gpu, matmul: &Matmul, path: &Path, bytes: &[u8]) -> Result<Self, Error> {
+    pub(super) fn upload(
+        gpu: &Gpu,
+        matmul: &Matmul,
+        config: &BertConfig,
+        path: &Path,
+        bytes: &[u8],
+    ) -> Result<Self, Error> {
         let tensors = decode(path, bytes)?;
-        let file = File { path, matmul, tensors };
-        let mut positions = file.tensor("embeddings.position_embeddings.weight", &[POSITIONS, WIDTH])?;
-        let types = file.tensor("embeddings.token_type_embeddings.weight", &[2, WIDTH])?;
-        for row in positions.chunks_exact_mut(WIDTH) {
+        let prefix = if tensors.iter().any(|(name, _)| name.starts_with(PREFIX)) { PREFIX } else { "" };
+        let file = File { path, matmul, tensors, prefix };
+        let (hidden, attended, wide) = (config.hidden(), config.attended(), config.wide());
+        let width = config.width;
+        let words = file.tensor("embeddings.word_embeddings.weight", &[config.words, width])?;
+        let mut positions = file.tensor("embeddings.position_embeddings.weight", &[config.positions, width])?;
+        positions.truncate(config.most_tokens() * width);
+        let types = file.tensor("embeddings.token_type_embeddings.weight", &[config.types, width])?;
+        for row in positions.chunks_exact_mut(width) {
             for (value, of_type) in row.iter_mut().zip(&types) {
                 *value += of_type;
             }
         }
         let layer = |at: usize| -> Result<Layer, Error> {
             let name = |rest: &str| format!("encoder.layer.{at}.{rest}");
+            let qkv = ["query", "key", "value"].map(|part| name(&format!("attention.self.{part}")));
             Ok(Layer {
-                qkv: file.linear(
-                    gpu,
-                    &[&name("attention.self.query"), &name("attention.self.key"), &name("attention.self.value")],
-                    WIDTH,
-                    WIDTH,
-                )?,
-                out: file.linear(gpu, &[&name("attention.output.dense")], WIDTH, WIDTH)?,
-                norm: file.norm(gpu, &name("attention.output.LayerNorm"))?,
-                wide: file.linear(gpu, &[&name("intermediate.dense")], WIDTH, INNER)?,
-                narrow: file.linear(gpu, &[&name("output.dense")], INNER, WIDTH)?,
-                last_norm: file.norm(gpu, &name("output.LayerNorm"))?,
+                qkv: file.linear(gpu, &qkv, hidden, attended)?,
+                out: file.linear(gpu, &[name("attention.output.dense")], attended, hidden)?,
+                norm: file.norm(gpu, &name("attention.output.LayerNorm"), hidden)?,
+                wide: file.linear(gpu, &[name("intermediate.dense")], hidden, wide)?,
+                narrow: file.linear(gpu, &[name("output.dense")], wide, hidden)?,
+                last_norm: file.norm(gpu, &name("output.LayerNorm"), hidden)?,
             })
         };
         let weights = Self {
-            words: put(gpu, &file.tensor("embeddings.word_embeddings.weight", &[WORDS, WIDTH])?),
-            positions: put(gpu, &positions),
-            norm: file.norm(gpu, "embeddings.LayerNorm")?,
-            layers: (0..LAYERS).map(layer).collect::<Result<_, _>>()?,
+            words: put(gpu, &padded(words, hidden)),
+            positions: put(gpu, &padded(positions, hidden)),
+            norm: file.norm(gpu, "embeddings.LayerNorm", hidden)?,
+            layers: (0..config.layers).map(layer).collect::<Result<_, _>>()?,
         };
         gpu.check()?;
         Ok(weights)
@@ -98,32 +101,51 @@ impl Weights {
 
 impl File<'_> {
     fn tensor(&self, name: &str, shape: &[usize]) -> Result<Vec<f32>, Error> {
-        numbers(self.path, &self.tensors, name, shape)
+        numbers(self.path, &self.tensors, &format!("{}{name}", self.prefix), shape)
     }
 
     /// The layers of `names` side by side; PyTorch stores each as outputs × inputs.
-    fn linear(&self, gpu: &Gpu, names: &[&str], inputs: usize, outputs: usize) -> Result<Linear, Error> {
-        let columns = names.len() * outputs;
-        let mut matrix = vec![0.0; inputs * columns];
+    fn linear(&self, gpu: &Gpu, names: &[String], inputs: Side, outputs: Side) -> Result<Linear, Error> {
+        let columns = names.len() * outputs.padded();
+        let mut matrix = vec![0.0; inputs.padded() * columns];
         let mut bias = Vec::with_capacity(columns);
+        let rows: Vec<usize> = inputs.places().collect();
         for (part, name) in names.iter().enumerate() {
-            let weight = self.tensor(&format!("{name}.weight"), &[outputs, inputs])?;
-            for (output, row) in weight.chunks_exact(inputs).enumerate() {
-                for (input, value) in row.iter().enumerate() {
-                    matrix[input * columns + part * outputs + output] = *value;
+            let weight = self.tensor(&format!("{name}.weight"), &[outputs.len(), inputs.len()])?;
+            for (output, values) in outputs.places().zip(weight.chunks_exact(inputs.len())) {
+                let column = part * outputs.padded() + output;
+                for (row, value) in rows.iter().zip(values) {
+                    matrix[row * columns + column] = *value;
                 }
             }
-            bias.extend(self.tensor(&format!("{name}.bias"), &[outputs])?);
+            bias.extend(padded(self.tensor(&format!("{name}.bias"), &[outputs.len()])?, outputs));
         }
-        // At most 1536 columns.
+        // At most 8192 columns, so that the number fits.
         let matrix = self.matmul.constant(gpu, columns as u32, Precision::F32, bytemuck::cast_slice(&matrix));
         Ok(Linear { matrix, bias: put(gpu, &bias) })
     }
 
-    fn norm(&self, gpu: &Gpu, name: &str) -> Result<Norm, Error> {
-        let part = |rest: &str| Ok::<_, Error>(put(gpu, &self.tensor(&format!("{name}.{rest}"), &[WIDTH])?));
+    fn norm(&self, gpu: &Gpu, name: &str, side: Side) -> Result<Norm, Error> {
+        let part = |rest: &str| {
+            let values = self.tensor(&format!("{name}.{rest}"), &[side.len()])?;
+            Ok::<_, Error>(put(gpu, &padded(values, side)))
+        };
         Ok(Norm { gain: part("weight")?, shift: part("bias")? })
     }
+}
+
+/// Rows of numbers, each padded with zeros.
+fn padded(rows: Vec<f32>, side: Side) -> Vec<f32> {
+    if side.len() == side.padded() {
+        return rows;
+    }
+    let mut all = vec![0.0; rows.len() / side.len() * side.padded()];
+    for (to, from) in all.chunks_exact_mut(side.padded()).zip(rows.chunks_exact(side.len())) {
+        for (place, value) in side.places().zip(from) {
+            to[place] = *value;
+        }
+    }
+    all
 }
 
 /// Reads the header, which says where in `bytes` the tensors lie.

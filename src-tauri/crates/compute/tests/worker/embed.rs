@@ -7,9 +7,10 @@ use candle_transformers::models::bert::{BertModel, Config};
 use tender_base::{Code, Problem, catalogue::MINILM};
 use tender_compute::{
     Error,
-    embed::{self, Encoder, WIDTH},
+    embed::{self, Encoder, Tokens},
 };
 
+const WIDTH: usize = 384;
 const LICENCE: &str = "Permission is hereby granted, free of charge, to any person obtaining a copy of this software \
     and associated documentation files (the \"Software\"), to deal in the Software without restriction, including \
     without limitation the rights to use, copy, modify, merge, publish, distribute, sublicense, and/or sell copies of \
@@ -32,13 +33,7 @@ fn sentences() -> Vec<String> {
 }
 
 fn reference(dir: &std::path::Path, ids: &[Vec<u32>]) -> Vec<Vec<f32>> {
-    let config: Config = serde_json::from_str(
-        r#"{"vocab_size":30522,"hidden_size":384,"num_hidden_layers":6,"num_attention_heads":12,
-            "intermediate_size":1536,"hidden_act":"gelu","hidden_dropout_prob":0.1,"max_position_embeddings":512,
-            "type_vocab_size":2,"initializer_range":0.02,"layer_norm_eps":1e-12,"pad_token_id":0,
-            "position_embedding_type":"absolute","use_cache":true,"classifier_dropout":null,"model_type":"bert"}"#,
-    )
-    .unwrap();
+    let config: Config = serde_json::from_slice(&std::fs::read(dir.join("config.json")).unwrap()).unwrap();
     let bytes = std::fs::read(dir.join("model.safetensors")).unwrap();
     let vars = VarBuilder::from_buffered_safetensors(bytes, DType::F32, &Device::Cpu).unwrap();
     let model = BertModel::load(vars, &config).unwrap();
@@ -128,6 +123,15 @@ fn foreign_and_missing_weights_are_refused() {
     assert!(missing.message.contains("tokenizer.json") && missing.hint.contains("cargo xtask test"));
     std::fs::create_dir_all(&dir).unwrap();
     std::fs::copy(model_dir().join("tokenizer.json"), dir.join("tokenizer.json")).unwrap();
+    // Other numbers would give other vectors.
+    let config = std::fs::read_to_string(model_dir().join("config.json")).unwrap();
+    std::fs::write(dir.join("config.json"), config.replace("1e-12", "1e-05")).unwrap();
+    let changed = Problem::from(refused(&dir, MINILM.weights().sha256));
+    assert!(changed.code == Code::Forged && changed.message.contains("config.json"), "{changed:?}");
+    let uncounted = Problem::from(Tokens::open(&dir).err().unwrap());
+    assert!(uncounted.code == Code::Forged && uncounted.message.contains("config.json"), "{uncounted:?}");
+    std::fs::write(dir.join("config.json"), config).unwrap();
+    Tokens::open(&dir).unwrap();
     std::fs::write(dir.join("model.safetensors"), b"forged").unwrap();
     let forged = Problem::from(refused(&dir, MINILM.weights().sha256));
     std::fs::remove_dir_all(&dir).unwrap();

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "helpers of tests, which clippy does not see as tests")]
 
 mod attacks;
+mod bert;
 mod confined;
 mod embed;
 mod frames;

@@ -12,7 +12,11 @@ use std::{
     fs::File,
     path::{Path, PathBuf},
 };
-use tender_base::{Code, Problem, Sha256, documents::WorkerInfo, job::ModelRef};
+use tender_base::{
+    Code, Problem, Sha256,
+    documents::{RuntimeInfo, WorkerInfo},
+    job::ModelRef,
+};
 use tokio::time::timeout;
 
 /// Models that an error lists; the rest is counted.
@@ -85,6 +89,14 @@ impl Runtime {
             driver: format!("build {}, quantisation {}", said(&self.build), said(&self.quantisation)),
             backend: "http".to_owned(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
+            runtime: Some(RuntimeInfo {
+                engine: self.engine.name().to_owned(),
+                build: self.build.clone(),
+                model: self.model.clone(),
+                digest: self.digest.clone(),
+                hash_checked: self.hash_checked,
+                quantisation: self.quantisation.clone(),
+            }),
         }
     }
 }

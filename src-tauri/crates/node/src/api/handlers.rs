@@ -1,12 +1,13 @@
 //! The operations, one function each, in the order of the list.
 
 use super::{types::*, views, with_operations};
-use crate::{node::Node, settings};
+use crate::{node::Node, runtimes::Attached, settings};
 use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
 use serde_json::Value;
 use std::{sync::Arc, time::Duration};
 use tender_base::{Book, Code, Problem, Role, ids::ContractId, ids::JobId};
 use tender_host::Places;
+use tender_market::price::CloudPrice;
 use tender_store::{ContractFilter, Event, JobFilter};
 
 /// Jobs on a page when nothing else is said, and at most.
@@ -165,6 +166,7 @@ async fn doctor(node: &Arc<Node>, _: Nothing) -> Answer<Doctor> {
             .map(|worker| format!("{} ({}, {}), test kernel passed", worker.adapter, worker.backend, worker.driver)),
     ));
     checks.extend(crate::models::checks(&node.models().await));
+    checks.extend(crate::runtimes::checks(&node.list_runtimes()));
     let kept = node.identity.store.describe(&node.config.data_dir);
     checks.push(views::check("Identity", Ok(format!("{kept}; {}", node.did()))));
     let balanced = node.store.ledger_balances().await.map_err(|e| e.problem())?;
@@ -205,6 +207,40 @@ async fn add_model(node: &Arc<Node>, input: AddModelInput) -> Answer<Models> {
 async fn remove_model(node: &Arc<Node>, input: RemoveModelInput) -> Answer<Models> {
     node.remove_model(&input.name, input.delete_files == Some(true)).await?;
     Ok(node.models().await)
+}
+
+async fn runtimes(node: &Arc<Node>, _: Nothing) -> Answer<Runtimes> {
+    Ok(node.list_runtimes())
+}
+
+async fn watch_runtimes(node: &Arc<Node>, _: Nothing) -> Answer<Runtimes> {
+    Ok(node.list_runtimes())
+}
+
+async fn attach_runtime(node: &Arc<Node>, input: AttachRuntimeInput) -> Answer<Runtimes> {
+    let AttachRuntimeInput { name, address, model, serves, slots, key, .. } = input;
+    let cloud = match (input.prompt_micro_usd_per_million, input.text_micro_usd_per_million) {
+        (None, None) => None,
+        (Some(prompt), Some(text)) => {
+            Some(CloudPrice { prompt_micro_usd_per_million: prompt, text_micro_usd_per_million: text })
+        }
+        _ => {
+            return Err(Problem::new(
+                Code::Invalid,
+                "a cloud has two prices: prompt_micro_usd_per_million and text_micro_usd_per_million",
+                "state both, or none for a runtime on this machine",
+            ));
+        }
+    };
+    let serves = serves.map(|serves| crate::models::text_model(&node.settings(), Some(&serves))).transpose()?;
+    let attached = Attached { name, address, model, serves, slots, has_key: key.is_some(), cloud };
+    node.attach_runtime(attached, key).await?;
+    Ok(node.list_runtimes())
+}
+
+async fn detach_runtime(node: &Arc<Node>, by: ByRuntime) -> Answer<Runtimes> {
+    node.detach_runtime(&by.name).await?;
+    Ok(node.list_runtimes())
 }
 
 async fn submit(node: &Arc<Node>, input: SubmitInput) -> Answer<Submitted> {

@@ -52,6 +52,7 @@ macro_rules! with_operations {
             settings: Query, Nothing => Settings;
             doctor: Query, Nothing => Doctor;
             models: Query, Nothing => Models;
+            runtimes: Query, Nothing => Runtimes;
             submit: Command, SubmitInput => Submitted;
             cancel_job: Command, ById => Nothing;
             sell: Command, Switch => Selling;
@@ -68,10 +69,13 @@ macro_rules! with_operations {
             cancel_download: Command, ByModel => Models;
             add_model: Command, AddModelInput => Models;
             remove_model: Command, RemoveModelInput => Models;
+            attach_runtime: Command, AttachRuntimeInput => Runtimes;
+            detach_runtime: Command, ByRuntime => Runtimes;
             watch_overview: Subscription, Nothing => Overview;
             watch_jobs: Subscription, Nothing => JobPage;
             watch_first_trade: Subscription, Nothing => FirstTrade;
             watch_models: Subscription, Nothing => Models;
+            watch_runtimes: Subscription, Nothing => Runtimes;
         }
     };
 }
@@ -110,7 +114,12 @@ mod tests {
             "// Generated from tender-node's API types by `TENDER_WRITE_TYPES=1 cargo test -p tender-node typescript`. Do not edit.\n\n",
         );
         text.push_str("export type ContractStateName =\n  | 'announced' | 'proposed' | 'awarded' | 'running' | 'delivered' | 'accepted' | 'settled'\n  | 'rejected' | 'lapsed' | 'failed' | 'abandoned';\n\n");
-        let all = [types::typescript(&config), types::submit::typescript(&config), types::models::typescript(&config)];
+        let all = [
+            types::typescript(&config),
+            types::submit::typescript(&config),
+            types::models::typescript(&config),
+            types::runtimes::typescript(&config),
+        ];
         for (docs, declaration) in all.into_iter().flatten() {
             text.push_str(&docs.unwrap_or_default());
             text.push_str("export ");

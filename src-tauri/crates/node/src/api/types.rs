@@ -24,8 +24,10 @@ macro_rules! api_types {
 }
 
 pub mod models;
+pub mod runtimes;
 pub mod submit;
 pub use models::*;
+pub use runtimes::*;
 pub use submit::*;
 
 api_types! {

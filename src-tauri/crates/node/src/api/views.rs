@@ -7,7 +7,7 @@ use tender_base::{
     Book, Code, ContractState, Did, JobState, MicroUsd, Problem, Role, Timestamp, Work, ids::ContractId,
     job::Precision, kernel::Kernel, ledger::Account,
 };
-use tender_market::decision::{Decision, Outcome};
+use tender_market::decision::{Alternative, Decision, Outcome, Source};
 use tender_store::{ContractFilter, ContractRecord, JobFilter, JobRecord, PeerRecord};
 
 /// Active jobs shown on the overview.
@@ -92,7 +92,9 @@ pub(super) async fn bought(node: &Arc<Node>, job: &JobRecord) -> Result<JobSumma
     let chosen = chosen_contract(&contracts);
     let with = match (&chosen, job.state) {
         (Some(record), _) => Some(name_of(node, &record.peer).await),
-        (None, JobState::Running | JobState::Verifying | JobState::Completed) => Some("this machine".to_owned()),
+        (None, JobState::Running | JobState::Completed) => {
+            Some(cloud_of(job).unwrap_or_else(|| "this machine".to_owned()))
+        }
         _ => None,
     };
     // What ended without a result costs nothing, whatever was proposed.
@@ -241,6 +243,17 @@ fn standing(record: &ContractRecord, with: &str) -> String {
     }
 }
 
+/// The cloud that does a job, or did. Only what is bought is charged.
+fn cloud_of(job: &JobRecord) -> Option<String> {
+    let decision = decision(job)?;
+    let is_cloud = |alternative: &&Alternative| matches!(alternative.source, Source::Cloud { .. });
+    let cloud = match job.state {
+        JobState::Completed => decision.order().into_iter().filter(|_| job.charged.is_some()).find(is_cloud),
+        _ => decision.chosen().filter(is_cloud),
+    };
+    cloud.map(|cloud| cloud.source.label().to_owned())
+}
+
 fn job_reason(job: &JobRecord, chosen: Option<&ContractRecord>, with: Option<&str>) -> String {
     if let Some(problem) = &job.reason {
         return problem.message.clone();
@@ -251,6 +264,7 @@ fn job_reason(job: &JobRecord, chosen: Option<&ContractRecord>, with: Option<&st
         JobState::Running => format!("Computing on {with}"),
         JobState::Verifying => format!("Checking the result of {with}"),
         JobState::Completed if chosen.is_some() => "Delivered, checked and booked".to_owned(),
+        JobState::Completed if job.charged.is_some() => format!("Written by {with} and booked; nobody can check it"),
         JobState::Completed => "Computed on this machine".to_owned(),
         JobState::Failed | JobState::Cancelled => "Ended; nothing is owed".to_owned(),
     }

@@ -193,6 +193,7 @@ impl Node {
                 output: Some(delivery.document.output),
                 charged: Some(amount),
                 checked: serde_json::to_value(&checked).ok(),
+                entries: Vec::new(),
                 at: now,
             });
         }

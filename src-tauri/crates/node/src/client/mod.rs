@@ -2,6 +2,7 @@
 
 mod award;
 mod check;
+mod cloud;
 mod submit;
 mod tendering;
 
@@ -17,7 +18,7 @@ use tender_base::{
 use tender_engine::{Engine, Order, Output, Progress, Tenant};
 use tender_market::{
     cost::{self, LocalCost, Running, Throughput},
-    decision::{Actual, Alternative, Decision, Outcome},
+    decision::{Actual, Alternative, Decision, Outcome, Source},
 };
 use tender_store::{ContractFilter, ContractRecord, Event, JobRecord};
 
@@ -114,11 +115,14 @@ impl Node {
             let rest: Vec<ContractId> = order[place + 1..].iter().filter_map(contract_of).collect();
             let tried = match contract {
                 None => {
-                    // Nobody's slot is held while this machine works; should it fail, the job is tendered again.
+                    // Nobody's slot is held meanwhile; should it fail, the job is tendered again.
                     for other in &rest {
                         self.decline_by_id(*other).await;
                     }
-                    self.run_here(job).await
+                    match &alternative.source {
+                        Source::Cloud { name, .. } => self.run_in_cloud(job, name).await,
+                        Source::Local | Source::Peer { .. } => self.run_here(job).await,
+                    }
                 }
                 Some(contract) => self.buy(contract, &rest).await,
             };
@@ -180,9 +184,11 @@ impl Node {
         let running = self.job_event(job.id, JobState::Running, None);
         self.apply(vec![running], Vec::new()).await?;
         let work = job.spec.work.clone();
-        let estimate = self.estimate(&work).await;
+        let place = self.workplace(&work, false).await?;
+        let runtime = place.runtime.as_deref();
+        let estimate = self.estimate(&work, runtime).await;
         let order = Order {
-            model: self.model(&work).await?,
+            model: place.model.clone(),
             input: self.stored_blob(&job.spec.input).await?.into(),
             parts: None,
             wall_limit: crate::contractor::wall_limit(estimate.estimated_ms()),
@@ -190,11 +196,12 @@ impl Node {
             work,
         };
         let mut metering = WorkMeter::new();
-        let output = self.run_own(job.id, order, &mut metering).await?;
+        let running = self.run_own(job.id, place.engine.as_ref(), order, &mut metering).await;
+        let output = running.inspect_err(|problem| self.runtime_failed(runtime, problem))?;
         self.metered(job.spec.work.kind(), metering, output.wall_ms).await;
-        self.learn(&job.spec.work, output.units, output.wall_ms).await;
+        self.learn(&job.spec.work, runtime, output.units, output.wall_ms).await;
         let blob = self.store.put_blob(&output.bytes).await.map_err(|e| e.problem())?;
-        let cost = self.estimate(&job.spec.work).await;
+        let cost = self.estimate(&job.spec.work, runtime).await;
         let actual = Actual { charged: cost.micro_usd, wall_ms: output.wall_ms, contract: None };
         let done = Event::JobMoved {
             job: job.id,
@@ -203,6 +210,7 @@ impl Node {
             output: Some(blob),
             charged: None,
             checked: None,
+            entries: Vec::new(),
             at: self.now(),
         };
         let mut events = self.decided_with(job.id, actual).await?;
@@ -210,9 +218,15 @@ impl Node {
         self.apply(events, Vec::new()).await
     }
 
-    async fn run_own(&self, id: JobId, order: Order, metering: &mut WorkMeter) -> Result<Output, Problem> {
+    async fn run_own(
+        &self,
+        id: JobId,
+        engine: &dyn Engine,
+        order: Order,
+        metering: &mut WorkMeter,
+    ) -> Result<Output, Problem> {
         let (sender, mut progress) = tokio::sync::watch::channel(Progress::default());
-        let running = self.engine.run(order, sender);
+        let running = engine.run(order, sender);
         tokio::pin!(running);
         let mut reporting = true;
         loop {
@@ -266,7 +280,7 @@ impl Node {
     }
 
     pub(crate) fn job_event(&self, job: JobId, state: JobState, reason: Option<Problem>) -> Event {
-        Event::JobMoved { job, state, reason, output: None, charged: None, checked: None, at: self.now() }
+        Event::JobMoved { job, state, reason, output: None, charged: None, checked: None, entries: Vec::new(), at: self.now() }
     }
 
     /// The decision with what it came to, ready to be stored with the job's end.
@@ -311,8 +325,8 @@ impl Node {
         Ok(records)
     }
 
-    /// What running `work` here costs and takes.
-    pub(crate) async fn estimate(&self, work: &Work) -> LocalCost {
+    /// What running `work` here costs and takes, on an attached runtime if one is named.
+    pub(crate) async fn estimate(&self, work: &Work, runtime: Option<&str>) -> LocalCost {
         let settings = self.settings();
         let measured = self.card_watts(work.kind()).await;
         let card = measured.unwrap_or(settings.card_watts);
@@ -322,24 +336,29 @@ impl Node {
             tariff_usd_per_kwh: settings.tariff_usd_per_kwh,
             ..Running::default()
         };
-        cost::local(work, &self.throughput().await, &running)
+        cost::local(work, &self.throughput(runtime).await, &running)
     }
 
-    async fn throughput(&self) -> Throughput {
-        let stored = self.store.setting(THROUGHPUT).await.ok().flatten();
+    async fn throughput(&self, runtime: Option<&str>) -> Throughput {
+        let stored = self.store.setting(&throughput_of(runtime)).await.ok().flatten();
         stored.and_then(|value| serde_json::from_value(value).ok()).unwrap_or_default()
     }
 
     /// Takes a finished run into account for the next estimate.
-    pub(crate) async fn learn(&self, work: &Work, units: u64, wall_ms: u64) {
-        let mut throughput = self.throughput().await;
+    pub(crate) async fn learn(&self, work: &Work, runtime: Option<&str>, units: u64, wall_ms: u64) {
+        let mut throughput = self.throughput(runtime).await;
         throughput.learn(work.kind(), units, wall_ms);
         let value = serde_json::to_value(throughput).unwrap_or(Value::Null);
-        let event = Event::SettingChanged { key: THROUGHPUT.to_owned(), value, at: self.now() };
+        let event = Event::SettingChanged { key: throughput_of(runtime), value, at: self.now() };
         if let Err(problem) = self.apply(vec![event], Vec::new()).await {
             tracing::warn!(%problem, "the measured throughput could not be stored");
         }
     }
+}
+
+/// The setting with what the own worker, or a runtime, was measured to do.
+fn throughput_of(runtime: Option<&str>) -> String {
+    runtime.map_or_else(|| THROUGHPUT.to_owned(), |name| format!("{THROUGHPUT}.{name}"))
 }
 
 fn contract_of(alternative: &Alternative) -> Option<ContractId> {

@@ -12,7 +12,7 @@ use tender_base::{
     catalogue::ModelKind,
     ids::JobId,
     job::{
-        Access, Constraints, Element, GenerateWork, MAX_PASSAGES, Precision, Privacy, Sampling, WgslBuffer, WgslWork,
+        Access, Constraints, Element, GenerateWork, MAX_PASSAGES, ModelRef, Precision, Privacy, Sampling, WgslBuffer, WgslWork,
     },
     kernel::{Kernel, KernelWork},
     text::{Chat, ChatMessage, ChatRole, Prompt, Raw},
@@ -203,15 +203,27 @@ impl Node {
         stop: Vec<String>,
     ) -> Result<(Work, Vec<u8>), Problem> {
         let model = models::text_model(&self.settings(), model)?;
-        let path = self.model_to_check_with(ModelKind::Text, &model).await?;
         let bytes = serde_json::to_vec(prompt).map_err(|e| invalid(format!("messages: {e}")))?;
-        let counted = self.engine.count_tokens(&path, bytes.clone().into()).await?;
-        let &[prompt_tokens] = counted.as_slice() else {
-            return Err(Problem::new(Code::Internal, "the worker counted more than one prompt", ""));
-        };
+        let prompt_tokens = self.count_prompt(&model, &bytes).await?;
         let work = GenerateWork { model, prompt_tokens, max_tokens, sampling, stop };
         models::within_context(&self.settings(), &work)?;
         Ok((Work::Generate(work), bytes))
+    }
+
+    /// By the own worker; on a machine without the model, by a runtime that has it.
+    async fn count_prompt(&self, model: &ModelRef, prompt: &[u8]) -> Result<u32, Problem> {
+        let lacking = match self.model_to_check_with(ModelKind::Text, model).await {
+            Ok(path) => {
+                let counted = self.engine.count_tokens(&path, prompt.to_vec().into()).await?;
+                let several = || Problem::new(Code::Internal, "the worker counted more than one prompt", "");
+                return counted.first().copied().filter(|_| counted.len() == 1).ok_or_else(several);
+            }
+            Err(problem) => problem,
+        };
+        match self.local_runtime(model, false) {
+            Some((_, engine)) => engine.count_prompt(prompt).await,
+            None => Err(lacking),
+        }
     }
 
     /// Tokens are counted by the own worker: they are what is billed, and `tender` itself has no tokenizer.

@@ -1,11 +1,11 @@
 //! The call for proposals: every peer is asked at the same time, under one deadline, and a silent one costs nobody
 //! else anything. What comes back is decided upon and becomes a receipt.
 
-use crate::node::Node;
+use crate::{models, node::Node};
 use futures::{StreamExt, stream::FuturesUnordered};
 use std::{sync::Arc, time::Duration};
 use tender_base::{
-    Book, Code, ContractState, Did, MicroUsd, Problem, Role, Signed,
+    Book, Code, ContractState, Did, MicroUsd, Problem, Role, Signed, Work,
     documents::{CallForProposals, Decline, Message, Proposal},
     ids::ContractId,
     job::Privacy,
@@ -79,7 +79,8 @@ impl Node {
         let reserved = self.store.balance(job.book, &Account::Reserved).await.map_err(|e| e.problem())?;
         let committed = totals.spent.0.saturating_add(reserved.0);
         let mut alternatives = vec![self.local_alternative(job).await];
-        let here = self.estimate(&job.spec.work).await.micro_usd;
+        alternatives.extend(self.cloud_alternatives(job).await);
+        let here = self.estimate(&job.spec.work, None).await.micro_usd;
         for answer in answers {
             let valid = self.valid_in_a_row(answer.peer.did).await?;
             let checking = verification::expected_share(&job.spec.work, valid) * here.0 as f64;
@@ -109,17 +110,17 @@ impl Node {
     }
 
     async fn local_alternative(&self, job: &JobRecord) -> Alternative {
-        let outcome = if job.peers_only {
-            Err(Problem::new(Code::Unavailable, "the job was submitted for peers only", ""))
+        let place = if job.peers_only {
+            Err(peers_only())
         } else if !self.settings().use_own_gpu {
             Err(Problem::new(Code::Unavailable, "own jobs do not run on the own GPU", "set use_own_gpu to true"))
         } else {
-            self.model(&job.spec.work).await.map(|_| ())
+            self.workplace(&job.spec.work, false).await
         };
-        let outcome = match outcome {
+        let outcome = match place {
             Err(problem) => Outcome::Unavailable { problem },
-            Ok(()) => {
-                let cost = self.estimate(&job.spec.work).await;
+            Ok(place) => {
+                let cost = self.estimate(&job.spec.work, place.runtime.as_deref()).await;
                 Outcome::Offered {
                     cost: cost.micro_usd,
                     checking: MicroUsd::ZERO,
@@ -160,12 +161,17 @@ impl Node {
         let deadline = tokio::time::Instant::now() + span;
         let peers = self.store.peers().await.map_err(|e| e.problem())?;
         let demo_peer = self.demo_peer().await;
+        // A machine with the model on a runtime alone could not check a peer's text.
+        let checkable = match &job.spec.work {
+            Work::Generate(text) => models::has_text_model(&self.settings(), &text.model),
+            _ => Ok(()),
+        };
         let asked: FuturesUnordered<_> = peers
             .into_iter()
             .filter(|peer| !peer.removed && peer.address.is_some())
             // The second node of a demonstration gets its jobs and no others.
             .filter(|peer| (Some(peer.did) == demo_peer) == (job.book == Book::Demo && demo_peer.is_some()))
-            .map(|peer| self.ask(job, peer, span, deadline))
+            .map(|peer| self.ask(job, peer, &checkable, span, deadline))
             .collect();
         Ok(asked.collect().await)
     }
@@ -174,6 +180,7 @@ impl Node {
         self: &Arc<Self>,
         job: &JobRecord,
         peer: PeerRecord,
+        checkable: &Result<(), Problem>,
         span: Duration,
         deadline: tokio::time::Instant,
     ) -> Answered {
@@ -188,7 +195,11 @@ impl Node {
             respond_by: now.after(span),
         };
         let call = Signed::new(call, self.identity.signer.as_ref());
-        let outcome = match tokio::time::timeout_at(deadline, self.proposal_of(&peer, &call)).await {
+        let asked = async {
+            checkable.clone()?;
+            self.proposal_of(&peer, &call).await
+        };
+        let outcome = match tokio::time::timeout_at(deadline, asked).await {
             Ok(outcome) => outcome,
             Err(_) => Err(Problem::new(
                 Code::Expired,
@@ -289,4 +300,8 @@ impl Node {
             }
         });
     }
+}
+
+pub(super) fn peers_only() -> Problem {
+    Problem::new(Code::Unavailable, "the job was submitted for peers only", "")
 }

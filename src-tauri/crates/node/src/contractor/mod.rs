@@ -9,7 +9,7 @@ mod run;
 pub(crate) use agent::Contractor;
 pub(crate) use run::wall_limit;
 
-use crate::{models, node::Node};
+use crate::node::Node;
 use std::{sync::Arc, time::Duration};
 use tender_base::{
     Code, ContractState, Did, JobSpec, MicroUsd, Problem, Role, Signed, Timestamp, Work,
@@ -67,10 +67,7 @@ impl Node {
             ));
         }
         let settings = self.settings();
-        self.model(&spec.work).await?;
-        if let Work::Generate(text) = &spec.work {
-            models::within_context(&settings, text)?;
-        }
+        let place = self.workplace(&spec.work, true).await?;
         self.confines(&spec.work).await?;
         let rate = settings.prices.rate(spec.work.kind());
         let units = spec.work.units();
@@ -89,8 +86,8 @@ impl Node {
             units,
             amount,
             valid_until,
-            estimated_ms: self.estimate(&spec.work).await.estimated_ms(),
-            adapter: self.engine.info().map(|worker| worker.adapter).unwrap_or_default(),
+            estimated_ms: self.estimate(&spec.work, place.runtime.as_deref()).await.estimated_ms(),
+            adapter: place.adapter,
         };
         let proposal = Signed::new(proposal, self.identity.signer.as_ref());
         let opened = Event::ContractOpened {
@@ -107,8 +104,9 @@ impl Node {
         };
         self.let_earlier_go(&caller, &job).await?;
         let text = matches!(job.work, Work::Generate(_));
+        let text_slots = place.slots.map_or(settings.text_slots, |slots| slots.min(settings.text_slots));
         let (slots, holds) =
-            if text { (settings.text_slots, settings.text_slots) } else { (settings.slots, HOLDS_PER_PEER) };
+            if text { (text_slots, text_slots) } else { (settings.slots, HOLDS_PER_PEER) };
         let guards = vec![
             Guard::PeerHolds { peer: caller, limit: holds, now },
             Guard::Slots { text, limit: slots, now },

@@ -1,7 +1,7 @@
 //! Doing the work of an awarded contract.
 
 use super::opening;
-use crate::{metering::WorkMeter, node::Node};
+use crate::{metering::WorkMeter, node::Node, runtimes::Workplace};
 use std::{sync::Arc, time::Duration};
 use tender_base::{
     BlobRef, Code, ContractState, MicroUsd, Problem, Signed, Work,
@@ -9,7 +9,7 @@ use tender_base::{
     ids::ContractId,
     units::Meter,
 };
-use tender_engine::{Engine, Order, Output, Progress, Tenant};
+use tender_engine::{Order, Output, Progress, Tenant};
 use tender_market::contract::Step;
 use tender_store::ContractRecord;
 
@@ -35,8 +35,9 @@ impl Node {
         let (call, proposal) = opening(&record)?;
         let work = call.document.job.work.clone();
         let input = self.stored_blob(&call.document.job.input).await?;
+        let place = self.workplace(&work, true).await?;
         let order = Order {
-            model: self.model(&work).await?,
+            model: place.model.clone(),
             input: input.into(),
             parts: None,
             wall_limit: wall_limit(proposal.document.estimated_ms),
@@ -44,9 +45,9 @@ impl Node {
             work,
         };
         let mut metering = WorkMeter::new();
-        let output = self.run_with_progress(&record, order, &mut metering).await?;
+        let output = self.run_with_progress(&record, &place, order, &mut metering).await?;
         let meter = self.metered(call.document.job.work.kind(), metering, output.wall_ms).await;
-        self.learn(&call.document.job.work, output.units, output.wall_ms).await;
+        self.learn(&call.document.job.work, place.runtime.as_deref(), output.units, output.wall_ms).await;
         self.deliver(id, output, meter).await
     }
 
@@ -54,17 +55,20 @@ impl Node {
     async fn run_with_progress(
         self: &Arc<Self>,
         record: &ContractRecord,
+        place: &Workplace,
         order: Order,
         metering: &mut WorkMeter,
     ) -> Result<Output, Problem> {
         let (sender, mut progress) = tokio::sync::watch::channel(Default::default());
-        let running = self.engine.run(order, sender);
+        let running = place.engine.run(order, sender);
         tokio::pin!(running);
         let mut started = record.state == ContractState::Running;
         let mut reporting = true;
         loop {
             tokio::select! {
-                output = &mut running => return output,
+                output = &mut running => {
+                    return output.inspect_err(|problem| self.runtime_failed(place.runtime.as_deref(), problem));
+                }
                 changed = progress.changed(), if reporting => {
                     reporting = changed.is_ok();
                     let step: Progress = progress.borrow_and_update().clone();

@@ -141,7 +141,7 @@ impl Trade {
                     adapter: "llvmpipe".to_owned(),
                     driver: "Mesa".to_owned(),
                     backend: "vulkan".to_owned(),
-                    version: "0.1.0".to_owned(),
+                    version: "0.1.0".to_owned(), runtime: None,
                 },
                 delivered_at: at(20),
             },

@@ -70,6 +70,7 @@ async fn a_sweep_removes_only_what_is_old_and_unneeded() {
         output: None,
         charged: None,
         checked: None,
+        entries: Vec::new(),
         at: at(9),
     };
     store.apply(vec![ended], vec![]).await.unwrap();

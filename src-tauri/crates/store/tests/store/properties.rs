@@ -128,6 +128,7 @@ fn request(attempt: &Attempt, trades: &mut Vec<Trade>) -> Option<(Vec<Event>, Ve
                 output: None,
                 charged: None,
                 checked: None,
+                entries: Vec::new(),
                 at: at(3),
             };
             Some((vec![moved], vec![]))

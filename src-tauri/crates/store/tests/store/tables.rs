@@ -18,7 +18,7 @@ async fn store() -> (tempfile::TempDir, Store) {
 }
 
 fn job_moved(job: JobId, state: JobState, ms: i64) -> Event {
-    Event::JobMoved { job, state, reason: None, output: None, charged: None, checked: None, at: at(ms) }
+    Event::JobMoved { job, state, reason: None, output: None, charged: None, checked: None, entries: Vec::new(), at: at(ms) }
 }
 
 #[tokio::test]
@@ -199,6 +199,7 @@ async fn jobs_are_listed_newest_first_in_pages_and_end_once() {
         output: Some(output),
         charged: Some(MicroUsd(3)),
         checked: Some(json!({"passed": true})),
+        entries: Vec::new(),
         at: at(9),
     };
     let decided = Event::JobDecided { job, decision: json!({"chosen": 0.1}) };
