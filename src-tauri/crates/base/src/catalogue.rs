@@ -14,6 +14,14 @@ pub const TOKENIZER_FILE: &str = "tokenizer.json";
 pub const CONFIG_FILE: &str = "config.json";
 /// Where the models are downloaded from, unless the owner names another place with the same paths.
 pub const SOURCE: &str = "https://huggingface.co";
+/// Tokens whose keys and values are kept together: a text takes whole pages of the cache.
+pub const PAGE_TOKENS: u32 = 16;
+/// Rows of logits that a worker keeps on a card, whatever it is asked for: those of one pass, since of a text that is
+/// checked every token's are wanted. On a CPU adapter it keeps fewer.
+pub const LOGITS_ROWS: u32 = 128;
+/// Weights of Q4_K take 148 bytes a block on the card and 144 in the file, a part of so many more; other formats take
+/// less on top, or nothing.
+const REPACKED: u64 = 36;
 /// Memory that a worker takes on top of weights, keys, values and logits: activations, kernels, copies on their way
 /// and what the driver keeps for itself. An allowance that is the same for every model: SmolLM2 took 181 MiB on Mesa's
 /// CPU driver (22.3), the process included; on a card it has not been measured.
@@ -82,7 +90,7 @@ pub struct Footprint {
     /// Bytes of keys and values that one token occupies while a text is written: 2 × layers × heads of keys × numbers
     /// per head × 2 bytes. Zero for encoders.
     pub cache_bytes_per_token: u64,
-    /// Tokens of the vocabulary: a text that is written has a row of so many f32. Zero for encoders.
+    /// Tokens of the vocabulary: a row of logits has so many f32. Zero for encoders.
     pub vocabulary: u32,
     /// Tokens that the model was trained to overlook.
     pub context_tokens: u32,
@@ -106,14 +114,27 @@ pub struct ModelFacts {
 }
 
 impl Footprint {
-    /// Memory for a worker that keeps `limits`, in bytes: weights + min(context × sequences × cache per token, most
-    /// cache) + sequences × vocabulary × 4 + [`OVERHEAD_BYTES`]. The context is the model's own if that is shorter.
+    /// Memory for a worker that keeps `limits`, in bytes: weights as they lie on the card + min(context in whole pages ×
+    /// sequences × cache per token, most cache) + [`LOGITS_ROWS`] × vocabulary × 4 + [`OVERHEAD_BYTES`]. The context is
+    /// the model's own if that is shorter.
     #[must_use]
     pub fn needed_bytes(&self, limits: &TextLimits) -> u64 {
-        let tokens = u64::from(limits.context_tokens.min(self.context_tokens)) * u64::from(limits.sequences);
+        let context = u64::from(limits.context_tokens.min(self.context_tokens));
+        let tokens = context.next_multiple_of(u64::from(PAGE_TOKENS)) * u64::from(limits.sequences);
         let cache = self.cache_bytes_per_token.saturating_mul(tokens).min(limits.cache_bytes);
-        let logits = u64::from(limits.sequences) * u64::from(self.vocabulary) * 4;
-        self.weight_bytes.saturating_add(cache).saturating_add(logits).saturating_add(OVERHEAD_BYTES)
+        let logits = u64::from(LOGITS_ROWS) * u64::from(self.vocabulary) * 4;
+        let weights = self.weight_bytes.saturating_add(self.weight_bytes.div_ceil(REPACKED));
+        weights.saturating_add(cache).saturating_add(logits).saturating_add(OVERHEAD_BYTES)
+    }
+
+    /// Tokens that one text may have, its prompt included, in a worker that keeps `limits`: what the model overlooks,
+    /// what is kept for one text, and what all pages of the cache hold, whichever is least.
+    #[must_use]
+    pub fn most_tokens(&self, limits: &TextLimits) -> u32 {
+        let page = self.cache_bytes_per_token.saturating_mul(u64::from(PAGE_TOKENS));
+        let room = limits.cache_bytes.checked_div(page).map_or(u64::MAX, |pages| pages * u64::from(PAGE_TOKENS));
+        let context = limits.context_tokens.min(self.context_tokens);
+        u32::try_from(room).unwrap_or(u32::MAX).min(context)
     }
 }
 
@@ -209,20 +230,36 @@ mod tests {
         // Llama 3.1 8B: 32 layers, 8 heads of keys and values with 128 numbers.
         let cache_bytes_per_token = 2 * 32 * 8 * 128 * 2;
         let model =
-            Footprint { weight_bytes: 5 << 30, cache_bytes_per_token, vocabulary: 1 << 17, context_tokens: 1 << 17 };
+            Footprint { weight_bytes: 36 << 28, cache_bytes_per_token, vocabulary: 1 << 17, context_tokens: 1 << 17 };
         let limits = TextLimits { context_tokens: 1024, sequences: 4, cache_bytes: 1 << 30 };
-        let logits = 4 * (4 << 17);
+        // 36 parts in the file are 37 on the card; a pass of 128 rows has logits, however few texts are written.
+        let rest = (37 << 28) + 128 * (4 << 17) + OVERHEAD_BYTES;
         // 4 × 1024 tokens of 128 KiB each are 512 MiB.
-        assert_eq!(model.needed_bytes(&limits), (5 << 30) + (512 << 20) + logits + OVERHEAD_BYTES);
+        assert_eq!(model.needed_bytes(&limits), (512 << 20) + rest);
         // Sixteen long texts share what is kept for all.
         let many = TextLimits { context_tokens: 8192, sequences: 16, ..limits };
-        assert_eq!(model.needed_bytes(&many), (5 << 30) + (1 << 30) + 4 * logits + OVERHEAD_BYTES);
-        // A model that overlooks less needs less.
-        let short = Footprint { context_tokens: 512, ..model };
-        assert_eq!(short.needed_bytes(&limits), (5 << 30) + (256 << 20) + logits + OVERHEAD_BYTES);
+        assert_eq!(model.needed_bytes(&many), (1 << 30) + rest);
+        // A model that overlooks less needs less, in whole pages.
+        let short = Footprint { context_tokens: 510, ..model };
+        assert_eq!(short.needed_bytes(&limits), (256 << 20) + rest);
         // Nothing that a hostile file declares overflows.
         let huge = Footprint { weight_bytes: u64::MAX, cache_bytes_per_token: u64::MAX, ..model };
         assert_eq!(huge.needed_bytes(&limits), u64::MAX);
+    }
+
+    #[test]
+    fn a_text_may_have_what_model_limits_and_cache_all_have_room_for() {
+        let limits = TextLimits { context_tokens: 8192, sequences: 16, cache_bytes: 1 << 30 };
+        let of = |name: &str| Model::named(name).map(|model| model.footprint).unwrap();
+        // 8192 tokens of 128 KiB are 1 GiB; of 144 KiB, 7281 would fit, and 455 whole pages hold 7280.
+        assert_eq!(of("Llama-3.1-8B-Instruct").most_tokens(&limits), 8192);
+        assert_eq!(of("Qwen3-8B").most_tokens(&limits), 7280);
+        assert_eq!(of("Qwen3-8B").most_tokens(&TextLimits { context_tokens: 4000, ..limits }), 4000);
+        assert_eq!(Footprint { context_tokens: 512, ..of("Qwen3-8B") }.most_tokens(&limits), 512);
+        assert_eq!(of("Qwen3-8B").most_tokens(&TextLimits { cache_bytes: 15 * 144 << 10, ..limits }), 0, "no page");
+        let huge = Footprint { cache_bytes_per_token: u64::MAX, ..of("Qwen3-8B") };
+        assert_eq!(huge.most_tokens(&limits), 0);
+        assert_eq!(Footprint { cache_bytes_per_token: 0, ..huge }.most_tokens(&limits), 8192);
     }
 
     #[test]

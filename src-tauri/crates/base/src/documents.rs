@@ -135,7 +135,7 @@ pub struct WorkerInfo {
     pub version: String,
     /// The program that did it, when that was not `tender-worker`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub runtime: Option<RuntimeInfo>,
+    pub runtime: Option<Box<RuntimeInfo>>,
 }
 
 /// A program beside Tender that ran a language model, as it described itself. What it did not say is absent.

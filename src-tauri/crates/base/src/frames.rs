@@ -59,7 +59,7 @@ pub enum Request {
         limits: TextLimits,
     },
     /// Continue the prompt in the payload with the loaded model. Answered by any number of [`Reply::Text`], then
-    /// [`Reply::Generated`], or by [`Reply::Refused`].
+    /// [`Reply::Generated`], or by [`Reply::Refused`]. Until the first reply it waits for room on the card.
     Generate {
         /// Of this request, unique among those under way.
         id: u64,
@@ -67,7 +67,8 @@ pub enum Request {
         work: GenerateWork,
     },
     /// Judge a text that another machine wrote. The payload is the prompt, then the claimed
-    /// [`crate::text::Generation`]. Answered by [`Reply::Scored`] or [`Reply::Refused`].
+    /// [`crate::text::Generation`]. Answered by any number of [`Reply::Text`] without text, which are signs of life,
+    /// then [`Reply::Scored`], or by [`Reply::Refused`]. Until the first reply it waits for room on the card.
     Score {
         /// Of this request, unique among those under way.
         id: u64,
@@ -119,6 +120,12 @@ pub enum Measurement {
     },
     /// A pass of Llama 3 8B with made-up weights in Q4_K that writes a token of each of so many texts, 1 to 16.
     Decode8b {
+        /// Texts.
+        sequences: u32,
+    },
+    /// The same, where every token is drawn: at temperature 0.8 among the likeliest 40 and of those the likeliest that
+    /// come to 0.95.
+    Sampled8b {
         /// Texts.
         sequences: u32,
     },
@@ -209,7 +216,8 @@ pub enum Reply {
         /// What it really keeps: limited by the model's context.
         limits: TextLimits,
     },
-    /// The payload continues the text of the request, in whole UTF-8 characters.
+    /// The payload continues the text of the request, in whole UTF-8 characters. The first, without text, comes when
+    /// there is room on the card and the work begins.
     Text {
         /// Of the request.
         id: u64,
@@ -222,7 +230,7 @@ pub enum Reply {
         id: u64,
         /// Tokens of the prompt and of the text.
         units: u64,
-        /// From the request's last byte to the output's first, in milliseconds.
+        /// From the time when there was room for it to the output's first byte, in milliseconds.
         wall_ms: u64,
     },
     /// A text is judged; the payload is one little-endian f32 per claimed token: how far it is behind the one that

@@ -11,7 +11,7 @@ use crate::{
 use std::time::Instant;
 use tender_base::{
     frames::Measurement,
-    job::{MAX_GEMM_SIDE, Precision},
+    job::{MAX_GEMM_SIDE, Precision, Sampling},
     kernel::{Kernel, KernelWork},
 };
 
@@ -27,6 +27,8 @@ const VECTORS: usize = 8;
 const CHECKED_ROWS: u32 = 16;
 /// Passes of a large model that are measured together.
 const PASSES: u32 = 32;
+/// How tokens are drawn where that is measured: llama.cpp's defaults.
+const DRAWN: Sampling = Sampling { temperature: 0.8, top_k: 40, top_p: 0.95, seed: 7 };
 
 /// Floating-point operations, elements or tokens of one run, and its seconds. `passes` keeps the large model.
 ///
@@ -45,21 +47,23 @@ pub fn measure(
             Ok((2 * u64::from(*side).pow(3), gemm(gpu, matmul, *side, *precision)?))
         }
         Measurement::Kernel { work } => Ok((work.units(), kernel(gpu, kernels, work)?)),
-        Measurement::Decode8b { sequences } => {
-            let model = large(gpu, passes)?;
-            model.decode(gpu, *sequences)?;
-            let mut seconds = 0.0;
-            for _ in 0..PASSES {
-                seconds += model.decode(gpu, *sequences)?;
-            }
-            Ok((u64::from(PASSES * *sequences), seconds))
-        }
+        Measurement::Decode8b { sequences } => decode(gpu, large(gpu, passes)?, *sequences, &Sampling::GREEDY),
+        Measurement::Sampled8b { sequences } => decode(gpu, large(gpu, passes)?, *sequences, &DRAWN),
         Measurement::Prefill8b => {
             let model = large(gpu, passes)?;
             model.prefill(gpu)?;
             Ok((u64::from(model.prefill_tokens()), model.prefill(gpu)?))
         }
     }
+}
+
+fn decode(gpu: &Gpu, model: &mut Bench, sequences: u32, sampling: &Sampling) -> Result<(u64, f64), Error> {
+    model.decode(gpu, sequences, sampling)?;
+    let mut seconds = 0.0;
+    for _ in 0..PASSES {
+        seconds += model.decode(gpu, sequences, sampling)?;
+    }
+    Ok((u64::from(PASSES * sequences), seconds))
 }
 
 /// Llama 3 8B, brought when it is first asked for.

@@ -24,7 +24,7 @@ pub mod tokenizer;
 pub mod vocab;
 mod weights;
 
-pub use batch::Step;
+pub use batch::{Outcome, Step};
 pub use model::TextModel;
 pub use network::MAX_SEQUENCES;
 pub(crate) use serve::serve;

@@ -363,7 +363,7 @@ impl Desk {
 
     async fn carry_out(&mut self, task: Task) -> Result<Answer, Failure> {
         match task {
-            Task::Open => Ok(Answer::Opened(self.opened(None).await?.1)),
+            Task::Open => Ok(Answer::Opened(self.opened(None, &Tenant::Own, false).await?.1)),
             Task::Count { model, content } => self.count(&model, &content).await.map(Answer::Counted),
             Task::Measure(what) => self.measure(what).await,
             Task::Run { order, progress } => self.run(&order, &progress).await.map(Answer::Done),
@@ -377,8 +377,7 @@ impl Desk {
         } else {
             Request::CountPrompt { model_path: path }
         };
-        let (held, _) = self.opened(Some(model)).await?;
-        held.tenant = Some(Tenant::Own);
+        let (held, _) = self.opened(Some(model), &Tenant::Own, false).await?;
         let reply = limited(COUNT_LIMIT, "counting tokens", async {
             held.process.send(&request, content).await?;
             held.process.receive(0).await
@@ -391,8 +390,7 @@ impl Desk {
     }
 
     async fn measure(&mut self, what: Measurement) -> Result<Answer, Failure> {
-        let (held, _) = self.opened(None).await?;
-        held.tenant = Some(Tenant::Own);
+        let (held, _) = self.opened(None, &Tenant::Own, false).await?;
         let reply = limited(MEASURE_LIMIT, "measuring a kernel", async {
             held.process.send(&Request::Measure { what }, &Bytes::new()).await?;
             held.process.receive(0).await
@@ -409,14 +407,7 @@ impl Desk {
         let prepared = prepare(order).map_err(|problem| Failure { problem, worker_is_idle: true });
         let (request, expected) = prepared?;
         let is_kernel = matches!(order.work, Work::Wgsl(_));
-        let stained =
-            |held: &Held| held.tenant.is_some_and(|last| last != order.tenant) && (is_kernel || held.ran_kernel);
-        if self.worker.as_ref().is_some_and(stained) {
-            self.kill().await;
-        }
-        let (held, worker) = self.opened(order.model.as_deref()).await?;
-        held.tenant = Some(order.tenant);
-        held.ran_kernel |= is_kernel;
+        let (held, worker) = self.opened(order.model.as_deref(), &order.tenant, is_kernel).await?;
         progress.send_replace(Progress { total: total(order), ..Progress::default() });
         let done = limited(order.wall_limit, "the work", async {
             held.process.send(&request, &order.input).await?;
@@ -445,8 +436,18 @@ impl Desk {
         }
     }
 
-    /// The worker, started, able to read the model, and known to compute correctly.
-    async fn opened(&mut self, model: Option<&Path>) -> Result<(&mut Held, WorkerInfo), Failure> {
+    /// The worker, started, able to read the model, and known to compute correctly, for a task of this tenant. No
+    /// tenant gets a process in which another's kernel ran, nor has one's kernel run in a process of another.
+    async fn opened(
+        &mut self,
+        model: Option<&Path>,
+        tenant: &Tenant,
+        is_kernel: bool,
+    ) -> Result<(&mut Held, WorkerInfo), Failure> {
+        let stained = |held: &Held| held.tenant.as_ref().is_some_and(|last| last != tenant) && (is_kernel || held.ran_kernel);
+        if self.worker.as_ref().is_some_and(stained) {
+            self.kill().await;
+        }
         if let Some(model) = model.filter(|model| !self.models.iter().any(|known| model.starts_with(known))) {
             self.models.push(model.to_owned());
             self.kill().await;
@@ -458,6 +459,8 @@ impl Desk {
             self.state.send_modify(|state| state.running = true);
         }
         let Some(held) = &mut self.worker else { return Err(gone().into()) };
+        held.tenant = Some(tenant.clone());
+        held.ran_kernel |= is_kernel;
         if let Some(info) = held.info.clone() {
             return Ok((held, info));
         }

@@ -25,7 +25,8 @@ impl Stage {
             adapter: "scripted".into(),
             driver: String::new(),
             backend: String::new(),
-            version: "0".into(), runtime: None,
+            version: "0".into(),
+            runtime: None,
         };
         let problem = Problem::new(Code::Invalid, "the kernel does not parse", "correct it");
         for (name, reply, payload) in [
@@ -36,6 +37,7 @@ impl Stage {
             ("short", Reply::Done { units: 2, wall_ms: 1 }, b""),
             ("failed", Reply::Failed { problem }, b""),
             ("counted", Reply::Counted { tokens: vec![3, 5] }, b""),
+            ("measured", Reply::Measured { units: 7, seconds: 2.0 }, b""),
         ] {
             let mut frame = Vec::new();
             write_frame(&mut frame, &reply, payload).unwrap();
@@ -321,6 +323,31 @@ async fn tenants_never_share_a_process_with_a_kernel() {
     ] {
         run(&engine, next).await.unwrap();
         assert_eq!(stage.pids().len(), started, "{why}");
+    }
+}
+
+#[tokio::test]
+async fn nothing_is_opened_counted_or_measured_in_a_process_where_a_strangers_kernel_ran() {
+    let stage =
+        Stage::new("cat ready; if [ $(wc -l < pids) = 1 ]; then cat done; else cat counted counted; fi; sleep 60");
+    let (engine, prompt) = (stage.engine(), stage.folder.path().join("model.gguf"));
+    // The model is granted from the start, so that only the kernel is a reason for another process.
+    let with_model = Order { model: Some(prompt.clone()), ..kernel(peer(1)) };
+    run(&engine, with_model).await.unwrap();
+    assert_eq!(engine.count_tokens(&prompt, Bytes::new()).await.unwrap(), [3, 5]);
+    assert_eq!(stage.pids().len(), 2, "the stranger's process has ended");
+    assert_eq!(engine.count_tokens(&prompt, Bytes::new()).await.unwrap(), [3, 5]);
+    assert_eq!(stage.pids().len(), 2, "the owner's own is kept");
+
+    for task in ["open", "measure"] {
+        let stage = Stage::new("cat ready; if [ $(wc -l < pids) = 1 ]; then cat done; else cat measured; fi; sleep 60");
+        let engine = stage.engine();
+        run(&engine, kernel(peer(1))).await.unwrap();
+        match task {
+            "open" => drop(engine.open().await.unwrap()),
+            _ => assert_eq!(engine.measure(Measurement::Prefill8b).await.unwrap(), 3.5),
+        }
+        assert_eq!(stage.pids().len(), 2, "{task}");
     }
 }
 

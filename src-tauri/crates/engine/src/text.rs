@@ -10,11 +10,10 @@ use bytes::Bytes;
 use std::{
     collections::{HashMap, VecDeque},
     path::PathBuf,
-    sync::Arc,
     time::Duration,
 };
 use tender_base::{
-    Code, Problem, Sha256,
+    Code, Problem, Sha256, Work,
     documents::WorkerInfo,
     frames::{Reply, Request, TextLimits},
     job::GenerateWork,
@@ -24,12 +23,14 @@ use tokio::{
     time::{Instant, sleep_until},
 };
 
-/// Requests that may wait: more would outlive any deadline.
+/// Requests that may wait per class: more would outlive any deadline.
 const MAX_QUEUED: usize = 64;
 /// Longest time from starting the process to a loaded model: some gigabytes are read, hashed and uploaded.
 const LOAD_LIMIT: Duration = Duration::from_secs(300);
-/// Longest silence of a worker that has requests: it reports every token and every chunk of a prompt.
+/// Longest silence of a worker that has requests: it reports every token and every chunk of a prompt or a claim.
 const SILENCE_LIMIT: Duration = Duration::from_secs(60);
+/// Longest time until a worker has taken a request: one that works reads while it computes.
+const SEND_LIMIT: Duration = Duration::from_secs(if cfg!(test) { 1 } else { 10 });
 
 /// The queue of the text worker.
 pub(crate) struct TextEngine {
@@ -138,11 +139,7 @@ impl TextEngine {
         let ticket = Ticket { id, model, work, prompt, claimed, wall_limit, tenant, progress, epoch, answer };
         let _ending = Ending(id, self.ended.clone());
         self.tickets.try_send(ticket).map_err(|e| match e {
-            mpsc::error::TrySendError::Full(_) => Problem::new(
-                Code::TooMany,
-                format!("{MAX_QUEUED} texts already wait for this card"),
-                "try again when some have finished",
-            ),
+            mpsc::error::TrySendError::Full(_) => too_many(),
             mpsc::error::TrySendError::Closed(_) => gone(),
         })?;
         answered.await.map_err(|_| gone())?
@@ -174,9 +171,11 @@ struct Held {
 struct Active {
     progress: Option<ProgressSender>,
     answer: oneshot::Sender<Result<Answer, Problem>>,
-    until: Instant,
+    /// None while it waits for room on the card: that is no work, and takes no time of its limit.
+    until: Option<Instant>,
     wall_limit: Duration,
     most: u32,
+    most_bytes: u64,
     text: String,
 }
 
@@ -218,6 +217,11 @@ impl Desk {
             let _ = ticket.answer.send(Err(taken_back()));
             return;
         }
+        let is_own = |ticket: &Ticket| ticket.tenant == Tenant::Own;
+        if self.waiting.iter().filter(|other| is_own(other) == is_own(&ticket)).count() >= MAX_QUEUED {
+            let _ = ticket.answer.send(Err(too_many()));
+            return;
+        }
         let at = match ticket.tenant {
             Tenant::Own => self.waiting.iter().position(|t| t.tenant != Tenant::Own),
             Tenant::Peer(_) => None,
@@ -228,6 +232,10 @@ impl Desk {
     /// Hands requests to the worker as long as it has room. One for another model waits until the worker is free.
     async fn start_waiting(&mut self) {
         while let Some(model) = self.waiting.front().map(|next| next.model.clone()) {
+            // A stop goes first.
+            if self.stops.has_changed().unwrap_or(true) {
+                return;
+            }
             let loaded = self.worker.as_ref().filter(|held| held.model == model);
             let room = loaded.map(|held| self.active.len() < held.limits.sequences as usize);
             match room {
@@ -308,8 +316,8 @@ impl Desk {
         if answer.is_closed() {
             return;
         }
-        let Some(held) = &mut self.worker else { return };
         let most = work.max_tokens;
+        let most_bytes = Work::Generate(work.clone()).max_output_bytes();
         let (request, payload) = match claimed {
             None => (Request::Generate { id, work }, prompt),
             Some(claimed) => {
@@ -317,15 +325,29 @@ impl Desk {
                 (Request::Score { id, work, prompt_bytes }, [prompt, claimed].concat().into())
             }
         };
-        if self.active.is_empty() {
+        if let (true, Some(held)) = (self.active.is_empty(), &mut self.worker) {
             held.heard = Instant::now();
         }
-        let sent = held.feed.send(&request, &payload).await;
-        if let Some(progress) = &progress {
-            progress.send_replace(Progress { done: 0, total: most, text: Arc::default() });
-        }
-        let until = Instant::now() + wall_limit;
-        self.active.insert(id, Active { progress, answer, until, wall_limit, most, text: String::new() });
+        let text = String::new();
+        self.active.insert(id, Active { progress, answer, until: None, wall_limit, most, most_bytes, text });
+        self.send(&request, &payload).await;
+    }
+
+    /// Sends a request. A worker that does not take it is lost, and so is one that the engine stops meanwhile.
+    async fn send(&mut self, request: &Request, payload: &Bytes) {
+        let Some(held) = &mut self.worker else { return };
+        let mut stops = self.stops.clone();
+        let sent = tokio::select! {
+            biased;
+            _ = stops.changed() => Err(taken_back()),
+            sent = tokio::time::timeout(SEND_LIMIT, held.feed.send(request, payload)) => {
+                sent.unwrap_or_else(|_| Err(Problem::new(
+                    Code::Expired,
+                    format!("the worker took no request for {} s and was killed", SEND_LIMIT.as_secs()),
+                    "submit the job again; if it repeats, run `tender doctor`",
+                )))
+            }
+        };
         if let Err(problem) = sent {
             self.end_active(&problem).await;
         }
@@ -342,7 +364,13 @@ impl Desk {
             Reply::Text { id, tokens } => {
                 // Unknown: the caller has given up.
                 let Some(active) = self.active.get_mut(&id) else { return };
+                active.until.get_or_insert_with(|| Instant::now() + active.wall_limit);
                 active.text.push_str(&String::from_utf8_lossy(&payload));
+                if active.text.len() as u64 > active.most_bytes {
+                    let most = active.most_bytes;
+                    self.answer(id, Err(too_long(most)));
+                    return self.cancel(id).await;
+                }
                 if let Some(progress) = &active.progress {
                     let text = active.text.as_str().into();
                     progress.send_replace(Progress { done: tokens, total: active.most, text });
@@ -350,7 +378,14 @@ impl Desk {
             }
             Reply::Generated { id, units, wall_ms } => {
                 let worker = held.info.clone();
-                self.answer(id, Ok(Answer::Written(Output { bytes: payload, units, prompt_tokens: None, wall_ms, worker })));
+                let most = self.active.get(&id).map_or(0, |active| active.most_bytes);
+                if payload.len() as u64 > most {
+                    return self.answer(id, Err(too_long(most)));
+                }
+                self.answer(
+                    id,
+                    Ok(Answer::Written(Output { bytes: payload, units, prompt_tokens: None, wall_ms, worker })),
+                );
             }
             Reply::Scored { id, fault } => {
                 let margins = payload
@@ -382,15 +417,12 @@ impl Desk {
     }
 
     async fn cancel(&mut self, id: u64) {
-        let Some(held) = &mut self.worker else { return };
-        if let Err(problem) = held.feed.send(&Request::Cancel { id }, &Bytes::new()).await {
-            self.end_active(&problem).await;
-        }
+        self.send(&Request::Cancel { id }, &Bytes::new()).await;
     }
 
     fn next_deadline(&self) -> Instant {
         let silence = self.worker.as_ref().map(|held| held.heard + SILENCE_LIMIT);
-        let walls = self.active.values().map(|active| active.until);
+        let walls = self.active.values().filter_map(|active| active.until);
         walls.chain(silence).min().unwrap_or_else(|| Instant::now() + SILENCE_LIMIT)
     }
 
@@ -404,7 +436,8 @@ impl Desk {
             );
             return self.end_active(&problem).await;
         }
-        let late: Vec<u64> = self.active.iter().filter(|(_, a)| a.until <= now).map(|(id, _)| *id).collect();
+        let is_late = |active: &Active| active.until.is_some_and(|until| until <= now);
+        let late: Vec<u64> = self.active.iter().filter(|(_, active)| is_late(active)).map(|(id, _)| *id).collect();
         for id in late {
             if let Some(active) = self.active.remove(&id) {
                 let _ = active.answer.send(Err(Problem::new(
@@ -441,6 +474,22 @@ impl Desk {
             state.model = None;
         });
     }
+}
+
+fn too_many() -> Problem {
+    Problem::new(
+        Code::TooMany,
+        format!("{MAX_QUEUED} texts already wait for this card"),
+        "try again when some have finished",
+    )
+}
+
+fn too_long(most: u64) -> Problem {
+    Problem::new(
+        Code::WorkFailed,
+        format!("the worker wrote more than the {most} bytes that a text of so many tokens may have"),
+        "use another model; nothing is billed",
+    )
 }
 
 /// The next reply of the worker, if there is one; else never.

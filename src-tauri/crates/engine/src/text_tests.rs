@@ -155,18 +155,140 @@ async fn who_gives_up_is_cancelled_and_who_takes_too_long_expires() {
     let stage = Stage::new(
         r#"
 load()
-for _ in range(4):
-    receive()
+receive(); receive()
+request = receive()[0]
+# Until here it waits for room, which takes no time of its limit.
+time.sleep(0.3)
+send("text", id=request["id"], tokens=0)
+receive()
 "#,
     );
     let engine = stage.engine();
     let given_up = tokio::time::timeout(Duration::from_secs(2), write(&engine, order(Tenant::Own))).await;
     assert!(given_up.is_err());
     let late = Order { wall_limit: Duration::from_millis(50), ..order(peer()) };
+    let begun = std::time::Instant::now();
     assert_eq!(write(&engine, late).await.unwrap_err().code, Code::Expired);
+    assert!(begun.elapsed() >= Duration::from_millis(300));
     tokio::time::sleep(Duration::from_millis(200)).await;
     assert_eq!(stage.lines("log"), ["open", "load", "generate1", "cancel1", "generate2", "cancel2"]);
     assert_eq!(stage.lines("pids").len(), 1, "the others' worker lives on");
+}
+
+#[tokio::test]
+async fn work_begins_when_the_worker_has_room() {
+    let stage = Stage::new(
+        r#"
+load()
+a, b = receive()[0]["id"], receive()[0]["id"]
+send("text", id=a, tokens=0)
+time.sleep(0.3)
+send("generated", b"{}", id=a, units=2, wall_ms=1)
+send("text", id=b, tokens=0)
+time.sleep(0.1)
+send("generated", b"{}", id=b, units=2, wall_ms=1)
+"#,
+    );
+    let engine = stage.engine();
+    let (first, mut of_first) = watch::channel(Progress::default());
+    let (second, mut of_second) = watch::channel(Progress::default());
+    // Far shorter than what the second waits.
+    let short = Order { wall_limit: Duration::from_millis(200), ..order(peer()) };
+    let (one, two, ()) = tokio::join!(engine.run(order(peer()), first), engine.run(short, second), async {
+        of_first.changed().await.unwrap();
+        assert_eq!(*of_first.borrow(), Progress { done: 0, total: 4, text: Arc::default() });
+        // It is in the worker, too, and yet nothing is said of it.
+        assert!(stage.lines("log").contains(&"generate2".to_owned()));
+        assert!(!of_second.has_changed().unwrap());
+        of_second.changed().await.unwrap();
+        assert_eq!(of_second.borrow().total, 4);
+    });
+    one.unwrap();
+    two.unwrap();
+}
+
+#[tokio::test]
+async fn a_worker_that_reads_nothing_is_killed_and_does_not_hold_up_a_stop() {
+    let stage = Stage::new(
+        "load()
+",
+    );
+    let engine = stage.engine();
+    // More than a pipe holds.
+    let long = || Order { input: vec![b' '; 1 << 20].into(), ..order(peer()) };
+    let loaded = async {
+        while engine.text_model().is_none() {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    };
+    let (written, stopped) = tokio::join!(write(&engine, long()), async {
+        loaded.await;
+        tokio::time::timeout(Duration::from_secs(3), engine.stop()).await
+    });
+    stopped.expect("the stop is carried out");
+    assert_eq!(written.unwrap_err().code, Code::Unavailable);
+    assert!(!engine.is_running());
+
+    let problem = tokio::time::timeout(Duration::from_secs(8), write(&engine, long())).await.unwrap().unwrap_err();
+    assert!(problem.code == Code::Expired && problem.message.contains("took no request"), "{problem}");
+    while engine.is_running() {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+#[tokio::test]
+async fn a_full_queue_refuses_and_the_owner_has_one_of_its_own() {
+    let stage = Stage::new(
+        r#"
+load(sequences=1)
+while True:
+    receive()
+"#,
+    );
+    let engine = Arc::new(stage.engine());
+    // One in the worker, and 64 that wait, one after the other so that the desk sees each.
+    let mut held = Vec::new();
+    for at in 0..65 {
+        let engine = Arc::clone(&engine);
+        held.push(tokio::spawn(async move { write(&engine, order(peer())).await }));
+        while at == 0 && !stage.lines("log").contains(&"generate1".to_owned()) {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    let soon = async |tenant| tokio::time::timeout(Duration::from_millis(500), write(&engine, order(tenant))).await;
+    let refused = soon(peer()).await.expect("an answer at once").unwrap_err();
+    assert_eq!(refused.code, Code::TooMany, "{refused}");
+    assert!(soon(Tenant::Own).await.is_err(), "the owner waits");
+    // Who gives up makes room.
+    held.pop().unwrap().abort();
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    assert!(soon(peer()).await.is_err(), "it waits");
+    held.into_iter().for_each(|one| one.abort());
+}
+
+#[tokio::test]
+async fn a_text_longer_than_its_tokens_can_be_ends_alone() {
+    let stage = Stage::new(
+        r#"
+load()
+a, b = receive()[0]["id"], receive()[0]["id"]
+send("text", b"x" * 4000, id=a, tokens=1)
+send("text", b"x" * 4000, id=a, tokens=2)
+assert receive()[0] == {"request": "cancel", "id": a}
+send("generated", b"{}", id=b, units=2, wall_ms=1)
+c = receive()[0]["id"]
+send("generated", b"x" * 8000, id=c, units=2, wall_ms=1)
+"#,
+    );
+    let engine = stage.engine();
+    let (long, other) = tokio::join!(write(&engine, order(peer())), write(&engine, order(peer())));
+    other.unwrap();
+    for problem in [long.unwrap_err(), write(&engine, order(peer())).await.unwrap_err()] {
+        assert!(problem.code == Code::WorkFailed && problem.message.contains("5120 bytes"), "{problem}");
+    }
+    assert!(engine.is_running());
 }
 
 #[tokio::test]
@@ -222,6 +344,8 @@ async fn margins_come_back_as_numbers_and_garbage_breaks_the_stream() {
 load()
 request, payload = receive()
 assert payload[request["prompt_bytes"]:] == b"claimed", payload
+send("text", id=request["id"], tokens=0)
+send("text", id=request["id"], tokens=0)
 send("scored", struct.pack("<2f", 0.0, 0.25), id=request["id"], fault=None)
 request, payload = receive()
 send("scored", id=request["id"], fault="the text is another")

@@ -11,6 +11,7 @@ use std::{path::Path, time::Duration};
 use tender_base::{
     Code, Problem, Sha256, Work,
     documents::{Evidence, Statistic},
+    text::Generation,
 };
 use tokio::sync::watch;
 
@@ -31,6 +32,15 @@ pub struct Claim {
     pub seed: Sha256,
 }
 
+/// What a check found.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Found {
+    /// The statistics.
+    pub evidence: Vec<Evidence>,
+    /// What is wrong with the delivery's form, in words.
+    pub fault: Option<String>,
+}
+
 /// How to check it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Probe {
@@ -45,10 +55,57 @@ pub enum Probe {
     Margins,
 }
 
+/// Largest distance of a delivered vector's length from one: they are rounded to f32, and to nothing coarser.
+const LENGTH_TOLERANCE: f64 = 1e-3;
+
+/// What is wrong with the form of a delivery, found without computing anything again: its length, its numbers, or, of
+/// a text, what is billed for it. `None` when it could be a result.
+#[must_use]
+pub fn malformed(claim: &Claim) -> Option<Found> {
+    let fault = form(claim).err()?;
+    let (statistic, value) = match claim.work {
+        Work::Gemm { .. } => (Statistic::FreivaldsResidual, f64::MAX),
+        Work::Embed { .. } => (Statistic::MinCosine, -1.0),
+        Work::Kernel(_) | Work::Wgsl(_) => (Statistic::AgreeingSlices, 0.0),
+        Work::Generate(_) => (Statistic::ConsistentText, 0.0),
+    };
+    Some(Found { evidence: vec![Evidence { statistic, value, n: 1, seed: claim.seed }], fault: Some(fault) })
+}
+
+fn form(claim: &Claim) -> Result<(), String> {
+    let (got, billed) = (claim.output.len(), claim.units);
+    if let Some(exact) = claim.work.output_bytes().filter(|exact| got as u64 != *exact) {
+        return Err(format!("it has {got} bytes, not {exact}"));
+    }
+    match &claim.work {
+        Work::Embed { .. } => {
+            for (at, vector) in claim.output.chunks_exact(4 * slices::DIMENSIONS).enumerate() {
+                let squares = (0..slices::DIMENSIONS).map(|i| f64::from(float(vector, i)).powi(2));
+                let length = squares.sum::<f64>().sqrt();
+                if length.is_nan() || (length - 1.0).abs() > LENGTH_TOLERANCE {
+                    return Err(format!("vector {at} has the length {length}, not one"));
+                }
+            }
+            Ok(())
+        }
+        Work::Generate(text) => {
+            let written: Generation =
+                serde_json::from_slice(&claim.output).map_err(|e| format!("it is not a text: {e}"))?;
+            let tokens = written.tokens.ok_or("it does not tell its tokens")?.len() as u64;
+            let units = u64::from(text.prompt_tokens) + tokens;
+            if units == billed {
+                return Ok(());
+            }
+            Err(format!("{billed} tokens are billed, but prompt and text have {units}"))
+        }
+        Work::Gemm { .. } | Work::Kernel(_) | Work::Wgsl(_) => Ok(()),
+    }
+}
+
 /// Measures. `engine` and `model` serve the recomputation of parts, within `wall_limit`; a Freivalds check needs
 /// neither.
 ///
-/// A delivery of the wrong length, or one that is no number, gives a value that fails; it is not an error here.
+/// A delivery of the wrong form gives a value that fails; it is not an error here.
 ///
 /// # Errors
 /// [`Code::Invalid`] when the probe does not fit the work or the input itself is no number, and what the engine says
@@ -59,52 +116,46 @@ pub async fn evidence(
     engine: &dyn Engine,
     model: Option<&Path>,
     wall_limit: Duration,
-) -> Result<Vec<Evidence>, Problem> {
-    let found = |statistic, value, n| vec![Evidence { statistic, value, n, seed: claim.seed }];
-    let whole = claim.work.output_bytes().is_none_or(|exact| claim.output.len() as u64 == exact);
+) -> Result<Found, Problem> {
+    let found = |statistic, value, n| Found {
+        evidence: vec![Evidence { statistic, value, n, seed: claim.seed }],
+        fault: None,
+    };
+    let probed = |probe: &Probe| match probe {
+        Probe::Freivalds { vectors } => *vectors > 0,
+        Probe::Parts(parts) => !parts.is_empty(),
+        Probe::Margins => true,
+    };
+    if let Some(malformed) = probed(probe).then(|| malformed(claim)).flatten() {
+        return Ok(malformed);
+    }
     match (&claim.work, probe) {
         (Work::Gemm { m, k, n, precision }, Probe::Freivalds { vectors }) if *vectors > 0 => {
             let (vectors, shape, precision) = (*vectors, [*m, *k, *n].map(|side| side as usize), *precision);
-            let value = if whole {
-                let Claim { input, output, seed, .. } = claim.clone();
-                tokio::task::spawn_blocking(move || {
-                    freivalds::residual(shape, precision, &input, &output, &seed, vectors)
-                })
-                .await
-                .map_err(|e| Problem::new(Code::Internal, format!("the check ended early: {e}"), ""))??
-            } else {
-                f64::MAX
-            };
+            let Claim { input, output, seed, .. } = claim.clone();
+            let value = tokio::task::spawn_blocking(move || {
+                freivalds::residual(shape, precision, &input, &output, &seed, vectors)
+            })
+            .await
+            .map_err(|e| Problem::new(Code::Internal, format!("the check ended early: {e}"), ""))??;
             Ok(found(Statistic::FreivaldsResidual, value, vectors))
         }
         (Work::Embed { .. }, Probe::Parts(parts)) if !parts.is_empty() => {
-            let value = if whole {
-                let again = recompute(claim, parts, engine, model, wall_limit).await?;
-                slices::smallest_cosine(&claim.output, &again, parts)?
-            } else {
-                -1.0
-            };
+            let again = recompute(claim, parts, engine, model, wall_limit).await?;
+            let value = slices::smallest_cosine(&claim.output, &again, parts)?;
             Ok(found(Statistic::MinCosine, value, count(parts)))
         }
         (Work::Kernel(kernel), Probe::Parts(parts)) if !parts.is_empty() => {
-            let value = if whole {
-                let again = recompute(claim, parts, engine, None, wall_limit).await?;
-                slices::agreeing_rows(kernel, claim, &again, parts)?
-            } else {
-                0.0
-            };
+            let again = recompute(claim, parts, engine, None, wall_limit).await?;
+            let value = slices::agreeing_rows(kernel, claim, &again, parts)?;
             Ok(found(Statistic::AgreeingSlices, value, count(parts)))
         }
         (Work::Wgsl(kernel), Probe::Parts(parts)) if !parts.is_empty() => {
-            let value = if whole {
-                let again = recompute(claim, parts, engine, None, wall_limit).await?;
-                slices::agreeing(kernel, &claim.output, &again, parts)?
-            } else {
-                0.0
-            };
+            let again = recompute(claim, parts, engine, None, wall_limit).await?;
+            let value = slices::agreeing(kernel, &claim.output, &again, parts)?;
             Ok(found(Statistic::AgreeingSlices, value, count(parts)))
         }
-        (Work::Generate(text), Probe::Margins) => {
+        (Work::Generate(_), Probe::Margins) => {
             let order = Order {
                 work: claim.work.clone(),
                 input: claim.input.clone(),
@@ -113,12 +164,7 @@ pub async fn evidence(
                 wall_limit,
                 tenant: Tenant::Own,
             };
-            let mut scores = engine.score(order, claim.output.clone()).await?;
-            let units = u64::from(text.prompt_tokens) + scores.margins.len() as u64;
-            if scores.fault.is_none() && units != claim.units {
-                scores.fault = Some(format!("{} tokens are billed, but prompt and text have {units}", claim.units));
-            }
-            Ok(margins(&scores, claim.seed))
+            Ok(margins(engine.score(order, claim.output.clone()).await?, claim.seed))
         }
         _ => Err(Problem::new(
             Code::Invalid,
@@ -129,22 +175,22 @@ pub async fn evidence(
 }
 
 /// What the margins of a text come to. A text that contradicts itself has no margins and fails.
-fn margins(scores: &Scores, seed: Sha256) -> Vec<Evidence> {
+fn margins(scores: Scores, seed: Sha256) -> Found {
     let n = u32::try_from(scores.margins.len()).unwrap_or(u32::MAX).max(1);
     let found = |statistic, value| Evidence { statistic, value, n, seed };
-    if let Some(fault) = &scores.fault {
-        tracing::info!(%fault, "the delivered text contradicts itself");
-        return vec![found(Statistic::ConsistentText, 0.0)];
+    if scores.fault.is_some() {
+        return Found { evidence: vec![found(Statistic::ConsistentText, 0.0)], fault: scores.fault };
     }
     // NaN fails: it becomes the largest number, which a document can state.
     let margins = scores.margins.iter().map(|&m| if m.is_finite() { f64::from(m) } else { f64::MAX });
     let largest = margins.clone().fold(0.0, f64::max);
     let mean = margins.map(|m| m / f64::from(n)).sum();
-    vec![
+    let evidence = vec![
         found(Statistic::ConsistentText, 1.0),
         found(Statistic::MeanMargin, mean),
         found(Statistic::MaxMargin, largest),
-    ]
+    ];
+    Found { evidence, fault: None }
 }
 
 async fn recompute(

@@ -90,16 +90,125 @@ fn the_longest_sums_of_lined_up_roundings_pass() {
     }
 }
 
+/// What matrices are made of: numbers of both signs and of one, evenly spread, bell-shaped and cut off at zero.
+fn kinds(state: u64, count: usize) -> [(&'static str, Vec<f32>); 4] {
+    let even = numbers(state, count);
+    let bell: Vec<f32> = numbers(!state, 12 * count).chunks(12).map(|some| some.iter().sum()).collect();
+    let positive = |all: &[f32]| all.iter().map(|x| x.abs()).collect();
+    [("one sign", positive(&even)), ("bell of one sign", positive(&bell)), ("both signs", even), ("bell", bell)]
+}
+
+/// As tensor cores take numbers: f16 and TF32 keep 10 bits after the point, bf16 keeps 7.
+fn cut(values: &[f32], bits: u32) -> Vec<f32> {
+    let lost = 23 - bits;
+    values.iter().map(|x| f32::from_bits((x.to_bits() + (1 << (lost - 1))) & !((1 << lost) - 1))).collect()
+}
+
 #[test]
-fn a_product_in_half_precision_is_found() {
-    let side = 512;
-    let shape = [side; 3];
-    let (a, b) = (numbers(1, side * side), numbers(2, side * side));
-    let half = |x: &f32| f32::from_bits((x.to_bits() + 0x1000) & 0xffff_e000);
-    let (half_a, half_b): (Vec<f32>, Vec<f32>) = (a.iter().map(half).collect(), b.iter().map(half).collect());
-    let ratio = check(shape, &a, &b, &multiply(shape, &half_a, &half_b));
-    println!("half precision: {ratio}");
-    assert!(ratio > 2.0, "{ratio}");
+fn a_product_in_half_precision_is_found_whatever_its_numbers() {
+    for k in [64, 512, 4096] {
+        let shape = [64, k, 64];
+        for ((name, a), (_, b)) in kinds(1, 64 * k).into_iter().zip(kinds(2, 64 * k)) {
+            for (bits, least) in [(10, 2.0), (7, 14.0)] {
+                let ratio = check(shape, &a, &b, &multiply(shape, &cut(&a, bits), &cut(&b, bits)));
+                println!("{name}, k = {k}, {bits} bits: {ratio}");
+                assert!(ratio > least, "{name}, k = {k}, {bits} bits: {ratio}");
+            }
+            // One operand is enough.
+            let ratio = check(shape, &a, &b, &multiply(shape, &cut(&a, 10), &b));
+            println!("{name}, k = {k}, one operand: {ratio}");
+            assert!(ratio > 1.2, "{name}, k = {k}: {ratio}");
+        }
+    }
+}
+
+/// Sums of products as other honest engines may do them: fused, in blocks, in lanes, in pairs.
+fn other_orders(a: &[f32], b: &[f32]) -> Vec<(&'static str, f32)> {
+    let fused = |from: f32, a: &f32, b: &f32| (f64::from(*a) * f64::from(*b) + f64::from(from)) as f32;
+    let whole = |a: &[f32], b: &[f32]| a.iter().zip(b).fold(0.0, |sum, (a, b)| fused(sum, a, b));
+    let blocks = |length| a.chunks(length).zip(b.chunks(length)).map(|(a, b)| whole(a, b)).sum::<f32>();
+    let lanes = |count: usize| {
+        let mut sums = vec![0.0; count];
+        for (at, (a, b)) in a.iter().zip(b).enumerate() {
+            sums[at % count] = fused(sums[at % count], a, b);
+        }
+        sums.into_iter().sum::<f32>()
+    };
+    fn pairs(a: &[f32], b: &[f32]) -> f32 {
+        if let ([a], [b]) = (a, b) {
+            return a * b;
+        }
+        let (left, right) = (a.split_at(a.len() / 2), b.split_at(b.len() / 2));
+        pairs(left.0, right.0) + pairs(left.1, right.1)
+    }
+    vec![
+        ("fused", whole(a, b)),
+        ("blocks of 64", blocks(64)),
+        ("blocks of 512", blocks(512)),
+        ("halves", blocks(a.len().div_ceil(2))),
+        ("8 lanes", lanes(8)),
+        ("32 lanes", lanes(32)),
+        ("pairs", pairs(a, b)),
+    ]
+}
+
+#[test]
+fn honest_products_pass_in_every_usual_order_of_summation() {
+    let (mut own, mut others) = (0.0f64, 0.0f64);
+    for seed in 0..15 {
+        let k = [3, 40, 256, 1000, 4096][seed as usize % 5];
+        let side = 12;
+        let constant = numbers(seed + 900, 2);
+        let made_up = [
+            ("constant", vec![constant[0]; side * k], vec![constant[1]; k * side]),
+            ("rising", (0..side * k).map(|i| constant[0] * (i % k) as f32).collect(), vec![constant[1]; k * side]),
+            (
+                "whole numbers",
+                numbers(seed, side * k).iter().map(|x| (x * 99.0).round()).collect(),
+                vec![3.0; k * side],
+            ),
+            ("zero", vec![0.0; side * k], vec![0.7; k * side]),
+        ];
+        let pairs = kinds(2 * seed, side * k).into_iter().zip(kinds(2 * seed + 1, k * side));
+        for (name, a, b) in pairs.map(|((name, a), (_, b))| (name, a, b)).chain(made_up) {
+            let shape = [side, k, side];
+            let ratio = check(shape, &a, &b, &multiply(shape, &a, &b));
+            assert!(ratio <= 0.75, "{name}, k = {k}, seed {seed}: {ratio}");
+            own = own.max(ratio);
+            let columns: Vec<Vec<f32>> = (0..side).map(|j| b.iter().skip(j).step_by(side).copied().collect()).collect();
+            let sums: Vec<_> = a
+                .chunks(k)
+                .flat_map(|row| columns.iter().map(|column| other_orders(row, column)).collect::<Vec<_>>())
+                .collect();
+            for order in 0..sums[0].len() {
+                let c: Vec<f32> = sums.iter().map(|all| all[order].1).collect();
+                let ratio = check(shape, &a, &b, &c);
+                assert!(ratio <= 0.9, "{name}, k = {k}, seed {seed}, {}: {ratio}", sums[0][order].0);
+                others = others.max(ratio);
+            }
+        }
+    }
+    println!("largest ratio: {own} in the plain order, {others} in others");
+}
+
+/// Numbers that a client chose so that the roundings of the plain sum cancel, or so that fused ones line up: Tender's
+/// own kernels must pass with them as well.
+#[test]
+fn no_numbers_that_repeat_make_an_honest_kernel_fail() {
+    let mut worst = 0.0f64;
+    for seed in 0..600u64 {
+        let k = [16, 100, 256, 1000, 2048][seed as usize % 5];
+        let (a, b) = (numbers(seed, 8), numbers(!seed, 8));
+        let period = 1 + seed as usize / 5 % 8;
+        let row: Vec<f32> = (0..k).map(|d| a[d % period]).collect();
+        let column: Vec<f32> = (0..k).map(|d| b[d % period]).collect();
+        let plain = multiply([1, k, 1], &row, &column)[0];
+        for sum in [plain, other_orders(&row, &column)[0].1] {
+            worst = worst.max(check([1, k, 1], &row, &column, &[sum]));
+        }
+    }
+    println!("largest ratio: {worst}");
+    assert!(worst < 1.0, "{worst}");
 }
 
 #[test]
@@ -188,7 +297,8 @@ impl Engine for Recomputes {
             adapter: String::new(),
             driver: String::new(),
             backend: String::new(),
-            version: String::new(), runtime: None,
+            version: String::new(),
+            runtime: None,
         };
         Ok(Output { bytes: self.0.clone().into(), units: 1, prompt_tokens: None, wall_ms: 1, worker })
     }
@@ -197,7 +307,7 @@ impl Engine for Recomputes {
 async fn measure(work: Work, delivered: Vec<u8>, again: Vec<u8>, parts: &[u32]) -> Evidence {
     let claim = Claim { work, input: Bytes::new(), output: delivered.into(), units: 0, seed: seed() };
     let probe = Probe::Parts(parts.to_vec());
-    let found = evidence(&claim, &probe, &Recomputes(again), None, Duration::from_secs(1)).await.unwrap();
+    let found = evidence(&claim, &probe, &Recomputes(again), None, Duration::from_secs(1)).await.unwrap().evidence;
     assert_eq!(found.len(), 1);
     found[0].clone()
 }
@@ -272,7 +382,7 @@ async fn embeddings_are_compared_by_their_smallest_cosine() {
     assert!(swapped.value < 0.5, "{swapped:?}");
     let scaled: Vec<f32> = delivered.iter().map(|x| x * 2.0).collect();
     let scaled = measure(embedding(3), bytes(&scaled), bytes(&again), &[0, 2]).await;
-    assert!((scaled.value - 0.5).abs() < 1e-6, "a scaled embedding is not the embedding: {scaled:?}");
+    assert_eq!(scaled.value, -1.0, "a scaled embedding is not the embedding: {scaled:?}");
     for bad in [f32::NAN, f32::INFINITY] {
         let mut broken = delivered.clone();
         broken[800] = bad;
@@ -309,10 +419,10 @@ async fn a_product_is_checked_without_the_engine() {
     };
     let probe = Probe::Freivalds { vectors: 20 };
     let none = Recomputes(vec![]);
-    let found = evidence(&claim, &probe, &none, None, Duration::ZERO).await.unwrap();
+    let found = evidence(&claim, &probe, &none, None, Duration::ZERO).await.unwrap().evidence;
     assert!(found[0].value <= 1.0 && found[0].n == 20 && found[0].seed == seed(), "{found:?}");
     let short = Claim { output: Bytes::from_static(&[0; 8]), ..claim };
-    assert_eq!(evidence(&short, &probe, &none, None, Duration::ZERO).await.unwrap()[0].value, f64::MAX);
+    assert_eq!(evidence(&short, &probe, &none, None, Duration::ZERO).await.unwrap().evidence[0].value, f64::MAX);
 }
 
 /// Bits of f16 and the same numbers in f32: multiples of 1/64 in [-16, 16), which both hold exactly.
@@ -359,10 +469,35 @@ async fn rows_of_a_built_in_kernel_agree_within_its_own_tolerance() {
         };
         let probe = Probe::Parts(parts.to_vec());
         let again = Recomputes(bytes(again));
-        evidence(&claim, &probe, &again, None, Duration::from_secs(1)).await.unwrap()[0].clone()
+        evidence(&claim, &probe, &again, None, Duration::from_secs(1)).await.unwrap().evidence[0].clone()
     };
     let found = measure([6.0, 0.5001, f32::NAN], &[6.0, 0.5, f32::NAN], &[0, 1, 2]).await;
     assert_eq!((found.statistic, found.value, found.n), (Statistic::AgreeingSlices, 1.0, 3));
     assert_eq!(measure([6.01, 0.5, 4.0], &[0.5], &[1]).await.value, 1.0, "only what was drawn is compared");
     assert_eq!(measure([6.01, 0.5, 4.0], &[6.0, f32::NAN], &[0, 2]).await.value, 0.0);
+}
+
+/// What needs no second look: it is found even where nothing is computed again, and the fault is said in words.
+#[test]
+fn what_has_not_the_form_of_a_result_is_found_without_recomputing() {
+    let claim =
+        |work, output: Vec<u8>, units| Claim { work, input: Bytes::new(), output: output.into(), units, seed: seed() };
+    let fault = |claim: &Claim| malformed(claim).map(|found| (found.evidence[0].statistic, found.fault.unwrap()));
+    assert_eq!(fault(&claim(embedding(3), bytes(&rows(3)), 0)), None);
+    let (statistic, said) = fault(&claim(embedding(3), vec![0; 3 * 384 * 4], 0)).unwrap();
+    assert!(statistic == Statistic::MinCosine && said.contains("length 0"), "{said}");
+    let model = tender_base::job::ModelRef { name: "m".to_owned(), sha256: seed() };
+    let sampling = tender_base::job::Sampling::GREEDY;
+    let text = tender_base::job::GenerateWork { model, prompt_tokens: 5, max_tokens: 9, sampling, stop: Vec::new() };
+    let text = |output: &str, units| claim(Work::Generate(text.clone()), output.as_bytes().to_vec(), units);
+    let written = r#"{"text":"Paris","tokens":[7,2],"finish":"stop"}"#;
+    assert_eq!(fault(&text(written, 7)), None);
+    for (output, units, expected) in [
+        (written, 14, "14 tokens are billed"),
+        (r#"{"text":"Paris","tokens":null,"finish":"stop"}"#, 7, "does not tell its tokens"),
+        ("Paris", 7, "not a text"),
+    ] {
+        let (statistic, said) = fault(&text(output, units)).unwrap();
+        assert!(statistic == Statistic::ConsistentText && said.contains(expected), "{said}");
+    }
 }

@@ -18,5 +18,5 @@ pub mod wall;
 
 pub use checks::{Check, CheckState, Places, checks};
 pub use energy::{CardMeter, JobMeter, MeanPower, Metered, idle_power};
-pub use sensor::{Process, Reading, Sensor, SensorError, Throttle, choose, foreign, sensors};
+pub use sensor::{Process, Reading, Sensor, SensorError, Throttle, choose, sensors};
 pub use wall::{WallError, WallLine};

@@ -125,12 +125,6 @@ pub trait Sensor: Send + Sync {
     fn may_be(&self, adapter: &str) -> bool;
 }
 
-/// The processes of `all` that are none of `own`.
-#[must_use]
-pub fn foreign(all: &[Process], own: &[u32]) -> Vec<Process> {
-    all.iter().filter(|process| !own.contains(&process.pid)).copied().collect()
-}
-
 /// Why a card cannot be read.
 #[derive(Debug, thiserror::Error)]
 pub enum SensorError {
@@ -193,12 +187,6 @@ mod tests {
         let both = Throttle::HEAT.and(Throttle::POWER_LIMIT);
         assert_eq!(both.words(), ["it has reached its power limit", "it is too hot"]);
         assert!(both.any());
-    }
-
-    #[test]
-    fn own_processes_are_not_foreign() {
-        let process = |pid| Process { pid, memory_bytes: None };
-        assert_eq!(foreign(&[process(1), process(2), process(3)], &[2]), [process(1), process(3)]);
     }
 
     #[test]

@@ -13,7 +13,8 @@
 //! e_a/n_a + Σ eᵢ (1/nᵢ − 1/nᵢ₋₁) − e_b/n_{b−1}, hence by at most P·T times the larger of the sums of the positive and
 //! of the negative factors; alone on the card by P·T. Power that is a mean over the last W = 1 s lags in the same way,
 //! by at most P·W/2. That the sensor itself is well calibrated is not part of the bound, nor that it looks all the
-//! time: on A100 and H100 cards it looks at a quarter of it (arXiv 2312.02741).
+//! time: on A100 and H100 cards it looks at a quarter of it (arXiv 2312.02741). Nor is what other programs draw from the
+//! card while work runs, beyond what they drew when idle power was measured: the counter does not tell them apart.
 
 use crate::sensor::{Reading, Throttle};
 use std::{

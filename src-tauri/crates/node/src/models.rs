@@ -178,13 +178,13 @@ pub(crate) fn known(settings: &Settings) -> impl Iterator<Item = Known<'_>> {
     pinned.chain(settings.added_models.iter().map(Known::Added))
 }
 
-/// That prompt and text together are within what the model can overlook.
+/// That prompt and text together are within what the model can overlook, and within what is kept on the card for one.
 ///
 /// # Errors
 /// As [`find`]; [`Code::Invalid`] with both numbers.
 pub(crate) fn within_context(settings: &Settings, work: &GenerateWork) -> Result<(), Problem> {
     let known = find(settings, ModelKind::Text, &work.model)?;
-    let context = known.footprint().context_tokens.min(Node::text_limits(settings).context_tokens);
+    let context = known.footprint().most_tokens(&Node::text_limits(settings));
     let tokens = work.prompt_tokens.saturating_add(work.max_tokens);
     if tokens <= context {
         return Ok(());
@@ -192,7 +192,7 @@ pub(crate) fn within_context(settings: &Settings, work: &GenerateWork) -> Result
     Err(Problem::new(
         Code::Invalid,
         format!(
-            "prompt and text may have {tokens} tokens together, but the context of {} holds {context}",
+            "prompt and text may have {tokens} tokens together, but with {} this machine has room for {context}",
             known.name()
         ),
         "shorten the prompt or lower max_tokens",

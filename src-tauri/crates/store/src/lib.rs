@@ -15,6 +15,7 @@ mod documents;
 mod error;
 mod event;
 mod guards;
+mod history;
 mod jobs;
 mod ledger;
 mod payments;

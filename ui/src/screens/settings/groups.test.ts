@@ -8,8 +8,8 @@ const named = (settings: Setting[], name: string) => arrange(settings).find((gro
 describe('settings', () => {
   test('stand in groups under words, in one order', () => {
     const groups = arrange([setting('worker', ''), setting('name', ''), setting('tariff_usd_per_kwh', 0.17), setting('selling', false)]);
-    expect(groups.map((group) => group.name)).toEqual(['selling', 'models', 'energy', 'machine']);
-    expect(groups[3]?.rows.map((row) => row.fields[0]?.setting.key)).toEqual(['name', 'worker']);
+    expect(groups.map((group) => group.name)).toEqual(['selling', 'models', 'runtimes', 'energy', 'machine']);
+    expect(groups[4]?.rows.map((row) => row.fields[0]?.setting.key)).toEqual(['name', 'worker']);
     for (const group of groups) for (const row of group.rows) expect(row.label).not.toBe(row.fields[0]?.setting.key);
   });
 

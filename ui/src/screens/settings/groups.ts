@@ -2,7 +2,7 @@ import type { Setting } from '$lib/api/types';
 import { m } from '$lib/paraglide/messages.js';
 
 /** The groups of settings, in the order in which they are shown. */
-export const GROUPS = ['selling', 'prices', 'buying', 'models', 'energy', 'machine', 'other'] as const;
+export const GROUPS = ['selling', 'prices', 'buying', 'models', 'runtimes', 'energy', 'machine', 'other'] as const;
 export type GroupName = (typeof GROUPS)[number];
 
 /** One field of a row. */
@@ -56,6 +56,7 @@ const TITLES: Record<GroupName, () => string> = {
   prices: m.group_prices,
   buying: m.group_buying,
   models: m.group_models,
+  runtimes: m.group_runtimes,
   energy: m.group_energy,
   machine: m.group_machine,
   other: m.group_other,
@@ -100,9 +101,9 @@ export function arrange(settings: Setting[]): Group[] {
       fields: [field],
     });
   }
-  // The models themselves stand in their group, so it is there without settings, too.
+  // Models and runtimes themselves stand in their groups, which are there without settings, too.
   return GROUPS.map((name) => ({ name, title: TITLES[name](), rows: order(rows.get(name) ?? []) })).filter(
-    (group) => group.rows.length > 0 || group.name === 'models',
+    (group) => group.rows.length > 0 || group.name === 'models' || group.name === 'runtimes',
   );
 }
 

@@ -4,7 +4,10 @@ use crate::numbers;
 use serde_json::{Value, json};
 use std::{fs::File, path::Path};
 use tender_base::{Sha256, frames::TextLimits, job::Sampling};
-use tender_compute::{Error, Gpu, text::TextModel};
+use tender_compute::{
+    Error, Gpu,
+    text::{Outcome, TextModel},
+};
 
 /// Room for one text of the calibration.
 const LIMITS: TextLimits = TextLimits { context_tokens: 1024, sequences: 1, cache_bytes: 256 << 20 };
@@ -30,14 +33,29 @@ fn answer(gpu: &Gpu, model: &mut TextModel, request: &Value) -> Result<Value, Er
             assert!(model.admit(gpu, 1, &numbers(&request["tokens"]), most, greedy)?, "nothing else is under way");
             let mut tokens = Vec::new();
             while model.is_busy() {
-                tokens.extend(model.step(gpu)?.iter().map(|step| step.token));
+                for step in model.step(gpu)? {
+                    match step.outcome {
+                        Outcome::Written(token, _) => tokens.push(token),
+                        Outcome::Failed(error) => return Err(error),
+                        Outcome::Judged(_) => unreachable!("a text is written"),
+                    }
+                }
             }
             Ok(json!({ "tokens": tokens }))
         }
         Some("score") => {
             let (prompt, claimed) = (numbers(&request["prompt"]), numbers(&request["tokens"]));
-            let margins = model.score(gpu, &prompt, &claimed, greedy)?.expect("nothing else is under way");
-            Ok(json!({ "margins": margins }))
+            assert!(model.judge(gpu, 1, &prompt, &claimed, greedy)?, "nothing else is under way");
+            while model.is_busy() {
+                for step in model.step(gpu)? {
+                    match step.outcome {
+                        Outcome::Judged(margins) => return Ok(json!({ "margins": margins })),
+                        Outcome::Failed(error) => return Err(error),
+                        Outcome::Written(..) => unreachable!("a text is judged"),
+                    }
+                }
+            }
+            unreachable!("a text that is judged ends with margins or an error")
         }
         other => Err(Error::Invalid(format!("op is {other:?}, but must be generate or score"))),
     }

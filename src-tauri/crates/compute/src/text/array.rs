@@ -5,7 +5,7 @@
 //! `NAME_at(i)` and `NAME_put(i, value)` and are the same text for both.
 
 use crate::{Error, device::Gpu};
-use std::fmt::Write;
+use std::{fmt::Write, ops::Range};
 
 /// Texels in a row of a texture; a power of two, and a multiple of the 256 bytes that copies want.
 pub(crate) const FOLD: u32 = 4096;
@@ -219,37 +219,49 @@ impl Array {
         }
     }
 
-    /// Copies texels here; in a texture, `first` is a multiple of [`FOLD`].
+    /// Copies ranges of texels here, one after the other, in one round trip; in a texture, each starts at a multiple
+    /// of [`FOLD`].
     ///
     /// # Errors
     /// Whatever wgpu reports.
-    pub(crate) fn read(&self, gpu: &Gpu, first: u32, count: u32) -> Result<Vec<u8>, Error> {
-        let bytes = u64::from(self.texel.bytes());
+    pub(crate) fn read(&self, gpu: &Gpu, ranges: &[Range<u32>]) -> Result<Vec<u8>, Error> {
+        let texel = u64::from(self.texel.bytes());
+        let bytes = |texels: u32| u64::from(texels) * texel;
         match &self.place {
             Place::Buffer(buffer) => {
-                let start = u64::from(first) * bytes;
-                let range = start..start + u64::from(count) * bytes;
-                gpu.read(buffer, std::slice::from_ref(&range))
+                let ranges: Vec<_> = ranges.iter().map(|range| bytes(range.start)..bytes(range.end)).collect();
+                gpu.read(buffer, &ranges)
             }
             Place::Texture(texture, _) => {
-                let rows = count.div_ceil(FOLD);
-                let staging = gpu.storage(u64::from(rows * FOLD) * bytes);
-                gpu.submit(|encoder| {
-                    let origin = wgpu::Origin3d { x: 0, y: first / FOLD, z: 0 };
-                    encoder.copy_texture_to_buffer(
-                        wgpu::TexelCopyTextureInfo { origin, ..texture.as_image_copy() },
-                        wgpu::TexelCopyBufferInfo {
-                            buffer: &staging,
-                            layout: wgpu::TexelCopyBufferLayout {
-                                offset: 0,
-                                bytes_per_row: Some(FOLD * self.texel.bytes()),
-                                rows_per_image: None,
+                let mut rows = 0;
+                let mut copies = Vec::with_capacity(ranges.len());
+                for range in ranges {
+                    let count = range.end - range.start;
+                    copies.push((range.start / FOLD, count.div_ceil(FOLD), bytes(rows * FOLD)));
+                    rows += count.div_ceil(FOLD);
+                }
+                let staging = gpu.storage(bytes(rows * FOLD));
+                let record = |encoder: &mut wgpu::CommandEncoder| {
+                    for &(y, height, offset) in &copies {
+                        let origin = wgpu::Origin3d { x: 0, y, z: 0 };
+                        encoder.copy_texture_to_buffer(
+                            wgpu::TexelCopyTextureInfo { origin, ..texture.as_image_copy() },
+                            wgpu::TexelCopyBufferInfo {
+                                buffer: &staging,
+                                layout: wgpu::TexelCopyBufferLayout {
+                                    offset,
+                                    bytes_per_row: Some(FOLD * self.texel.bytes()),
+                                    rows_per_image: None,
+                                },
                             },
-                        },
-                        wgpu::Extent3d { width: FOLD, height: rows, depth_or_array_layers: 1 },
-                    );
-                })?;
-                gpu.read_head(&staging, u64::from(count) * bytes)
+                            wgpu::Extent3d { width: FOLD, height, depth_or_array_layers: 1 },
+                        );
+                    }
+                };
+                let wanted = ranges.iter().zip(&copies);
+                let wanted: Vec<_> =
+                    wanted.map(|(range, copy)| copy.2..copy.2 + bytes(range.end - range.start)).collect();
+                gpu.submit_and_read(record, &staging, &wanted)
             }
         }
     }

@@ -6,11 +6,12 @@ use super::{
     gguf::Gguf,
     kernels::Variant,
     network::{MAX_SEQUENCES, Network, Pick, Row},
+    sample,
     weights::Source,
 };
 use crate::{Error, device::Gpu};
 use std::{path::Path, time::Instant};
-use tender_base::frames::TextLimits;
+use tender_base::{frames::TextLimits, job::Sampling};
 
 /// Layers of Llama 3 8B.
 pub const LLAMA3_8B_LAYERS: u32 = 32;
@@ -87,11 +88,13 @@ impl Bench {
     }
 
     /// Seconds that one pass takes which writes a token of each of `sequences` (1 to [`MAX_SEQUENCES`]) texts, each
-    /// of [`PAST`] tokens or a few more. The first pass of a kind compiles kernels: do not count it.
+    /// of [`PAST`] tokens or a few more; with a temperature, drawing the tokens is part of it. The first pass of a kind
+    /// compiles kernels: do not count it.
     ///
     /// # Errors
-    /// [`Error::Invalid`] for another number of sequences, or as [`super::TextModel::step`].
-    pub fn decode(&mut self, gpu: &Gpu, sequences: u32) -> Result<f64, Error> {
+    /// [`Error::Invalid`] for another number of sequences, [`Error::BadOutput`] when the model computes no number, or as
+    /// [`super::TextModel::step`].
+    pub fn decode(&mut self, gpu: &Gpu, sequences: u32, sampling: &Sampling) -> Result<f64, Error> {
         if !(1..=MAX_SEQUENCES).contains(&sequences) {
             return Err(Error::Invalid(format!("{sequences} sequences, but 1 to {MAX_SEQUENCES} go together")));
         }
@@ -99,22 +102,28 @@ impl Bench {
         let row = |slot| Row { token: self.token(slot), position: self.position, slot };
         let rows: Vec<Row> = (0..sequences).map(row).collect();
         let picks: Vec<Pick> = (0..sequences).map(|row| Pick { row, wanted: 0 }).collect();
-        self.seconds(gpu, &rows, &picks)
+        self.seconds(gpu, &rows, &picks, sampling)
     }
 
     /// Seconds that it takes to read a prompt of [`Self::prefill_tokens`] tokens.
     ///
     /// # Errors
-    /// As [`super::TextModel::step`].
+    /// [`Error::BadOutput`] when the model computes no number, or as [`super::TextModel::step`].
     pub fn prefill(&mut self, gpu: &Gpu) -> Result<f64, Error> {
         let count = self.prefill_tokens();
         let rows: Vec<Row> = (0..count).map(|at| Row { token: self.token(at), position: at, slot: 0 }).collect();
-        self.seconds(gpu, &rows, &[Pick { row: count - 1, wanted: 0 }])
+        self.seconds(gpu, &rows, &[Pick { row: count - 1, wanted: 0 }], &Sampling::GREEDY)
     }
 
-    fn seconds(&self, gpu: &Gpu, rows: &[Row], picks: &[Pick]) -> Result<f64, Error> {
+    fn seconds(&self, gpu: &Gpu, rows: &[Row], picks: &[Pick], sampling: &Sampling) -> Result<f64, Error> {
         let started = Instant::now();
-        self.network.forward(gpu, rows, picks)?;
+        self.network.forward(gpu, rows, picks)?.into_iter().try_for_each(|best| best.map(drop))?;
+        if sampling.temperature > 0.0 {
+            let all: Vec<u32> = (0..picks.len() as u32).collect();
+            for logits in self.network.logits(gpu, &all)? {
+                sample::choose(&logits, sampling, self.position)?;
+            }
+        }
         Ok(started.elapsed().as_secs_f64())
     }
 

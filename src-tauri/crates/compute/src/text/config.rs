@@ -206,15 +206,6 @@ impl Config {
         2 * u64::from(self.layers) * u64::from(self.kv_heads) * u64::from(self.head_dim) * CACHE_NUMBER_BYTES
     }
 
-    /// Bytes of memory that it takes to write `sequences` texts at a time, each of at most `context` tokens: weights,
-    /// keys and values, and a row of logits per text. Activations, some megabytes, come on top.
-    #[must_use]
-    pub fn needed_bytes(&self, context: u32, sequences: u32) -> u64 {
-        let cache = self.cache_bytes_per_token().saturating_mul(u64::from(context));
-        let logits = u64::from(self.vocabulary) * size_of::<f32>() as u64;
-        self.weight_bytes.saturating_add((cache.saturating_add(logits)).saturating_mul(u64::from(sequences)))
-    }
-
     /// The tensors that a model of these hyper-parameters has, with their shapes.
     fn expected(&self) -> Vec<(String, Vec<u64>)> {
         let width = u64::from(self.width);

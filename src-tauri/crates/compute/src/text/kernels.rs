@@ -58,7 +58,8 @@ impl Variant {
     /// Most rows (tokens) of one forward pass. On a software adapter a pass of 32 takes some tenths of a second.
     pub(crate) fn most_rows(self) -> u32 {
         match self {
-            Self::Tiles => 128,
+            // As the owner is told: of a text that is checked, all logits of a pass are kept.
+            Self::Tiles => tender_base::catalogue::LOGITS_ROWS,
             Self::Lanes(_) => 32,
         }
     }

@@ -16,7 +16,7 @@ use tender_base::{Sha256, frames::TextLimits};
 
 /// A model with its weights on the GPU, and the texts that are under way.
 pub struct TextModel {
-    tokenizer: Tokenizer,
+    pub(super) tokenizer: Tokenizer,
     limits: TextLimits,
     pub(super) network: Network,
     /// Numbers below `limits.sequences` that no sequence has.

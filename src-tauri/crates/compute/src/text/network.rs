@@ -245,7 +245,7 @@ impl Network {
         for array in self.arrays.cache.iter().flatten() {
             let first = page * texels;
             let from = first - first % FOLD;
-            let bytes = array.read(gpu, from, first + texels - from)?;
+            let bytes = array.read(gpu, std::slice::from_ref(&(from..first + texels)))?;
             if bytes[16 * (first - from) as usize..].iter().any(|&byte| byte != 0) {
                 return Ok(false);
             }
@@ -256,10 +256,11 @@ impl Network {
     /// Takes rows through all layers: their keys and values enter the cache, and the picks are answered. Within one
     /// call, a sequence's positions follow one another and the cache holds those before. Texts that are only written
     /// go in one submission; a part of a prompt, which takes longer, in slices between which the GPU serves others.
+    /// A pick is [`Error::BadOutput`] when no logit of its row is a number; that says nothing of the other rows.
     ///
     /// # Errors
-    /// [`Error::BadOutput`] when no logit of a picked row is a number, or what the file or the GPU reports.
-    pub(crate) fn forward(&self, gpu: &Gpu, rows: &[Row], picks: &[Pick]) -> Result<Vec<Best>, Error> {
+    /// What the file or the GPU reports.
+    pub(crate) fn forward(&self, gpu: &Gpu, rows: &[Row], picks: &[Pick]) -> Result<Vec<Result<Best, Error>>, Error> {
         self.bring(gpu, rows, picks)?;
         let counts = (rows.len() as u32, picks.len() as u32);
         // What is left for the last submission, whose results are read.
@@ -280,16 +281,14 @@ impl Network {
             std::slice::from_ref(&(0..16 * picks.len() as u64)),
         )?;
         let results: Vec<[u32; 4]> = bytemuck::pod_collect_to_vec(&results);
-        results
-            .into_iter()
-            .map(|[token, highest, wanted, _]| {
-                let best = Best { token, highest: f32::from_bits(highest), wanted: f32::from_bits(wanted) };
-                if token >= self.config.vocabulary || !best.highest.is_finite() {
-                    return Err(Error::BadOutput("the model computed no finite number for any next token".into()));
-                }
-                Ok(best)
-            })
-            .collect()
+        let best = |[token, highest, wanted, _]: [u32; 4]| {
+            let best = Best { token, highest: f32::from_bits(highest), wanted: f32::from_bits(wanted) };
+            if token >= self.config.vocabulary || !best.highest.is_finite() {
+                return Err(Error::BadOutput("the model computed no finite number for any next token".into()));
+            }
+            Ok(best)
+        };
+        Ok(results.into_iter().map(best).collect())
     }
 
     /// Records some of the kernels in one compute pass.
@@ -306,16 +305,23 @@ impl Network {
         }
     }
 
-    /// All logits of a pick of the last pass.
+    /// All logits of some picks of the last pass, in one round trip; nothing is asked of the GPU when there are none.
     ///
     /// # Errors
     /// Whatever wgpu reports.
-    pub(crate) fn logits(&self, gpu: &Gpu, pick: u32) -> Result<Vec<f32>, Error> {
-        let stride = self.arrays.logits_stride;
-        let bytes = self.arrays.logits.read(gpu, pick * stride, self.config.vocabulary.div_ceil(4))?;
-        let mut logits: Vec<f32> = bytemuck::pod_collect_to_vec(&bytes);
-        logits.truncate(self.config.vocabulary as usize);
-        Ok(logits)
+    pub(crate) fn logits(&self, gpu: &Gpu, picks: &[u32]) -> Result<Vec<Vec<f32>>, Error> {
+        if picks.is_empty() {
+            return Ok(Vec::new());
+        }
+        let (stride, texels) = (self.arrays.logits_stride, self.config.vocabulary.div_ceil(4));
+        let ranges: Vec<_> = picks.iter().map(|pick| pick * stride..pick * stride + texels).collect();
+        let bytes = self.arrays.logits.read(gpu, &ranges)?;
+        let row = |bytes: &[u8]| {
+            let mut logits: Vec<f32> = bytemuck::pod_collect_to_vec(bytes);
+            logits.truncate(self.config.vocabulary as usize);
+            logits
+        };
+        Ok(bytes.chunks_exact(16 * texels as usize).map(row).collect())
     }
 
     /// Brings what a pass needs of its rows.

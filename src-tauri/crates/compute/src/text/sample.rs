@@ -10,6 +10,7 @@ mod philox;
 mod tests;
 
 use crate::Error;
+use std::cmp::Ordering;
 use tender_base::job::Sampling;
 
 /// The token that comes next. `logits` has one number per token; `position` is that of the token to be chosen,
@@ -26,7 +27,7 @@ pub fn choose(logits: &[f32], sampling: &Sampling, position: u32) -> Result<u32,
     }
     let draw = Draw::new(sampling, position);
     Ok(match Allowed::of(logits, sampling) {
-        Allowed::All => draw.best(logits, 0..logits.len() as u32),
+        Allowed::All => draw.best_of_all(logits),
         Allowed::Few(few) => draw.best(logits, few.iter().map(|candidate| candidate.token)),
     })
 }
@@ -51,7 +52,7 @@ pub fn margin(logits: &[f32], sampling: &Sampling, position: u32, claimed: u32) 
     // How far a better token is ahead, in logits.
     let ahead = |token: u32| sampling.temperature * (draw.score(token, logits[token as usize]) - score);
     let margin = match Allowed::of(logits, sampling) {
-        Allowed::All => ahead(draw.best(logits, 0..logits.len() as u32)),
+        Allowed::All => ahead(draw.best_of_all(logits)),
         Allowed::Few(few) => {
             let border = Border::new(logits, sampling, &few);
             let within = few.iter().any(|candidate| candidate.token == claimed);
@@ -103,18 +104,29 @@ impl Draw {
         f64::from(logit) / self.temperature + gumbel(self.bits(token))
     }
 
+    /// As [`Self::best`] of all tokens.
+    fn best_of_all(&self, logits: &[f32]) -> u32 {
+        // With the likeliest first, most others are seen to lose before anything is drawn for them.
+        self.best(logits, std::iter::once(likeliest(logits)).chain(0..logits.len() as u32))
+    }
+
     /// The token of the best score; the first of equals.
     fn best(&self, logits: &[f32], tokens: impl Iterator<Item = u32>) -> u32 {
         let key = [self.seed as u32, (self.seed >> 32) as u32];
         let (mut best, mut winner) = (f64::NEG_INFINITY, u32::MAX);
         let mut block = (u32::MAX, [0; 4]);
+        let highest = gumbel_bound(u32::MAX);
         for token in tokens {
+            let scaled = f64::from(logits[token as usize]) / self.temperature;
+            // Most tokens cannot win whatever is drawn for them.
+            if scaled + highest < best {
+                continue;
+            }
             if block.0 != token / 4 {
                 block = (token / 4, philox::block([token / 4, self.position, 0, 0], key));
             }
             let bits = block.1[token as usize % 4];
-            let scaled = f64::from(logits[token as usize]) / self.temperature;
-            // Most tokens cannot win, and two logarithms for each would cost more than the whole model.
+            // Nor most others with what was drawn, and two logarithms for each would cost more than the whole model.
             if scaled + gumbel_bound(bits) < best {
                 continue;
             }
@@ -164,17 +176,23 @@ impl Allowed {
             return Self::All;
         }
         let weights = Weights::new(logits, sampling);
-        let mut tokens: Vec<u32> = (0..all as u32).collect();
-        let order = |a: &u32, b: &u32| logits[*b as usize].total_cmp(&logits[*a as usize]).then(a.cmp(b));
-        if top_k < all {
-            tokens.select_nth_unstable_by(top_k - 1, order);
-            tokens.truncate(top_k);
-        }
-        let total: f64 = tokens.iter().map(|token| weights.of(logits[*token as usize])).sum();
+        let order = by_likelihood(logits);
+        let (mut tokens, total, count) = if top_k < all {
+            let mut tokens = likeliest_few(logits, top_k);
+            tokens.sort_unstable_by(order);
+            let total = weights.sum(tokens.iter().map(|token| logits[*token as usize]));
+            (tokens, total, top_k)
+        } else {
+            ((0..all as u32).collect(), weights.sum(logits.iter().copied()), all)
+        };
         if sampling.top_p < 1.0 {
             // Tokens below this come to less than 1 − top_p together, and so after the set is full.
-            let least = total * (1.0 - sampling.top_p) / tokens.len() as f64;
-            tokens.retain(|token| weights.of(logits[*token as usize]) >= least);
+            let least = total * (1.0 - sampling.top_p) / count as f64;
+            let hopeless = weights.logit_below(least);
+            tokens.retain(|token| {
+                let logit = logits[*token as usize];
+                f64::from(logit) >= hopeless && weights.of(logit) >= least
+            });
         }
         tokens.sort_unstable_by(order);
         let mut few = Vec::new();
@@ -191,6 +209,34 @@ impl Allowed {
     }
 }
 
+/// Likelier tokens first; equal ones by id.
+fn by_likelihood(logits: &[f32]) -> impl Fn(&u32, &u32) -> Ordering + Copy {
+    |a, b| logits[*b as usize].total_cmp(&logits[*a as usize]).then(a.cmp(b))
+}
+
+/// The `count` likeliest tokens (at least one), in no order.
+fn likeliest_few(logits: &[f32], count: usize) -> Vec<u32> {
+    let mut few: Vec<u32> = Vec::with_capacity(2 * count);
+    // The last of the likeliest so far: what is not above it does not come in, since of equals the first stay.
+    let mut least = f32::NEG_INFINITY;
+    let keep = |few: &mut Vec<u32>| {
+        let (_, last, _) = few.select_nth_unstable_by(count - 1, by_likelihood(logits));
+        let least = logits[*last as usize];
+        few.truncate(count);
+        least
+    };
+    for (token, logit) in (0..).zip(logits) {
+        if logit.total_cmp(&least).is_gt() {
+            few.push(token);
+            if few.len() == 2 * count {
+                least = keep(&mut few);
+            }
+        }
+    }
+    keep(&mut few);
+    few
+}
+
 /// Probabilities before they are divided by their sum.
 struct Weights {
     most: f64,
@@ -204,6 +250,19 @@ impl Weights {
 
     fn of(&self, logit: f32) -> f64 {
         libm::exp((f64::from(logit) - self.most) / self.temperature)
+    }
+
+    /// The sum of some weights, in their order.
+    fn sum(&self, logits: impl Iterator<Item = f32>) -> f64 {
+        // e⁻³⁸ is less than half of the last digit of any number from 1 on, and so changes no such sum.
+        let nothing = self.most - 38.0 * self.temperature;
+        logits.fold(0.0, |sum, logit| if sum >= 1.0 && f64::from(logit) < nothing { sum } else { sum + self.of(logit) })
+    }
+
+    /// A logit below which every weight is less than `weight`.
+    fn logit_below(&self, weight: f64) -> f64 {
+        // Far more than logarithm and exponential are off.
+        self.most + self.temperature * (libm::log(weight) - 1e-6)
     }
 }
 
@@ -239,7 +298,7 @@ impl<'a> Border<'a> {
             last_of_top_k = f64::from(*least);
             sorted.truncate(top_k);
         }
-        let total = sorted.iter().map(|logit| weights.of(*logit)).sum();
+        let total = weights.sum(sorted.iter().copied());
         let (temperature, top_p) = (sampling.temperature, sampling.top_p);
         Self { logits, temperature, top_p, last, first_out, last_of_top_k, total, weights }
     }

@@ -1,6 +1,11 @@
 //! The loop of a worker that has a language model: requests come and go while texts are written together.
 
-use super::{batch::Step, judge, model::TextModel, stream::Stream};
+use super::{
+    batch::{Outcome, Step},
+    judge,
+    model::TextModel,
+    stream::Stream,
+};
 use crate::{Error, device::Gpu};
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -42,7 +47,8 @@ pub(crate) fn serve(
                 }
             }
         });
-        Desk { gpu, model, output, waiting: VecDeque::new(), writing: BTreeMap::new() }.run(&requests)
+        Desk { gpu, model, output, waiting: VecDeque::new(), writing: BTreeMap::new(), judging: BTreeMap::new() }
+            .run(&requests)
     })
 }
 
@@ -53,6 +59,8 @@ struct Desk<'a, W> {
     /// What the model has no room for yet, in the order in which it came.
     waiting: VecDeque<Waiting>,
     writing: BTreeMap<u64, Writing>,
+    /// Claims under way, and when the last sign of life of each was sent.
+    judging: BTreeMap<u64, Instant>,
 }
 
 struct Waiting {
@@ -61,7 +69,6 @@ struct Waiting {
     prompt: Vec<u32>,
     /// A text to judge; else one is to be written.
     claimed: Option<Vec<u32>>,
-    came: Instant,
 }
 
 /// A text under way.
@@ -73,7 +80,8 @@ struct Writing {
     /// Of the text, already sent.
     sent: usize,
     said: Instant,
-    came: Instant,
+    /// When it had room: what it waited before is nobody's work.
+    began: Instant,
 }
 
 type Frame = io::Result<(Request, Vec<u8>)>;
@@ -82,7 +90,7 @@ impl<W: Write> Desk<'_, W> {
     fn run(&mut self, requests: &mpsc::Receiver<Frame>) -> io::Result<()> {
         loop {
             loop {
-                let idle = self.writing.is_empty() && self.waiting.is_empty();
+                let idle = self.writing.is_empty() && self.judging.is_empty() && self.waiting.is_empty();
                 let next = if idle { requests.recv().ok() } else { requests.try_recv().ok() };
                 match next {
                     Some(frame) => {
@@ -108,11 +116,10 @@ impl<W: Write> Desk<'_, W> {
     }
 
     fn take(&mut self, request: Request, payload: &[u8]) -> io::Result<()> {
-        let came = Instant::now();
         match request {
             Request::Generate { id, work } => {
                 let prompt = self.prompt(&work, payload);
-                self.queue(id, prompt.map(|prompt| Waiting { id, work, prompt, claimed: None, came }))
+                self.queue(id, prompt.map(|prompt| Waiting { id, work, prompt, claimed: None }))
             }
             Request::Score { id, work, prompt_bytes } => {
                 let Some((prompt, claim)) = payload.split_at_checked(prompt_bytes as usize) else {
@@ -123,11 +130,12 @@ impl<W: Write> Desk<'_, W> {
                     Err(fault) => return self.send(&Reply::Scored { id, fault: Some(fault) }, &[]),
                 };
                 let prompt = self.prompt(&work, prompt);
-                self.queue(id, prompt.map(|prompt| Waiting { id, work, prompt, claimed: Some(claimed), came }))
+                self.queue(id, prompt.map(|prompt| Waiting { id, work, prompt, claimed: Some(claimed) }))
             }
             Request::Cancel { id } => {
                 self.waiting.retain(|waiting| waiting.id != id);
                 self.writing.remove(&id);
+                self.judging.remove(&id);
                 self.cancel(id)
             }
             Request::Open
@@ -163,33 +171,36 @@ impl<W: Write> Desk<'_, W> {
         }
     }
 
-    /// Begins what waits, in order, as long as there is room.
+    /// Begins what waits, in order, as long as there is room, and says so: until then nothing is done for a request.
     fn admit(&mut self) -> io::Result<()> {
         while let Some(next) = self.waiting.pop_front() {
             let id = next.id;
             match self.begin(&next) {
-                Ok(Some(reply)) => self.send(&reply.0, &reply.1)?,
-                Ok(None) => {}
-                Err(Begin::NoRoom) => {
+                Ok(true) => self.send(&Reply::Text { id, tokens: 0 }, &[])?,
+                Ok(false) => {
                     self.waiting.push_front(next);
                     return Ok(());
                 }
-                Err(Begin::Failed(error)) if error.ends_device() => return self.lose(error),
-                Err(Begin::Failed(error)) => self.refuse(id, error)?,
+                Err(error) if error.ends_device() => return self.lose(error),
+                Err(error) => self.refuse(id, error)?,
             }
         }
         Ok(())
     }
 
-    /// Judges at once; a text is only admitted.
-    fn begin(&mut self, next: &Waiting) -> Result<Option<(Reply, Vec<u8>)>, Begin> {
-        let Waiting { id, work, prompt, claimed, came } = next;
+    /// False when there is no room yet.
+    fn begin(&mut self, next: &Waiting) -> Result<bool, Error> {
+        let Waiting { id, work, prompt, claimed } = next;
+        let now = Instant::now();
         if let Some(claimed) = claimed {
-            let margins = self.model.score(self.gpu, prompt, claimed, work.sampling)?.ok_or(Begin::NoRoom)?;
-            return Ok(Some((Reply::Scored { id: *id, fault: None }, bytemuck::cast_slice(&margins).to_vec())));
+            let has_room = self.model.judge(self.gpu, *id, prompt, claimed, work.sampling)?;
+            if has_room {
+                self.judging.insert(*id, now);
+            }
+            return Ok(has_room);
         }
         if !self.model.admit(self.gpu, *id, prompt, work.max_tokens, work.sampling)? {
-            return Err(Begin::NoRoom);
+            return Ok(false);
         }
         let writing = Writing {
             prompt: prompt.len() as u64,
@@ -197,16 +208,26 @@ impl<W: Write> Desk<'_, W> {
             stream: Stream::new(&work.stop),
             text: String::new(),
             sent: 0,
-            said: Instant::now(),
-            came: *came,
+            said: now,
+            began: now,
         };
         self.writing.insert(*id, writing);
-        Ok(None)
+        Ok(true)
+    }
+
+    fn advance(&mut self, Step { id, outcome }: Step) -> io::Result<()> {
+        match outcome {
+            Outcome::Written(token, finished) => self.write(id, token, finished),
+            Outcome::Judged(margins) => {
+                self.judging.remove(&id);
+                self.send(&Reply::Scored { id, fault: None }, bytemuck::cast_slice(&margins))
+            }
+            Outcome::Failed(error) => self.refuse(id, error),
+        }
     }
 
     /// Takes a token into its text, sends what is new, and ends the text where it ends.
-    fn advance(&mut self, step: Step) -> io::Result<()> {
-        let Step { id, token, finished } = step;
+    fn write(&mut self, id: u64, token: u32, finished: Option<Finish>) -> io::Result<()> {
         let Some(writing) = self.writing.get_mut(&id) else { return Ok(()) };
         writing.tokens.push(token);
         let stopped = match self.model.vocab().piece(token) {
@@ -231,21 +252,23 @@ impl<W: Write> Desk<'_, W> {
             writing.stream.finish(&mut writing.text);
         }
         let units = writing.prompt + writing.tokens.len() as u64;
-        let wall_ms = u64::try_from(writing.came.elapsed().as_millis()).unwrap_or(u64::MAX);
+        let wall_ms = u64::try_from(writing.began.elapsed().as_millis()).unwrap_or(u64::MAX);
         let generation = Generation { text: writing.text, tokens: Some(writing.tokens), finish };
         let content = serde_json::to_vec(&generation)?;
         self.send(&Reply::Generated { id, units, wall_ms }, &content)
     }
 
-    /// Texts whose prompt is still being read say nothing; the node must not take that for silence.
+    /// Claims, and texts whose prompt is still being read, say nothing; the node must not take that for silence.
     fn show_life(&mut self) -> io::Result<()> {
-        let quiet: Vec<u64> = self
-            .writing
-            .iter()
-            .filter(|(_, writing)| writing.tokens.is_empty() && writing.said.elapsed() >= PIECE_INTERVAL)
-            .map(|(id, _)| *id)
-            .collect();
-        quiet.into_iter().try_for_each(|id| self.say(id))
+        let is_due = |said: &Instant| said.elapsed() >= PIECE_INTERVAL;
+        let reading = self.writing.iter().filter(|(_, writing)| writing.tokens.is_empty() && is_due(&writing.said));
+        let quiet: Vec<u64> = reading.map(|(id, _)| *id).collect();
+        quiet.into_iter().try_for_each(|id| self.say(id))?;
+        for (&id, said) in self.judging.iter_mut().filter(|(_, said)| is_due(said)) {
+            *said = Instant::now();
+            frames::write_frame(self.output, &Reply::Text { id, tokens: 0 }, &[])?;
+        }
+        Ok(())
     }
 
     /// Sends what is new of a text.
@@ -273,9 +296,11 @@ impl<W: Write> Desk<'_, W> {
         if ends_device {
             self.waiting.clear();
             self.writing.clear();
+            self.judging.clear();
             return self.send(&Reply::Failed { problem }, &[]);
         }
-        for id in std::mem::take(&mut self.writing).into_keys() {
+        let judging = std::mem::take(&mut self.judging).into_keys();
+        for id in std::mem::take(&mut self.writing).into_keys().chain(judging) {
             self.send(&Reply::Refused { id, problem: problem.clone() }, &[])?;
             self.cancel(id)?;
         }
@@ -283,7 +308,8 @@ impl<W: Write> Desk<'_, W> {
     }
 
     fn refuse(&mut self, id: u64, error: Error) -> io::Result<()> {
-        if self.writing.remove(&id).is_some() {
+        let was_begun = self.writing.remove(&id).is_some() | self.judging.remove(&id).is_some();
+        if was_begun {
             self.cancel(id)?;
         }
         self.send(&Reply::Refused { id, problem: error.into() }, &[])
@@ -291,18 +317,5 @@ impl<W: Write> Desk<'_, W> {
 
     fn send(&mut self, reply: &Reply, payload: &[u8]) -> io::Result<()> {
         frames::write_frame(self.output, reply, payload)
-    }
-}
-
-/// Why a request cannot begin.
-enum Begin {
-    /// Not yet.
-    NoRoom,
-    Failed(Error),
-}
-
-impl From<Error> for Begin {
-    fn from(error: Error) -> Self {
-        Self::Failed(error)
     }
 }

@@ -14,7 +14,7 @@ use tender_base::{
 };
 use tender_compute::{
     Error, Gpu,
-    text::{MAX_SEQUENCES, Step, TextModel, bench::Bench},
+    text::{MAX_SEQUENCES, Outcome, Step, TextModel, bench::Bench},
 };
 
 const LIMITS: TextLimits = TextLimits { context_tokens: 512, sequences: 8, cache_bytes: 48 << 20 };
@@ -46,7 +46,8 @@ fn write(gpu: &Gpu, model: &mut TextModel, texts: &[(&[u32], u32, Sampling)]) ->
     }
     let mut written = vec![(Vec::new(), None); texts.len()];
     while model.is_busy() {
-        for Step { id, token, finished } in model.step(gpu).unwrap() {
+        for Step { id, outcome } in model.step(gpu).unwrap() {
+            let Outcome::Written(token, finished) = outcome else { panic!("{outcome:?}") };
             let (tokens, finish) = &mut written[id as usize];
             assert_eq!(*finish, None, "a token after the end");
             tokens.push(token);
@@ -54,6 +55,18 @@ fn write(gpu: &Gpu, model: &mut TextModel, texts: &[(&[u32], u32, Sampling)]) ->
         }
     }
     written.into_iter().map(|(tokens, finish)| (tokens, finish.unwrap())).collect()
+}
+
+/// How far each token is behind the model's own choice.
+fn judge(gpu: &Gpu, model: &mut TextModel, prompt: &[u32], claimed: &[u32], sampling: Sampling) -> Vec<f32> {
+    assert!(model.judge(gpu, 99, prompt, claimed, sampling).unwrap());
+    loop {
+        match model.step(gpu).unwrap().pop() {
+            None => assert!(model.is_busy()),
+            Some(Step { id: 99, outcome: Outcome::Judged(margins) }) => return margins,
+            Some(other) => panic!("{other:?}"),
+        }
+    }
 }
 
 /// How far each token is behind the likeliest of candle, which reads prompt and tokens one by one.
@@ -104,7 +117,7 @@ fn greedy_texts_are_what_candle_would_write_alone_and_together() {
             assert_eq!(*finish, if ended { Finish::Stop } else { Finish::Length });
             assert!(ended || tokens.len() == 20);
             // Judged by the model itself: rounding alone.
-            let own = model.score(&gpu, prompt, tokens, Sampling::GREEDY).unwrap().unwrap();
+            let own = judge(&gpu, &mut model, prompt, tokens, Sampling::GREEDY);
             assert_eq!(own.len(), tokens.len());
             assert!(most(&own) < 0.02, "{own:?}");
         }
@@ -122,7 +135,7 @@ fn greedy_texts_are_what_candle_would_write_alone_and_together() {
     let (prompt, (tokens, _)) = (&prompts[2], &together[2]);
     let mut forged = tokens.clone();
     forged[7] = 1234;
-    let own = model.score(&gpu, prompt, &forged, Sampling::GREEDY).unwrap().unwrap();
+    let own = judge(&gpu, &mut model, prompt, &forged, Sampling::GREEDY);
     assert!(most(&own[..7]) < 0.02 && own[7] > 1.0, "{own:?}");
 }
 
@@ -135,8 +148,7 @@ fn what_was_drawn_is_drawn_again_from_the_same_seed() {
     let written = write(&gpu, &mut model, &texts);
     assert_eq!(written[0], written[2]);
     assert_ne!(written[0], written[1]);
-    let margins =
-        |model: &mut TextModel, sampling| model.score(&gpu, &prompt, &written[0].0, sampling).unwrap().unwrap();
+    let margins = |model: &mut TextModel, sampling| judge(&gpu, model, &prompt, &written[0].0, sampling);
     let (own, other) = (margins(&mut model, drawn(1)), margins(&mut model, drawn(3)));
     assert!(most(&own) < 0.05, "{own:?}");
     assert!(mean(&other) > 0.1, "{other:?}");
@@ -160,7 +172,7 @@ fn long_prompts_and_late_comers_share_passes_and_the_cache() {
         assert!(model.admit(&gpu, id, &long, 512 - long.len() as u32, Sampling::GREEDY).unwrap());
     }
     assert!(!model.admit(&gpu, 6, &long, 512 - long.len() as u32, Sampling::GREEDY).unwrap());
-    assert_eq!(model.score(&gpu, &long, &long[..500 - long.len()], Sampling::GREEDY).unwrap(), None);
+    assert!(!model.judge(&gpu, 6, &long, &long[..500 - long.len()], Sampling::GREEDY).unwrap());
     for id in 3..=5 {
         model.cancel(&gpu, id).unwrap();
     }
@@ -170,7 +182,10 @@ fn long_prompts_and_late_comers_share_passes_and_the_cache() {
     while model.is_busy() {
         let steps = model.step(&gpu).unwrap();
         assert!(steps.iter().all(|step| step.id <= 2));
-        tokens.extend(steps.into_iter().filter(|step| step.id == 2).map(|step| step.token));
+        tokens.extend(steps.into_iter().filter_map(|step| match step.outcome {
+            Outcome::Written(token, _) if step.id == 2 => Some(token),
+            _ => None,
+        }));
     }
     let judged = margins_of_candle(&long, &tokens);
     assert!(mean(&judged) <= 0.05 && most(&judged) <= 0.5, "{judged:?}");
@@ -195,8 +210,9 @@ fn requests_that_cannot_be_are_refused_and_the_next_is_unharmed() {
     assert!(refused(&prompt, 512, Sampling::GREEDY).contains("512"));
     assert!(refused(&prompt, u32::MAX, Sampling::GREEDY).contains("context holds 512"));
     assert!(refused(&prompt, 5, Sampling { temperature: f64::NAN, ..Sampling::GREEDY }).contains("temperature"));
-    let mut scored =
-        |prompt: &[u32], claimed: &[u32]| model.score(&gpu, prompt, claimed, Sampling::GREEDY).unwrap_err().to_string();
+    let mut scored = |prompt: &[u32], claimed: &[u32]| {
+        model.judge(&gpu, 9, prompt, claimed, Sampling::GREEDY).unwrap_err().to_string()
+    };
     assert!(scored(&prompt, &[]).contains("no token is claimed"));
     assert!(scored(&prompt, &[u32::MAX]).contains("there is no token"));
     assert!(scored(&[], &[1]).contains("no token"));
@@ -224,13 +240,14 @@ fn passes_are_timed() {
     let gpu = Gpu::open().unwrap();
     let mut bench = Bench::of_file(&gpu, &path()).unwrap();
     for refused in [0, MAX_SEQUENCES + 1] {
-        assert!(matches!(bench.decode(&gpu, refused), Err(Error::Invalid(_))));
+        assert!(matches!(bench.decode(&gpu, refused, &Sampling::GREEDY), Err(Error::Invalid(_))));
         assert!(matches!(Bench::llama3_8b(&gpu, 3 * refused), Err(Error::Invalid(_))));
     }
-    for sequences in [1, MAX_SEQUENCES] {
-        bench.decode(&gpu, sequences).unwrap();
-        let seconds = bench.decode(&gpu, sequences).unwrap();
-        println!("{sequences} sequences: {:.1} tokens/s", f64::from(sequences) / seconds);
+    let drawn = Sampling { temperature: 0.8, top_k: 0, top_p: 0.95, seed: 1 };
+    for (sequences, sampling) in [(1, Sampling::GREEDY), (MAX_SEQUENCES, Sampling::GREEDY), (MAX_SEQUENCES, drawn)] {
+        bench.decode(&gpu, sequences, &sampling).unwrap();
+        let seconds = bench.decode(&gpu, sequences, &sampling).unwrap();
+        println!("{sequences} sequences, {sampling:?}: {:.1} tokens/s", f64::from(sequences) / seconds);
         assert!(seconds > 0.0);
     }
     bench.prefill(&gpu).unwrap();

@@ -93,6 +93,35 @@ fn large_tiles_and_halves_match_f64_with_both_tilings() {
     }
 }
 
+/// The check of a delivered product allows what such a sum leaves; see `tender_engine::verify`.
+#[test]
+fn elements_are_summed_from_the_first_product_to_the_last() {
+    let (gpu, _) = open();
+    let (m, k, n) = (64, 4096, 64);
+    for tiling in [Tiling::Registers, Tiling::Shared] {
+        let matmul = Matmul::with_tiling(&gpu, tiling);
+        let positive = |seed| values(m * k, seed).iter().map(|v| v.abs()).collect::<Vec<_>>();
+        let (a, b) = (positive(5), positive(6));
+        let shape = (m as u32, k as u32, n as u32);
+        let c = matmul.multiply(&gpu, Precision::F32, shape, (&bytes(&a), &bytes(&b)), &mut |_, _| {}).unwrap();
+        let (mut ours, mut theirs) = (0.0, 0.0);
+        for (at, got) in c.iter().enumerate() {
+            let (mut plain, mut fused) = (0.0f32, 0.0f32);
+            for d in 0..k {
+                let (a, b) = (a[at / n * k + d], b[d * n + at % n]);
+                plain += a * b;
+                fused = (f64::from(a) * f64::from(b) + f64::from(fused)) as f32;
+            }
+            let exact = exact(&a, &b, (k, n), (at / n, at % n));
+            ours += (f64::from(*got) - exact).powi(2) / exact.powi(2);
+            theirs += (f64::from(plain) - exact).powi(2) / exact.powi(2);
+            assert!(*got == plain || *got == fused, "{tiling:?} at {at}: {got}, not {plain} or {fused}");
+        }
+        let unit = (c.len() as f64).sqrt() * f64::from(f32::EPSILON) / 2.0;
+        println!("{tiling:?}: {:.1} unit roundoffs, plain sums {:.1}", ours.sqrt() / unit, theirs.sqrt() / unit);
+    }
+}
+
 #[test]
 fn wrong_lengths_are_refused_and_overflow_is_the_inputs_own() {
     let (gpu, matmul) = open();

@@ -1,7 +1,10 @@
 //! The worker once a language model is loaded: texts written together, claims that are true and claims that lie.
 
 use crate::{frames::Worker, inspect::smollm2};
-use std::collections::BTreeMap;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::{Duration, Instant},
+};
 use tender_base::{
     Code,
     catalogue::SMOLLM2,
@@ -43,6 +46,11 @@ fn question(text: &str, max_tokens: u32) -> (GenerateWork, Vec<u8>) {
         stop: Vec::new(),
     };
     (work, prompt)
+}
+
+/// Margins as they come.
+fn numbers(margins: &[u8]) -> Vec<f32> {
+    margins.chunks_exact(4).map(|bytes| f32::from_le_bytes(bytes.try_into().unwrap())).collect()
 }
 
 /// Everything that comes until `count` texts have ended: what was streamed, and what they came to.
@@ -103,6 +111,85 @@ fn texts_are_written_together_and_what_is_asked_wrongly_ends_alone() {
 }
 
 #[test]
+fn a_claim_is_judged_beside_the_texts_that_are_written() {
+    let mut worker = loaded();
+    let (work, prompt) = question("Write a long story about a small town.", 120);
+    worker.send(&Request::Generate { id: 1, work: work.clone() }, &prompt);
+    let long = collect(&mut worker, 1).remove(&1).unwrap().1;
+    assert!(long.tokens.as_ref().unwrap().len() > 60, "{long:?}");
+    let (other, question) = question("Write a long story about a ship.", 400);
+    worker.send(&Request::Generate { id: 2, work: other }, &question);
+    while !matches!(worker.answer().0, Reply::Text { id: 2, tokens } if tokens > 0) {}
+    let claim = [&prompt[..], &serde_json::to_vec(&long).unwrap()].concat();
+    let score = |id| Request::Score { id, work: work.clone(), prompt_bytes: u32::try_from(prompt.len()).unwrap() };
+    worker.send(&score(3), &claim);
+    // Nothing more is heard of one that is given up.
+    worker.send(&score(4), &claim);
+    worker.send(&Request::Cancel { id: 4 }, &[]);
+    // The worker shows that it lives, and the other text goes on meanwhile.
+    let mut signs = 0;
+    loop {
+        match worker.answer() {
+            (Reply::Text { id: 3, tokens: 0 }, _) => signs += 1,
+            (Reply::Text { id: 2, .. }, _) => {}
+            (Reply::Scored { id: 3, fault: None }, margins) => {
+                let margins = numbers(&margins);
+                assert_eq!(margins.len(), long.tokens.as_ref().unwrap().len());
+                assert!(margins.iter().all(|m| (0.0..0.02).contains(m)), "{margins:?}");
+                break;
+            }
+            (other, _) => panic!("{other:?}"),
+        }
+    }
+    assert!(signs >= 1, "{signs}");
+    assert!(matches!(worker.answer().0, Reply::Text { id: 2, .. } | Reply::Generated { id: 2, .. }));
+}
+
+#[test]
+fn who_waits_for_room_hears_nothing_and_is_not_billed_for_it() {
+    let mut worker = loaded();
+    let (work, prompt) = question("Write a long story about a small town.", 460);
+    // 48 MiB hold 2,184 tokens: four texts of this length, and a fifth has no slot.
+    for id in 1..=5 {
+        worker.send(&Request::Generate { id, work: work.clone() }, &prompt);
+    }
+    let begun = Instant::now();
+    let mut admitted = BTreeSet::new();
+    loop {
+        match worker.answer().0 {
+            Reply::Text { id, .. } => _ = admitted.insert(id),
+            other => panic!("{other:?}"),
+        }
+        if begun.elapsed() > Duration::from_secs(3) {
+            break;
+        }
+    }
+    assert_eq!(admitted.into_iter().collect::<Vec<_>>(), [1, 2, 3, 4]);
+    (2..=4).for_each(|id| worker.send(&Request::Cancel { id }, &[]));
+    worker.send(&Request::Cancel { id: 1 }, &[]);
+    // The first that is heard of it says that it begins.
+    let room = loop {
+        match worker.answer().0 {
+            Reply::Text { id: 5, tokens } => {
+                assert_eq!(tokens, 0);
+                break Instant::now();
+            }
+            Reply::Text { .. } => {}
+            other => panic!("{other:?}"),
+        }
+    };
+    let wall_ms = loop {
+        match worker.answer().0 {
+            Reply::Generated { id: 5, wall_ms, .. } => break wall_ms,
+            Reply::Text { .. } => {}
+            other => panic!("{other:?}"),
+        }
+    };
+    let all = room.elapsed().as_millis();
+    assert!(u128::from(wall_ms) < all + 500, "{wall_ms} ms, but it began {all} ms ago");
+}
+
+#[test]
 fn an_honest_claim_has_no_margin_and_every_lie_is_found() {
     let mut worker = loaded();
     let (work, prompt) = question("What is the capital of France?", 24);
@@ -114,12 +201,13 @@ fn an_honest_claim_has_no_margin_and_every_lie_is_found() {
         next += 1;
         let prompt_bytes = u32::try_from(prompt.len()).unwrap();
         let request = Request::Score { id: next, work: work.clone(), prompt_bytes };
-        match worker.ask(&request, &[&prompt[..], claim].concat()) {
-            (Reply::Scored { fault, .. }, margins) => {
-                let read = |bytes: &[u8]| f32::from_le_bytes(bytes.try_into().unwrap());
-                (fault, margins.chunks_exact(4).map(read).collect::<Vec<f32>>())
+        worker.send(&request, &[&prompt[..], claim].concat());
+        loop {
+            match worker.answer() {
+                (Reply::Text { id, tokens: 0 }, piece) if id == next && piece.is_empty() => {}
+                (Reply::Scored { fault, .. }, margins) => return (fault, numbers(&margins)),
+                (other, _) => panic!("{other:?}"),
             }
-            (other, _) => panic!("{other:?}"),
         }
     };
     let claim = |generation: &Generation| serde_json::to_vec(generation).unwrap();

@@ -89,14 +89,14 @@ impl Runtime {
             driver: format!("build {}, quantisation {}", said(&self.build), said(&self.quantisation)),
             backend: "http".to_owned(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
-            runtime: Some(RuntimeInfo {
+            runtime: Some(Box::new(RuntimeInfo {
                 engine: self.engine.name().to_owned(),
                 build: self.build.clone(),
                 model: self.model.clone(),
                 digest: self.digest.clone(),
                 hash_checked: self.hash_checked,
                 quantisation: self.quantisation.clone(),
-            }),
+            })),
         }
     }
 }

@@ -1,5 +1,8 @@
 //! Freivalds' check of C = A·B: for a random vector x of ±1, C·x = A·(B·x) holds for a true product, and a false row
 //! escapes with probability ½ at most. Costs O(mk + kn + mn) per vector.
+//!
+//! What passes there may still be less precise than f32: its tolerance must cover every honest product. So some
+//! elements are computed again, and held against what f32 makes of these very numbers.
 
 use super::float;
 use std::borrow::Cow;
@@ -7,10 +10,13 @@ use tender_base::{Code, Problem, Sha256, job::Precision};
 
 /// Vectors worked on together, so that each matrix is read once: the sums of one row fill ten SSE2 registers.
 const LANES: usize = 20;
+/// Rows and columns whose crossings are computed again.
+const SAMPLED: usize = 32;
 /// Unit roundoff of f32, 2⁻²⁴.
 const UNIT_ROUNDOFF: f64 = f32::EPSILON as f64 / 2.0;
 
-/// The largest residual |C·x − A·(B·x)| over its tolerance, over all rows and vectors; at most 1 for honest f32 work.
+/// The largest residual |C·x − A·(B·x)| over its tolerance, over all rows and vectors, or the error of sampled
+/// elements over theirs ([`rounding`]) where that is more; at most 1 for honest f32 work.
 ///
 /// All sums are f64. The tolerance of row i is
 ///
@@ -80,7 +86,78 @@ pub(super) fn residual(
             }
         }
     }
-    Ok(worst)
+    Ok(worst.max(rounding([m, k, n], a, b, c, seed)))
+}
+
+/// The errors of the claimed elements where [`SAMPLED`] rows and columns cross, each over what f32 may leave there, as
+/// a root mean square.
+///
+/// What f32 may leave is 2·w + 2·u·‖aᵢ‖·‖bⱼ‖. For w, the element is summed in f32 from the first product to the last,
+/// as Tender's kernels do, once with every product rounded and once fused (WGSL leaves that to the driver); w is how
+/// far apart the largest and the smallest error of the partial sums lie, the larger of both. So an honest product of
+/// Tender's kernels has ½ at most, whatever the numbers are. Sums in blocks, lanes or pairs err less, unless the
+/// roundings of the plain sum cancel by chance, which takes numbers that repeat along k in the same way in all sampled
+/// columns: of 200,000 such made-up sums, one in some thousand exceeded 1 for most orders, and one in 400 for halves of
+/// k that are summed apart.
+///
+/// Operands rounded to f16, or to the TF32 of tensor cores, leave an error of 66·u·‖aᵢ‖·‖bⱼ‖ at k = 4,096, and one
+/// that falls with √k. What f32 leaves there, 11 of the same with numbers of one sign and 0.3 with numbers of both,
+/// rises with √k or stays. So such products have 2.2 or more; where a part of the elements is rounded, 2.2 times the
+/// root of that part: less than a fifth escapes.
+///
+/// Rows and columns are the first [`SAMPLED`] words of 32 bits of SHA-256(seed ‖ "rows" or "columns" ‖ counter) modulo
+/// m and n, little-endian.
+fn rounding([m, k, n]: [usize; 3], a: &[u8], b: &[u8], c: &[u8], seed: &Sha256) -> f64 {
+    let (rows, columns) = (drawn(seed, b"rows", m), drawn(seed, b"columns", n));
+    let sampled: Vec<[f32; SAMPLED]> =
+        b.chunks_exact(4 * n).map(|row| columns.map(|column| float(row, column))).collect();
+    let mut b_norms = [0.0; SAMPLED];
+    for row in &sampled {
+        b_norms.iter_mut().zip(row).for_each(|(sum, b)| *sum += f64::from(*b).powi(2));
+    }
+    let mut squares = 0.0;
+    for row in rows {
+        let a = &a[4 * k * row..][..4 * k];
+        let mut exact = [0.0f64; SAMPLED];
+        let (mut plain, mut fused) = ([0.0f32; SAMPLED], [0.0f32; SAMPLED]);
+        // The smallest and the largest error of both so far.
+        let (mut least, mut most) = ([[0.0f64; SAMPLED]; 2], [[0.0f64; SAMPLED]; 2]);
+        for (d, b) in sampled.iter().enumerate() {
+            let a = float(a, d);
+            for j in 0..SAMPLED {
+                let product = f64::from(a) * f64::from(b[j]);
+                exact[j] += product;
+                plain[j] += a * b[j];
+                fused[j] = (f64::from(fused[j]) + product) as f32;
+                for (order, sum) in [plain[j], fused[j]].into_iter().enumerate() {
+                    let error = f64::from(sum) - exact[j];
+                    least[order][j] = least[order][j].min(error);
+                    most[order][j] = most[order][j].max(error);
+                }
+            }
+        }
+        let a_norm = norm(a);
+        for j in 0..SAMPLED {
+            let [plain, fused] = [0, 1].map(|order| most[order][j] - least[order][j]);
+            let allowed = 2.0 * plain.max(fused)
+                + 2.0 * UNIT_ROUNDOFF * a_norm * b_norms[j].sqrt()
+                // A device may flush numbers below the smallest normal one to zero.
+                + k as f64 * f64::from(f32::MIN_POSITIVE);
+            squares += ((f64::from(float(c, n * row + columns[j])) - exact[j]) / allowed).powi(2);
+        }
+    }
+    (squares / (SAMPLED * SAMPLED) as f64).sqrt()
+}
+
+/// Some of the numbers below `end`, drawn from the seed.
+fn drawn(seed: &Sha256, what: &[u8], end: usize) -> [usize; SAMPLED] {
+    const WORDS: usize = 8; // of a digest
+    let digests: [Sha256; SAMPLED / WORDS] =
+        std::array::from_fn(|counter| Sha256::of_parts(&[seed.bytes(), what, &(counter as u64).to_le_bytes()]));
+    std::array::from_fn(|at| {
+        let word = digests[at / WORDS].bytes()[at % WORDS * 4..].first_chunk();
+        word.map_or(0, |word| u32::from_le_bytes(*word) as usize % end)
+    })
 }
 
 /// One row of little-endian f32 times LANES columns.

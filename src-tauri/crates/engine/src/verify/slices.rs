@@ -8,7 +8,7 @@ use tender_base::{
 };
 
 /// Values of one embedding.
-const DIMENSIONS: usize = 384;
+pub(super) const DIMENSIONS: usize = 384;
 
 /// Relative difference that two honest executions of an f32 kernel may show. WGSL allows transcendental functions
 /// errors of a few to some thousand units in the last place (2⁻¹¹ relative for `tanh`, 2⁻²² for most), and drivers

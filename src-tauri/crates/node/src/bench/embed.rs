@@ -32,7 +32,7 @@ const LEAST_COSINE: f64 = 0.999;
 pub async fn embed(worker: Option<&Path>) -> Result<BenchReport, Problem> {
     let folder = default_dir().join(MINILM.name);
     if !folder.join(MINILM.weights().name).is_file() {
-        let hint = format!("run `tender models download {}`", MINILM.name);
+        let hint = format!("run `tender models get {}`", MINILM.name);
         return Err(Problem::new(Code::NotFound, format!("{} is not in {}", MINILM.name, folder.display()), hint));
     }
     let engine = engine(worker.map(Path::to_owned));

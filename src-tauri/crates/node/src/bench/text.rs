@@ -44,7 +44,7 @@ impl Model {
         let path = file.to_owned();
         let hashed = tokio::task::spawn_blocking(move || Sha256::of_reader(std::fs::File::open(path)?)).await;
         let sha256 = hashed.ok().transpose().ok().flatten().ok_or_else(|| {
-            let hint = "run `cargo xtask run` once, `tender models download NAME`, or name a GGUF file with --model";
+            let hint = "run `tender models get NAME`, or name a GGUF file with --model";
             Problem::new(Code::NotFound, format!("the model file {} cannot be read", file.display()), hint)
         })?;
         let name = file.file_stem().map_or_else(String::new, |name| name.to_string_lossy().into_owned());

@@ -4,23 +4,21 @@ use crate::node::Node;
 use serde::{Deserialize, Serialize};
 use std::{sync::Arc, time::Duration};
 use tender_base::{
-    Code, ContractState, Did, JobState, MicroUsd, Problem, Role, Signed,
+    Code, ContractState, Did, JobState, MicroUsd, Problem, Signed, Timestamp, Work,
     documents::{Acceptance, Evidence, Message, Rejection, Statistic, verification_seed},
     ids::ContractId,
 };
-use tender_engine::verify::{self, Claim, Probe};
+use tender_engine::verify::{self, Claim, Found, Probe};
 use tender_market::{
     checks,
     contract::Step,
     decision::Actual,
     verification::{self, Check},
 };
-use tender_store::{ContractFilter, ContractRecord, Event};
+use tender_store::{ContractRecord, Event};
 
-/// Contracts looked at for a contractor's history: twenty checked results, of which one in twenty was checked.
-const HISTORY_LIMIT: u32 = 400;
-/// Longest that recomputing the sample may take.
-const CHECK_LIMIT: Duration = Duration::from_secs(120);
+/// Shortest time that recomputing gets, however little is left until silence counts.
+const LEAST_CHECK_LIMIT: Duration = Duration::from_secs(10);
 
 /// Pause before a check that could not be carried out is tried again, doubled each time up to the longest.
 const RECHECK_AFTER: Duration = Duration::from_millis(500);
@@ -109,9 +107,13 @@ impl Node {
             units: delivery.document.units,
             seed: verification_seed(&nonce, &root.sha256),
         };
-        let valid = self.valid_in_a_row(record.peer).await?;
+        let valid = self.valid_in_a_row(record.peer, work).await?;
         let probe = match verification::plan(work, valid, &claim.seed) {
             Check::Trusted { one_in } => {
+                // Trust is about the numbers: what does not even have the form of a result is nobody's honest work.
+                if let Some(found) = verify::malformed(&claim) {
+                    return self.judge(&record, work, found, self.now()).await;
+                }
                 let checked = Checked { evidence: Vec::new(), passed: true, ms: 0, trusted: Some(one_in) };
                 return self.accept(&record, checked).await;
             }
@@ -124,42 +126,50 @@ impl Node {
         };
         let model = self.model(work).await?;
         let started = self.now();
-        let evidence = verify::evidence(&claim, &probe, self.engine.as_ref(), model.as_deref(), CHECK_LIMIT).await?;
-        let verdict = verification::verdict(work, &evidence);
-        let ms = u64::try_from(self.now().since(started).as_millis()).unwrap_or(u64::MAX);
-        let checked = Checked { evidence, passed: verdict.is_ok(), ms, trusted: None };
+        // When silence counts, a verdict comes too late.
+        let left = record.expires_at.map_or(Duration::ZERO, |silence| silence.since(started));
+        let limit = left.max(LEAST_CHECK_LIMIT);
+        let found = verify::evidence(&claim, &probe, self.engine.as_ref(), model.as_deref(), limit).await?;
         // The contract may have ended meanwhile: cancelled, or accepted by silence.
         let record = self.record(id).await?;
+        self.judge(&record, work, found, started).await
+    }
+
+    /// Accepts or rejects by what was found.
+    async fn judge(
+        self: &Arc<Self>,
+        record: &ContractRecord,
+        work: &Work,
+        found: Found,
+        started: Timestamp,
+    ) -> Result<(), Problem> {
+        let Found { evidence, fault } = found;
+        let mut verdict = verification::verdict(work, &evidence);
+        if let (Err(problem), Some(fault)) = (&mut verdict, fault) {
+            problem.message = format!("{}: {fault}", problem.message);
+        }
+        let ms = u64::try_from(self.now().since(started).as_millis()).unwrap_or(u64::MAX);
+        let checked = Checked { evidence, passed: verdict.is_ok(), ms, trusted: None };
         match verdict {
-            Ok(()) => self.accept(&record, checked).await,
+            Ok(()) => self.accept(record, checked).await,
             Err(problem) => {
-                self.reject(&record, checked, &problem).await?;
+                self.reject(record, checked, &problem).await?;
                 Err(problem)
             }
         }
     }
 
-    /// How many results of this contractor were checked and valid since the last that was not; counted no further
-    /// than it matters.
-    pub(crate) async fn valid_in_a_row(&self, contractor: Did) -> Result<u32, Problem> {
-        let ended = [ContractState::Accepted, ContractState::Settled, ContractState::Rejected];
-        let filter = ContractFilter {
-            role: Some(Role::Client),
-            peer: Some(contractor),
-            states: ended.to_vec(),
-            limit: HISTORY_LIMIT,
-            ..ContractFilter::default()
+    /// How many of this contractor's results of such work, with the same model, were checked and valid since the last
+    /// that was not; counted no further than it matters.
+    pub(crate) async fn valid_in_a_row(&self, contractor: Did, work: &Work) -> Result<u32, Problem> {
+        let model = match work {
+            Work::Embed { model, .. } => Some(model.sha256),
+            Work::Generate(text) => Some(text.model.sha256),
+            Work::Gemm { .. } | Work::Kernel(_) | Work::Wgsl(_) => None,
         };
-        let mut valid = 0;
-        for listed in self.store.contracts(filter).await.map_err(|e| e.problem())? {
-            if listed.state == ContractState::Rejected || valid >= verification::CHECK_ONE_IN_AT_MOST {
-                break;
-            }
-            // What was taken on trust, or by silence, proves nothing.
-            let record = self.record(listed.id).await?;
-            valid += u32::from(record.acceptance().is_some_and(|a| !a.document.evidence.is_empty()));
-        }
-        Ok(valid)
+        let most = verification::CHECK_ONE_IN_AT_MOST;
+        let counted = self.store.valid_in_a_row(&contractor, work.kind(), model.as_ref(), most).await;
+        counted.map_err(|e| e.problem())
     }
 
     /// One transaction: the acceptance, the postings, the job's end and the decision's actuals.

@@ -82,7 +82,7 @@ impl Node {
         alternatives.extend(self.cloud_alternatives(job).await);
         let here = self.estimate(&job.spec.work, None).await.micro_usd;
         for answer in answers {
-            let valid = self.valid_in_a_row(answer.peer.did).await?;
+            let valid = self.valid_in_a_row(answer.peer.did, &job.spec.work).await?;
             let checking = verification::expected_share(&job.spec.work, valid) * here.0 as f64;
             alternatives.push(Alternative {
                 source: Source::Peer { did: answer.peer.did, name: answer.peer.name.clone() },
@@ -166,6 +166,10 @@ impl Node {
             Work::Generate(text) => models::has_text_model(&self.settings(), &text.model),
             _ => Ok(()),
         };
+        let checkable = match checkable {
+            Ok(()) => self.can_check_in_time(&job.spec.work).await,
+            lacking => lacking,
+        };
         let asked: FuturesUnordered<_> = peers
             .into_iter()
             .filter(|peer| !peer.removed && peer.address.is_some())
@@ -174,6 +178,23 @@ impl Node {
             .map(|peer| self.ask(job, peer, &checkable, span, deadline))
             .collect();
         Ok(asked.collect().await)
+    }
+
+    /// That a whole check here ends before silence counts as acceptance, by what this machine was measured to do.
+    async fn can_check_in_time(&self, work: &Work) -> Result<(), Problem> {
+        let takes = self.estimate(work, None).await.seconds * verification::whole_share(work);
+        let review = self.settings().review_seconds;
+        if takes <= f64::from(review) {
+            return Ok(());
+        }
+        Err(Problem::new(
+            Code::Unavailable,
+            format!(
+                "checking the result would take this machine about {takes:.0} s, but after {review} s of silence it \
+                 counts as accepted"
+            ),
+            "ask for less in one job, or set review_seconds higher",
+        ))
     }
 
     async fn ask(

@@ -31,7 +31,8 @@ const PROPOSAL_VALID: Duration = Duration::from_secs(30);
 const SILENCE_GRACE: Duration = Duration::from_secs(60);
 /// Latest deadline of a job that is taken, from now: what is open keeps its input and its place in every check.
 const LATEST_DEADLINE: Duration = Duration::from_secs(8 * 24 * 3600);
-/// Open proposals that one peer may hold: one per job it tenders, and one more. Of texts as many as fit on the card.
+/// Open proposals that one peer may hold: one per job it tenders, and one more. Of texts half of what is written
+/// together, so that none keeps all others away.
 const HOLDS_PER_PEER: u32 = 2;
 
 impl Node {
@@ -106,7 +107,7 @@ impl Node {
         let text = matches!(job.work, Work::Generate(_));
         let text_slots = place.slots.map_or(settings.text_slots, |slots| slots.min(settings.text_slots));
         let (slots, holds) =
-            if text { (text_slots, text_slots) } else { (settings.slots, HOLDS_PER_PEER) };
+            if text { (text_slots, HOLDS_PER_PEER.max(text_slots / 2)) } else { (settings.slots, HOLDS_PER_PEER) };
         let guards = vec![
             Guard::PeerHolds { peer: caller, limit: holds, now },
             Guard::Slots { text, limit: slots, now },

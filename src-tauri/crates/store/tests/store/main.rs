@@ -7,5 +7,6 @@ mod documents;
 mod durability;
 mod files;
 mod guards;
+mod history;
 mod properties;
 mod tables;

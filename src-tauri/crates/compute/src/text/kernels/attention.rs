@@ -9,7 +9,7 @@ use crate::text::array::{Access, Texel};
 use std::fmt::Write;
 
 /// Tokens of a page; a multiple of every subgroup that the `lanes` variant knows.
-pub(crate) const PAGE: u32 = 16;
+pub(crate) const PAGE: u32 = tender_base::catalogue::PAGE_TOKENS;
 
 /// The shape of a model's attention.
 #[derive(Clone, Copy, Debug)]

@@ -132,7 +132,7 @@ fn on_gpu(
         })
         .unwrap();
     }
-    let bytes = out.read(gpu, 0, case.columns * stride).unwrap();
+    let bytes = out.read(gpu, std::slice::from_ref(&(0..case.columns * stride))).unwrap();
     let numbers: Vec<f32> = bytemuck::pod_collect_to_vec(&bytes);
     let rows = numbers.chunks_exact(4 * stride as usize);
     rows.flat_map(|row| {

@@ -167,8 +167,14 @@ impl Noise {
 fn logits(gpu: &Gpu, network: &Network, rows: &[Row], picks: &[u32]) -> Vec<Vec<f32>> {
     let picks: Vec<Pick> = picks.iter().map(|&row| Pick { row, wanted: row % 3 }).collect();
     let best = network.forward(gpu, rows, &picks).unwrap();
-    let all: Vec<Vec<f32>> = (0..picks.len() as u32).map(|pick| network.logits(gpu, pick).unwrap()).collect();
+    let all = network.logits(gpu, &(0..picks.len() as u32).collect::<Vec<_>>()).unwrap();
+    assert_eq!(all.len(), picks.len());
+    // Some of them are the same, whatever lies between.
+    let odd: Vec<u32> = (1..picks.len() as u32).step_by(2).collect();
+    let some = network.logits(gpu, &odd).unwrap();
+    assert!(some.iter().eq(all.iter().skip(1).step_by(2)));
     for ((pick, best), logits) in picks.iter().zip(best).zip(&all) {
+        let best = best.unwrap();
         assert_eq!(best.highest, logits.iter().copied().fold(f32::MIN, f32::max));
         assert_eq!(Some(best.token as usize), logits.iter().position(|x| *x == best.highest));
         assert_eq!(best.wanted, logits[pick.wanted as usize]);
@@ -313,5 +319,5 @@ fn numbers_that_are_none_are_no_answer() {
     // As a hostile file could bring about.
     network.frequencies.fill(f32::NAN);
     let answer = network.forward(&gpu, &[Row { token: 1, position: 1, slot: 0 }], &[Pick { row: 0, wanted: 0 }]);
-    assert!(matches!(answer, Err(Error::BadOutput(_))), "{answer:?}");
+    assert!(matches!(answer.unwrap()[..], [Err(Error::BadOutput(_))]));
 }

@@ -205,4 +205,51 @@ proptest! {
         let winner = draw.best(&logits, 0..logits.len() as u32);
         prop_assert_eq!(scores[winner as usize], best);
     }
+
+    /// Neither does anything that is left out before its exponential is taken.
+    #[test]
+    fn shortcuts_choose_what_the_definition_chooses(
+        logits in prop::collection::vec(
+            prop_oneof![-60.0f32..60.0, -9.0f32..9.0, Just(0.0), Just(-0.0), Just(3.5)],
+            1..400,
+        ),
+        temperature in prop_oneof![0.05f64..2.0, Just(1.0)],
+        top_k in prop_oneof![Just(0), 1u32..60],
+        top_p in prop_oneof![Just(1.0), 0.01f64..1.0, Just(0.95)],
+        seed in 0u64..(1 << 53),
+        position in 0u32..131_072,
+    ) {
+        let sampling = sampling(temperature, top_k, top_p, seed);
+        prop_assert_eq!(choose(&logits, &sampling, position).unwrap(), defined(&logits, &sampling, position));
+    }
+}
+
+/// The choice in the words of its definition: every exponential, every sort and every random number.
+fn defined(logits: &[f32], sampling: &Sampling, position: u32) -> u32 {
+    let mut tokens: Vec<u32> = (0..logits.len() as u32).collect();
+    let order = |a: &u32, b: &u32| logits[*b as usize].total_cmp(&logits[*a as usize]).then(a.cmp(b));
+    tokens.sort_by(order);
+    if sampling.top_k > 0 {
+        tokens.truncate(sampling.top_k as usize);
+    }
+    let most = f64::from(logits[tokens[0] as usize]);
+    let weight = |token: &u32| libm::exp((f64::from(logits[*token as usize]) - most) / sampling.temperature);
+    if sampling.top_p < 1.0 {
+        let mut by_id = tokens.clone();
+        if tokens.len() == logits.len() {
+            by_id.sort_unstable();
+        }
+        let total: f64 = by_id.iter().map(weight).sum();
+        let mut before = 0.0;
+        let kept = tokens.iter().take_while(|token| {
+            let is_in = before < sampling.top_p;
+            before += weight(token) / total;
+            is_in
+        });
+        tokens.truncate(kept.count().max(1));
+    }
+    let draw = Draw::new(sampling, position);
+    tokens.sort_unstable();
+    let scores = tokens.iter().map(|token| (*token, draw.score(*token, logits[*token as usize])));
+    scores.fold((0, f64::NEG_INFINITY), |best, next| if next.1 > best.1 { next } else { best }).0
 }
