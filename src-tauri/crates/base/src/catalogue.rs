@@ -252,7 +252,7 @@ mod tests {
         let limits = TextLimits { context_tokens: 8192, sequences: 16, cache_bytes: 1 << 30 };
         let of = |name: &str| Model::named(name).map(|model| model.footprint).unwrap();
         // 8192 tokens of 128 KiB are 1 GiB; of 144 KiB, 7281 would fit, and 455 whole pages hold 7280.
-        assert_eq!(of("Llama-3.1-8B-Instruct").most_tokens(&limits), 8192);
+        assert_eq!(of("Meta-Llama-3.1-8B-Instruct").most_tokens(&limits), 8192);
         assert_eq!(of("Qwen3-8B").most_tokens(&limits), 7280);
         assert_eq!(of("Qwen3-8B").most_tokens(&TextLimits { context_tokens: 4000, ..limits }), 4000);
         assert_eq!(Footprint { context_tokens: 512, ..of("Qwen3-8B") }.most_tokens(&limits), 512);

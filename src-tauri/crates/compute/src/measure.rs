@@ -51,14 +51,14 @@ pub fn measure(
         Measurement::Sampled8b { sequences } => decode(gpu, large(gpu, passes)?, *sequences, &DRAWN),
         Measurement::Prefill8b => {
             let model = large(gpu, passes)?;
-            model.prefill(gpu)?;
+            model.check(gpu, 1)?;
             Ok((u64::from(model.prefill_tokens()), model.prefill(gpu)?))
         }
     }
 }
 
 fn decode(gpu: &Gpu, model: &mut Bench, sequences: u32, sampling: &Sampling) -> Result<(u64, f64), Error> {
-    model.decode(gpu, sequences, sampling)?;
+    model.check(gpu, sequences)?;
     let mut seconds = 0.0;
     for _ in 0..PASSES {
         seconds += model.decode(gpu, sequences, sampling)?;

@@ -235,3 +235,25 @@ impl Place {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tender_base::{
+        catalogue::{Footprint, OVERHEAD_BYTES},
+        frames::TextLimits,
+    };
+
+    #[test]
+    fn no_format_takes_more_on_the_card_than_the_owner_is_told() {
+        let nothing = TextLimits { context_tokens: 0, sequences: 0, cache_bytes: 0 };
+        for format in Format::ALL {
+            let (columns, rows) = (4096, 1024);
+            let (numbers, scales) = row_texels(format, columns);
+            let card = rows * u64::from(16 * numbers + 4 * scales);
+            let weight_bytes = rows * row_bytes(format, columns) as u64;
+            let told = Footprint { weight_bytes, cache_bytes_per_token: 0, vocabulary: 0, context_tokens: 0 };
+            assert!(card <= told.needed_bytes(&nothing) - OVERHEAD_BYTES, "{format:?}: {card} of {weight_bytes}");
+        }
+    }
+}
