@@ -123,6 +123,7 @@ async fn large(engine: &LocalEngine) -> Result<Vec<Figure>, Problem> {
         ("decode_8b", Measurement::Decode8b { sequences: 1 }),
         ("prefill_8b", Measurement::Prefill8b),
         ("decode_16_8b", Measurement::Decode8b { sequences: TOGETHER as u32 }),
+        ("sampled_16_8b", Measurement::Sampled8b { sequences: TOGETHER as u32 }),
     ];
     let mut figures = Vec::new();
     engine.open().await?;
