@@ -137,7 +137,7 @@ async fn large(engine: &LocalEngine) -> Result<Vec<Figure>, Problem> {
         let why = if rates.is_empty() {
             "not measured: Llama 3 8B is for cards with memory of their own"
         } else {
-            "passes of Llama 3 8B with made-up weights in Q4_K, whose results nobody checks; no ratio: there is no file \
+            "passes of Llama 3 8B with made-up weights in Q4_K, whose kernels agree with one another; no ratio: there is no file \
              that llama.cpp could read; name one with --model"
         };
         figures.push(Figure::of(name, "tokens/s", rates).because(why));
