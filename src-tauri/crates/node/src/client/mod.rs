@@ -59,6 +59,7 @@ impl Node {
         }
         let mut wait_until = resumed.then(|| self.now().after(RECOVERY));
         let (mut failed, mut empty, mut rejected) = (0, 0, 0);
+        let mut rejection = None;
         let mut pause = BETWEEN_ROUNDS;
         loop {
             let job = self.unfinished(id).await?;
@@ -78,7 +79,8 @@ impl Node {
                 Some(problem) => {
                     empty += 1;
                     if empty >= ROUNDS && wait_until.is_none_or(|until| self.now() >= until) {
-                        return Err(problem);
+                        // What was wrong with a result says more than that nobody is left to ask.
+                        return Err(rejection.unwrap_or(problem));
                     }
                 }
                 None => match self.try_in_order(&job, &decision).await {
@@ -86,7 +88,11 @@ impl Node {
                     Err(problem) => {
                         // Whose result was rejected is not asked again, so that these rounds end by themselves.
                         let so_far = self.rejected_for(id).await?.len();
-                        failed += u32::from(so_far == rejected);
+                        if so_far > rejected {
+                            rejection = Some(problem.clone());
+                        } else {
+                            failed += 1;
+                        }
                         rejected = so_far;
                         // What the job itself gets wrong, nobody will get right.
                         let hopeless = matches!(problem.code, Code::Invalid | Code::TooLarge);
