@@ -9,5 +9,7 @@ pub mod checks;
 pub mod contract;
 pub mod cost;
 pub mod decision;
+pub mod number;
 pub mod price;
 pub mod verification;
+pub mod why;
