@@ -55,8 +55,8 @@ pub fn capital_recovery_factor(rate: f64, years: f64) -> f64 {
     if rate == 0.0 {
         return 1.0 / years;
     }
-    let growth = libm::pow(1.0 + rate, years);
-    rate * growth / (growth - 1.0)
+    // The same as r/(1 − (1+r)⁻ⁿ), without losing the digits of a small rate.
+    -rate / libm::expm1(-years * libm::log1p(rate))
 }
 
 /// Wear of an active hour, USD: the annuity of the price less the present value of the resale, over the active hours

@@ -5,6 +5,7 @@
 //!
 //! Every error is a [`tender_base::Problem`]: what is refused here is refused towards a person or a peer.
 
+pub mod breakeven;
 pub mod checks;
 pub mod contract;
 pub mod cost;

@@ -30,6 +30,14 @@ pub fn within(name: &str, value: f64, least: f64, most: f64) -> Result<f64, Prob
     }
 }
 
+/// `value` of the field `name`, when it is above 0 and at most 1.
+///
+/// # Errors
+/// [`Code::Invalid`], naming the field.
+pub fn fraction(name: &str, value: f64) -> Result<f64, Problem> {
+    if value > 0.0 && value <= 1.0 { Ok(value) } else { Err(refused(name, value, "a number above 0 and at most 1")) }
+}
+
 /// A computed `value` that must be finite: inputs that are each in range can still overflow together.
 ///
 /// # Errors
@@ -49,7 +57,12 @@ mod tests {
     #[test]
     fn a_wrong_number_is_refused_by_its_name() {
         for bad in [f64::NAN, f64::INFINITY, f64::NEG_INFINITY, -1.0] {
-            for problem in [positive("tariff", bad), not_negative("tariff", bad), within("tariff", bad, 0.0, 1.0)] {
+            for problem in [
+                positive("tariff", bad),
+                not_negative("tariff", bad),
+                within("tariff", bad, 0.0, 1.0),
+                fraction("tariff", bad),
+            ] {
                 let problem = problem.unwrap_err();
                 assert!(problem.message.contains("tariff") && problem.hint.contains("tariff"), "{problem}");
             }
