@@ -238,7 +238,7 @@ fn key(alternative: &Alternative, index: usize) -> (MicroUsd, bool, u64, String,
 }
 
 /// The first hard constraint that an alternative breaks.
-fn exclusion(situation: &Situation, alternative: &Alternative) -> Option<Exclusion> {
+pub(crate) fn exclusion(situation: &Situation, alternative: &Alternative) -> Option<Exclusion> {
     let constraints = &situation.job.constraints;
     let (cost, estimated_ms) = match &alternative.outcome {
         Outcome::Unavailable { problem } => return Some(Exclusion::Unavailable { problem: problem.clone() }),

@@ -5,12 +5,24 @@
 //!
 //! Every error is a [`tender_base::Problem`]: what is refused here is refused towards a person or a peer.
 
+pub mod api_prices;
+pub mod bargain;
 pub mod breakeven;
 pub mod checks;
+pub mod choice;
+pub mod compatibility;
+pub mod confidence;
 pub mod contract;
 pub mod cost;
 pub mod decision;
+pub mod draws;
+pub mod explore;
 pub mod number;
 pub mod price;
+pub mod receipt;
+pub mod reliability;
+pub mod security;
+pub mod topsis;
 pub mod verification;
+pub mod weights;
 pub mod why;
