@@ -20,6 +20,10 @@ use crate::{
 use serde::{Deserialize, Serialize};
 use tender_base::{Code, Problem};
 
+pub mod presets;
+pub mod rule;
+pub mod usage;
+
 /// Hours of a year of 365 days.
 pub const HOURS_PER_YEAR: f64 = 8_760.0;
 /// Millions of tokens that a token per second makes in a year.
