@@ -20,6 +20,8 @@ use crate::{
 use serde::{Deserialize, Serialize};
 use tender_base::{Code, Problem};
 
+pub mod comparison;
+pub mod evidence;
 pub mod presets;
 pub mod rule;
 pub mod usage;

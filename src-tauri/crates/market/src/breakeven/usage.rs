@@ -370,7 +370,7 @@ fn count(text: &str) -> Option<u64> {
         return digits.parse().ok();
     }
     let value: f64 = plain.parse().ok()?;
-    (value >= 0.0 && value < 9e15 && value == libm::trunc(value)).then_some(value as u64)
+    ((0.0..9e15).contains(&value) && value == libm::trunc(value)).then_some(value as u64)
 }
 
 /// The digits of `1,234,567`; none when that is not how it is written.

@@ -1,0 +1,349 @@
+//! Buy one to four cards, rent by the hour, or stay with the API: what each costs for the use that a log or a bill
+//! shows, day by day.
+//!
+//! A day's use takes s = prompt/prefill + text/decode seconds on one card. With k cards a day can serve k times the
+//! hours in which work comes, the rest goes to the API; a card bought is paid for every day, used or not. Rented hours
+//! are whole. Intervals are from a bootstrap that draws weeks, since days of a week resemble one another (circular
+//! block bootstrap, Politis and Romano 1992; percentiles 2.5 and 97.5).
+
+use super::{HOURS_PER_YEAR, Input, flip, usage::Day};
+use crate::{
+    draws::Draws,
+    number::{fraction, positive},
+    why::{Origin, Why},
+};
+use serde::Serialize;
+use tender_base::{Code, Problem};
+
+/// Most cards that are compared.
+pub const MAX_CARDS: u32 = 4;
+/// Fewest days from which an interval is stated: four weeks, so that each day of the week was seen four times.
+pub const MIN_DAYS: usize = 28;
+/// Bootstrap replicates: enough that the ends of the interval move by about a hundredth of its width.
+pub const REPLICATES: usize = 2_000;
+const BLOCK_DAYS: usize = 7;
+const DAYS_PER_YEAR: f64 = HOURS_PER_YEAR / 24.0;
+
+/// What there is to choose from.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Choices {
+    /// The card; its `utilisation`, prices at the API and mix of tokens are taken from the days instead.
+    pub card: Input,
+    /// Fraction of a day in which work comes and a card can be kept busy, above 0 to 1.
+    pub busy_share: f64,
+    /// A card of a peer, rented by the hour; none when nobody offers one.
+    pub rent: Option<Rent>,
+}
+
+/// A card to rent.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Rent {
+    /// Price of an hour, USD.
+    pub usd_per_hour: f64,
+    /// Tokens of text that it writes per second.
+    pub tokens_per_second: f64,
+    /// Tokens of prompt that it reads per second.
+    pub prefill_tokens_per_second: Option<f64>,
+}
+
+/// One of the alternatives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(tag = "choice", rename_all = "snake_case")]
+pub enum Choice {
+    /// Stay with the API.
+    Api,
+    /// Buy so many cards.
+    Buy {
+        /// How many.
+        cards: u32,
+    },
+    /// Rent by the hour.
+    Rent,
+}
+
+/// A 95 % interval.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct Interval {
+    /// Its lower end.
+    pub low: f64,
+    /// Its upper end.
+    pub high: f64,
+}
+
+/// What an alternative costs for the use seen.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Alternative {
+    /// Which.
+    #[serde(flatten)]
+    pub choice: Choice,
+    /// USD for a year of such days.
+    pub usd_per_year: f64,
+    /// Its 95 % interval; none when there are too few days.
+    pub interval: Option<Interval>,
+    /// Saved against staying with the API, USD per year; negative when it costs more.
+    pub saves_usd_per_year: f64,
+    /// Its 95 % interval.
+    pub saves_interval: Option<Interval>,
+    /// In which fraction of the replicates this is the cheapest.
+    pub cheapest_share: Option<f64>,
+    /// Fraction of all hours in which the cards would work; none for the API and for rent.
+    pub utilisation: Option<f64>,
+    /// Fraction of the work that the cards cannot do and the API does; none for the API and for rent.
+    pub overflow: Option<f64>,
+    /// Tokens of text a day, with their prompts in the mix seen, from which on this beats the API; none when never.
+    pub flips_at_tokens_per_day: Option<f64>,
+}
+
+/// A calendar month.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Month {
+    /// `2026-11`.
+    pub month: String,
+    /// How many of its days are in the log.
+    pub days: u32,
+    /// What each alternative would have cost, USD, in the order of [`Comparison::alternatives`]; of a card the days'
+    /// share of its yearly cost.
+    pub usd: Vec<f64>,
+    /// The cheapest in hindsight.
+    pub best: Choice,
+    /// What staying with the API cost more than that, USD.
+    pub regret_usd: f64,
+    /// What the alternative recommended over the whole span cost more than that, USD.
+    pub recommended_regret_usd: f64,
+}
+
+/// The answer.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Comparison {
+    /// Days compared, those without use among them.
+    pub days: u32,
+    /// Tokens of prompt on a mean day.
+    pub prompt_tokens_per_day: f64,
+    /// Tokens of text on a mean day.
+    pub text_tokens_per_day: f64,
+    /// The API first, then one to four cards, then rent.
+    pub alternatives: Vec<Alternative>,
+    /// The cheapest over the whole span.
+    pub recommended: Choice,
+    /// The utilisation of a card from which on it beats the API at the price paid; none when never, and above 1 it
+    /// cannot be reached.
+    pub flip_utilisation: Option<f64>,
+    /// Month by month.
+    pub months: Vec<Month>,
+    /// Why there are no intervals; none when there are.
+    pub interval_unknown: Option<String>,
+    /// How the recommended figure came about.
+    pub why: Why,
+}
+
+/// Compares the alternatives over `days`. The draws choose the weeks of the bootstrap: the same seed, the same
+/// intervals.
+///
+/// # Errors
+/// [`Code::Invalid`], naming the field: no days, no use at all, a number out of range, or prompts on the bill and no
+/// speed at which they are read.
+pub fn compare(days: &[Day], choices: &Choices, draws: &mut Draws) -> Result<Comparison, Problem> {
+    let card = &choices.card;
+    let yearly = card.yearly()?;
+    fraction("busy_share", choices.busy_share)?;
+    let total = |of: fn(&Day) -> f64| days.iter().map(of).sum::<f64>();
+    let (prompt, text, api) = (total(|d| d.prompt_tokens), total(|d| d.text_tokens), total(|d| d.api_usd));
+    if prompt + text <= 0.0 {
+        return Err(Problem::new(Code::Invalid, "the days hold no tokens", "take a span with use in it"));
+    }
+    let seconds = days
+        .iter()
+        .map(|day| card.seconds(day.prompt_tokens, day.text_tokens))
+        .collect::<Result<Vec<f64>, Problem>>()?;
+    let rented = choices.rent.as_ref().map(|rent| rented(days, rent)).transpose()?;
+
+    let mut alternatives: Vec<(Choice, Vec<f64>)> = vec![(Choice::Api, days.iter().map(|day| day.api_usd).collect())];
+    for cards in 1..=MAX_CARDS {
+        let capacity = f64::from(cards) * choices.busy_share * 86_400.0;
+        let fixed = f64::from(cards) * yearly.fixed_usd() / DAYS_PER_YEAR;
+        let per_second = yearly.slope_usd() / (HOURS_PER_YEAR * 3_600.0);
+        let usd = days.iter().zip(&seconds).map(|(day, wanted)| {
+            let served = served(*wanted, capacity);
+            fixed + served * wanted * per_second + (1.0 - served) * day.api_usd
+        });
+        alternatives.push((Choice::Buy { cards }, usd.collect()));
+    }
+    alternatives.extend(rented.map(|usd| (Choice::Rent, usd)));
+
+    let usd: Vec<&[f64]> = alternatives.iter().map(|(_, usd)| usd.as_slice()).collect();
+    let yearly_usd: Vec<f64> = usd.iter().map(|usd| mean(usd) * DAYS_PER_YEAR).collect();
+    let best = cheapest(&yearly_usd);
+    let spread = (days.len() >= MIN_DAYS).then(|| bootstrap(&usd, draws));
+    let work: f64 = seconds.iter().sum();
+    let flip_utilisation = flip(&yearly, api / work);
+    let text_per_second = text / work;
+
+    let listed = alternatives.iter().enumerate().map(|(i, (choice, _))| {
+        let busy = |cards: u32| {
+            let capacity = f64::from(cards) * choices.busy_share * 86_400.0;
+            let done: f64 = seconds.iter().map(|wanted| served(*wanted, capacity) * wanted).sum();
+            (done / (f64::from(cards) * 86_400.0 * days.len() as f64), 1.0 - done / work)
+        };
+        let (bought, flips) = match choice {
+            Choice::Api => (None, None),
+            Choice::Buy { cards } => (
+                Some(busy(*cards)),
+                flip_utilisation
+                    .filter(|at| *at <= choices.busy_share)
+                    .map(|at| at * f64::from(*cards) * 86_400.0 * text_per_second),
+            ),
+            // Rent has no fixed cost: it beats the API at any volume or at none.
+            Choice::Rent => (None, (yearly_usd[i] < yearly_usd[0]).then_some(0.0)),
+        };
+        Alternative {
+            choice: *choice,
+            usd_per_year: yearly_usd[i],
+            interval: spread.as_ref().map(|spread| spread.cost[i]),
+            saves_usd_per_year: yearly_usd[0] - yearly_usd[i],
+            saves_interval: spread.as_ref().map(|spread| spread.saves[i]),
+            cheapest_share: spread.as_ref().map(|spread| spread.cheapest[i]),
+            utilisation: bought.map(|(utilisation, _)| utilisation),
+            overflow: bought.map(|(_, overflow)| overflow),
+            flips_at_tokens_per_day: flips,
+        }
+    });
+    let why = Why::new(
+        "cost of the recommended alternative",
+        yearly_usd[best],
+        "USD/year",
+        "mean over the days of (cards × fixed/365 + seconds served × slope per second + the rest at the API) × 365",
+        "annuity model over the days seen, docs/economics.md, break-even from evidence",
+    )
+    .with("days", days.len() as f64, "days", Origin::Measured)
+    .with("work of one card", work / days.len() as f64, "s/day", Origin::Computed)
+    .with("fixed", yearly.fixed_usd(), "USD/year and card", Origin::Computed)
+    .with("slope", yearly.slope_usd(), "USD/year of work and card", Origin::Computed)
+    .with("API", yearly_usd[0], "USD/year", Origin::Measured)
+    .with("busy share", choices.busy_share, "", Origin::Stated);
+    Ok(Comparison {
+        days: u32::try_from(days.len()).unwrap_or(u32::MAX),
+        prompt_tokens_per_day: prompt / days.len() as f64,
+        text_tokens_per_day: text / days.len() as f64,
+        recommended: alternatives[best].0,
+        flip_utilisation,
+        months: months(days, &alternatives, best),
+        interval_unknown: spread
+            .is_none()
+            .then(|| format!("unknown: {} days are seen, an interval needs {MIN_DAYS}", days.len())),
+        alternatives: listed.collect(),
+        why,
+    })
+}
+
+/// The fraction of a day's work that the cards can do.
+fn served(wanted: f64, capacity: f64) -> f64 {
+    if wanted > capacity { capacity / wanted } else { 1.0 }
+}
+
+/// Whole hours of each day at the hourly price.
+fn rented(days: &[Day], rent: &Rent) -> Result<Vec<f64>, Problem> {
+    positive("rent.usd_per_hour", rent.usd_per_hour)?;
+    positive("rent.tokens_per_second", rent.tokens_per_second)?;
+    let prefill = match rent.prefill_tokens_per_second {
+        Some(speed) => positive("rent.prefill_tokens_per_second", speed)?,
+        None if days.iter().any(|day| day.prompt_tokens > 0.0) => {
+            return Err(Problem::new(
+                Code::Invalid,
+                "rent.prefill_tokens_per_second is missing: there are prompts to read",
+                "give rent.prefill_tokens_per_second",
+            ));
+        }
+        None => f64::INFINITY,
+    };
+    let hours =
+        |day: &Day| libm::ceil((day.prompt_tokens / prefill + day.text_tokens / rent.tokens_per_second) / 3600.0);
+    Ok(days.iter().map(|day| hours(day) * rent.usd_per_hour).collect())
+}
+
+fn mean(usd: &[f64]) -> f64 {
+    usd.iter().sum::<f64>() / usd.len() as f64
+}
+
+/// The index of the smallest; of equal ones the first, so that what needs no purchase is preferred.
+fn cheapest(usd: &[f64]) -> usize {
+    (0..usd.len()).fold(0, |best, i| if usd[i] < usd[best] { i } else { best })
+}
+
+struct Spread {
+    cost: Vec<Interval>,
+    saves: Vec<Interval>,
+    cheapest: Vec<f64>,
+}
+
+/// `usd`: per alternative the cost of each day, the API first.
+fn bootstrap(usd: &[&[f64]], draws: &mut Draws) -> Spread {
+    let n = usd[0].len();
+    let mut replicates: Vec<Vec<f64>> = vec![Vec::with_capacity(REPLICATES); usd.len()];
+    let mut wins = vec![0usize; usd.len()];
+    for _ in 0..REPLICATES {
+        let mut sums = vec![0.0; usd.len()];
+        let mut drawn = 0;
+        while drawn < n {
+            let start = draws.below(n);
+            let block = BLOCK_DAYS.min(n - drawn);
+            for (sum, usd) in sums.iter_mut().zip(usd) {
+                *sum += (start..start + block).map(|day| usd[day % n]).sum::<f64>();
+            }
+            drawn += block;
+        }
+        let yearly: Vec<f64> = sums.iter().map(|sum| sum / n as f64 * DAYS_PER_YEAR).collect();
+        wins[cheapest(&yearly)] += 1;
+        for (replicates, usd) in replicates.iter_mut().zip(yearly) {
+            replicates.push(usd);
+        }
+    }
+    let saves = replicates
+        .iter()
+        .map(|own| interval(own.iter().zip(&replicates[0]).map(|(own, api)| api - own).collect()))
+        .collect();
+    Spread {
+        cost: replicates.iter().map(|own| interval(own.clone())).collect(),
+        saves,
+        cheapest: wins.iter().map(|wins| *wins as f64 / REPLICATES as f64).collect(),
+    }
+}
+
+fn interval(mut values: Vec<f64>) -> Interval {
+    values.sort_by(f64::total_cmp);
+    let at = |share: f64| values[(share * (values.len() - 1) as f64).round() as usize];
+    Interval { low: at(0.025), high: at(0.975) }
+}
+
+fn months(days: &[Day], alternatives: &[(Choice, Vec<f64>)], recommended: usize) -> Vec<Month> {
+    let mut months: Vec<Month> = Vec::new();
+    for (i, day) in days.iter().enumerate() {
+        let name = day.day.to_string().chars().take(7).collect::<String>();
+        if months.last().is_none_or(|last| last.month != name) {
+            months.push(Month {
+                month: name,
+                days: 0,
+                usd: vec![0.0; alternatives.len()],
+                best: Choice::Api,
+                regret_usd: 0.0,
+                recommended_regret_usd: 0.0,
+            });
+        }
+        if let Some(month) = months.last_mut() {
+            month.days += 1;
+            for (sum, (_, usd)) in month.usd.iter_mut().zip(alternatives) {
+                *sum += usd[i];
+            }
+        }
+    }
+    for month in &mut months {
+        let best = cheapest(&month.usd);
+        month.best = alternatives[best].0;
+        month.regret_usd = month.usd[0] - month.usd[best];
+        month.recommended_regret_usd = month.usd[recommended] - month.usd[best];
+    }
+    months
+}
+
+#[cfg(test)]
+#[path = "comparison_tests.rs"]
+mod tests;
