@@ -1,5 +1,8 @@
 //! What running a job on the own card costs: energy, wear, and the rental income forgone.
 
+pub mod external;
+pub mod internal;
+
 use serde::{Deserialize, Serialize};
 use tender_base::{JobKind, MicroUsd, Work, units::Watts};
 
@@ -38,7 +41,7 @@ impl Running {
     /// Energy of an active hour, USD.
     #[must_use]
     pub fn energy_usd_per_hour(&self) -> f64 {
-        self.watts.0 / 1000.0 * self.tariff_usd_per_kwh
+        energy_usd(self.watts, 3_600.0, self.tariff_usd_per_kwh)
     }
 
     /// Everything an active hour costs, USD.
@@ -46,6 +49,12 @@ impl Running {
     pub fn usd_per_hour(&self) -> f64 {
         self.energy_usd_per_hour() + self.wear_usd_per_hour + self.opportunity_usd_per_hour
     }
+}
+
+/// What `seconds` at `watts` cost at one price, USD: eq. 4 of COALESCE in kilowatts and hours, of measured watts.
+#[must_use]
+pub fn energy_usd(watts: Watts, seconds: f64, usd_per_kwh: f64) -> f64 {
+    watts.0 / 1000.0 * (seconds / 3_600.0) * usd_per_kwh
 }
 
 /// Capital recovery factor r(1+r)ⁿ/((1+r)ⁿ − 1): the yearly payment that repays one dollar in `years` at `rate`
