@@ -6,6 +6,7 @@
 //! Every error is a [`tender_base::Problem`]: what is refused here is refused towards a person or a peer.
 
 pub mod api_prices;
+pub mod asking;
 pub mod bargain;
 pub mod breakeven;
 pub mod calibration;

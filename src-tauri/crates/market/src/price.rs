@@ -59,6 +59,47 @@ impl CloudPrice {
     }
 }
 
+/// Prices for text by what really takes the time: reading a token of prompt is ten to a hundred times faster than
+/// writing one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TokenRates {
+    /// For a token of prompt.
+    pub prompt: Rate,
+    /// For a token of text.
+    pub text: Rate,
+}
+
+impl TokenRates {
+    /// The same price for both, as [`PriceList::generate`] has it.
+    #[must_use]
+    pub fn uniform(rate: Rate) -> Self {
+        Self { prompt: rate, text: rate }
+    }
+
+    /// The whole bill, rounded once and upwards; `None` when a rate is per nothing or the bill does not fit 63 bits.
+    #[must_use]
+    pub fn amount(&self, prompt_tokens: u64, text_tokens: u64) -> Option<MicroUsd> {
+        let wide = u128::from;
+        let (of_prompt, of_text) = (wide(self.prompt.per_units), wide(self.text.per_units));
+        let prompt = (wide(prompt_tokens) * wide(self.prompt.micro_usd)).checked_mul(of_text)?;
+        let text = (wide(text_tokens) * wide(self.text.micro_usd)).checked_mul(of_prompt)?;
+        let denominator = of_prompt * of_text;
+        let exact = prompt.checked_add(text)?;
+        (denominator > 0).then(|| i64::try_from(exact.div_ceil(denominator)).ok().map(MicroUsd))?
+    }
+
+    /// The rate at which the largest bill of a job comes to the same as here, for documents that know one rate only.
+    /// A text that ends early is then billed at the mix of the whole job: dearer than here when text costs more than
+    /// the prompt. `None` as for [`Self::amount`], and for a job without tokens.
+    #[must_use]
+    pub fn as_one(&self, prompt_tokens: u64, text_tokens: u64) -> Option<Rate> {
+        let per_units = prompt_tokens.checked_add(text_tokens).filter(|units| *units > 0)?;
+        let micro_usd = u64::try_from(self.amount(prompt_tokens, text_tokens)?.0).ok()?;
+        Some(Rate { micro_usd, per_units, unit: Unit::Token })
+    }
+}
+
 impl Default for PriceList {
     fn default() -> Self {
         Self {
@@ -109,22 +150,20 @@ impl PriceList {
 /// The marginal cost of a unit: what is lost by doing one more.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Floor {
-    /// Energy and wear per unit, in micro-USD.
+    /// Energy, wear and the margin displaced, per unit, in micro-USD.
     pub micro_usd_per_unit: f64,
     /// Whether watts and throughput were both measured.
     pub measured: bool,
 }
 
-/// The floor at a throughput: (watts/1000 × tariff + wear) per hour over the units done in it.
+/// The floor at a throughput: (watts/1000 × tariff + wear + opportunity) per hour over the units done in it.
 ///
-/// `units_per_second` was measured; `None` when it is not finite and positive. Income forgone is not in the floor: a
-/// sale competes with it, it is not lost by selling.
+/// `units_per_second` was measured; `None` when it is not finite and positive. The tariff in `running` is that of the
+/// hour, and its opportunity the margin of work that a sale really displaces: nothing on an idle card.
 #[must_use]
 pub fn floor(units_per_second: f64, running: &Running) -> Option<Floor> {
     (units_per_second.is_finite() && units_per_second > 0.0).then(|| Floor {
-        micro_usd_per_unit: (running.energy_usd_per_hour() + running.wear_usd_per_hour) * 1e6
-            / 3600.0
-            / units_per_second,
+        micro_usd_per_unit: running.usd_per_hour() * 1e6 / 3600.0 / units_per_second,
         measured: running.watts_measured,
     })
 }
@@ -146,6 +185,7 @@ impl Floor {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     fn running() -> Running {
         Running {
@@ -186,6 +226,33 @@ mod tests {
         assert!(warning.contains("5 %"), "{warning}");
         for throughput in [0.0, -1.0, f64::NAN, f64::INFINITY] {
             assert_eq!(floor(throughput, &running()), None);
+        }
+    }
+
+    #[test]
+    fn prompt_and_text_are_priced_apart() {
+        let rate = |micro_usd, per_units| Rate { micro_usd, per_units, unit: Unit::Token };
+        let rates = TokenRates { prompt: rate(1, 100_000), text: rate(9, 100_000) };
+        // 5,000 prompts at 10 and 200 of text at 90 micro-USD per million: 0.05 + 0.018, rounded up once.
+        assert_eq!(rates.amount(5_000, 200), Some(MicroUsd(1)));
+        assert_eq!(rates.amount(5_000_000, 200_000), Some(MicroUsd(68)));
+        assert_eq!(rates.as_one(5_000_000, 200_000), Some(rate(68, 5_200_000)));
+        assert_eq!(rates.as_one(0, 0), None);
+        assert_eq!(TokenRates { prompt: rate(1, 0), ..rates }.amount(1, 1), None);
+        let dear = TokenRates::uniform(rate(u64::MAX, 1));
+        assert_eq!(dear.amount(u64::MAX, u64::MAX), None);
+    }
+
+    proptest! {
+        #[test]
+        fn one_rate_bills_the_whole_job_the_same(prompt in 0..100_000u64, text in 1..100_000u64, a in 0..10_000u64, b in 0..10_000u64, units in 1..1_000_000u64) {
+            let rate = |micro_usd, per_units| Rate { micro_usd, per_units, unit: Unit::Token };
+            let rates = TokenRates { prompt: rate(a, units), text: rate(b, 1_000) };
+            let whole = rates.amount(prompt, text).unwrap();
+            prop_assert_eq!(rates.as_one(prompt, text).unwrap().amount(prompt + text), Some(whole));
+            let uniform = TokenRates::uniform(rate(a, units));
+            prop_assert_eq!(uniform.amount(prompt, text), rate(a, units).amount(prompt + text));
+            prop_assert!(rates.amount(prompt, text - 1).unwrap() <= whole);
         }
     }
 
