@@ -6,7 +6,7 @@
 //! it really delivers: slower, but often cheaper by the token.
 
 use crate::{
-    confidence::wilson,
+    confidence::{Z_95, wilson},
     cost::Running,
     number::{finite, not_negative, positive, within},
     price::{Floor, MAX_RATE_MICRO_USD, floor},
@@ -248,7 +248,7 @@ pub fn paid_hours(history: &[OfferedDay]) -> Result<PaidHours, Problem> {
     }
     let per_day = offered / days as f64;
     let share = (paid / offered).clamp(0.0, 1.0);
-    let (low, high) = wilson(share, days as f64, 1.96);
+    let (low, high) = wilson(share, days as f64, Z_95);
     Ok(PaidHours::Expected {
         mean: share * per_day,
         low: low * per_day,
