@@ -258,6 +258,19 @@ pub fn paid_hours(history: &[OfferedDay]) -> Result<PaidHours, Problem> {
 }
 
 impl PaidHours {
+    /// How the mean came about; none when it is unknown.
+    #[must_use]
+    pub fn why(&self) -> Option<Why> {
+        let Self::Expected { mean, low, high, days } = self else { return None };
+        let formula = "hours paid / hours offered × hours offered a day; Wilson's interval, a day as one observation";
+        Some(
+            Why::new("paid hours a day", *mean, "h", formula, "Wilson 1927; docs/economics.md, what to ask")
+                .with("days offered", f64::from(*days), "days", Origin::Measured)
+                .with("lower end", *low, "h", Origin::Computed)
+                .with("upper end", *high, "h", Origin::Computed),
+        )
+    }
+
     /// What the days bring beyond the floor, USD a day: mean and both ends; none when the hours are unknown.
     #[must_use]
     pub fn margin_usd(&self, suggestion: &Suggestion, units_per_second: f64) -> Option<[f64; 3]> {

@@ -90,6 +90,8 @@ fn paid_hours_have_an_interval_or_are_unknown() {
     assert!((mean - 4.0).abs() < 1e-12 && days == 30);
     // Wilson, 12 of 30 at 95 %: 0.246 to 0.577.
     assert!((low - 2.459).abs() < 0.01 && (high - 5.768).abs() < 0.01, "{low} {high}");
+    assert_eq!(paid_hours(&[day; 30]).unwrap().why().unwrap().value, mean);
+    assert_eq!(thin.why(), None);
     let suggestion = suggest(&basis(600.0)).unwrap();
     let income = paid_hours(&[day; 30]).unwrap().margin_usd(&suggestion, 600.0).unwrap();
     assert!((income[0] - 4.0 * 0.25 * 0.152_264).abs() < 1e-5 && income[1] < income[0] && income[0] < income[2]);

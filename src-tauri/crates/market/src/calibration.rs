@@ -4,7 +4,10 @@
 //! each agent and class of task, and the next estimate is multiplied by it. The authors' code computes the average and
 //! throws it away. A client keeps one per contractor; a contractor keeps one for its own quotes.
 
-use crate::number::{positive, within};
+use crate::{
+    number::{positive, within},
+    why::{Origin, Why},
+};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use tender_base::Problem;
@@ -77,6 +80,23 @@ impl Calibration {
     pub fn correct(&self, agent: &str, class: &str, estimate: f64) -> f64 {
         estimate * self.of(agent, class).ratio
     }
+
+    /// How a corrected estimate in `unit` came about.
+    #[must_use]
+    pub fn why(&self, agent: &str, class: &str, estimate: f64, unit: &str) -> Why {
+        let factor = self.of(agent, class);
+        let origin = if factor.jobs > 0 { Origin::Measured } else { Origin::Assumed };
+        Why::new(
+            "corrected estimate",
+            self.correct(agent, class, estimate),
+            unit,
+            "estimate × ratio; ratio ← λ × actual/estimate + (1 − λ) × ratio after each job",
+            "COALESCE eq. 10, on ratios: docs/economics.md",
+        )
+        .with("estimate", estimate, unit, Origin::Computed)
+        .with("ratio", factor.ratio, "", origin)
+        .with("jobs", f64::from(factor.jobs), "jobs", Origin::Measured)
+    }
 }
 
 #[cfg(test)]
@@ -95,6 +115,9 @@ mod tests {
         }
         assert!((known.correct("a", "gemm", 3.0) - 6.0).abs() < 1e-3);
         assert_eq!(known.of("a", "gemm").jobs, 41);
+        let why = known.why("a", "gemm", 3.0, "s");
+        assert!(why.value == known.correct("a", "gemm", 3.0) && why.stands_on_evidence());
+        assert!(!known.why("b", "gemm", 3.0, "s").stands_on_evidence(), "a ratio of 1 is an assumption");
         assert_eq!(known.of("a", "embed"), Factor::default(), "another class is another matter");
         assert_eq!(known.of("b", "gemm"), Factor::default());
         let back: Calibration = serde_json::from_str(&serde_json::to_string(&known).unwrap()).unwrap();

@@ -4,10 +4,11 @@
 //! A day's use takes s = prompt/prefill + text/decode seconds on one card. With k cards a day can serve k times the
 //! hours in which work comes, the rest goes to the API; a card bought is paid for every day, used or not. Rented hours
 //! are whole. Intervals are from a bootstrap that draws weeks, since days of a week resemble one another (circular
-//! block bootstrap, Politis and Romano 1992; percentiles 2.5 and 97.5).
+//! block bootstrap, Politis and Romano 1992, with expanded percentiles).
 
-use super::{HOURS_PER_YEAR, Input, flip, usage::Day};
+use super::{HOURS_PER_YEAR, Input, Yearly, flip, usage::Day};
 use crate::{
+    confidence::Z_95,
     draws::Draws,
     number::{fraction, positive},
     why::{Origin, Why},
@@ -61,6 +62,19 @@ pub enum Choice {
     Rent,
 }
 
+impl Choice {
+    /// How it is called on screen.
+    #[must_use]
+    pub fn name(self) -> String {
+        match self {
+            Self::Api => "stay with the API".to_owned(),
+            Self::Buy { cards: 1 } => "buy one card".to_owned(),
+            Self::Buy { cards } => format!("buy {cards} cards"),
+            Self::Rent => "rent by the hour".to_owned(),
+        }
+    }
+}
+
 /// A 95 % interval.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Interval {
@@ -92,6 +106,8 @@ pub struct Alternative {
     pub overflow: Option<f64>,
     /// Tokens of text a day, with their prompts in the mix seen, from which on this beats the API; none when never.
     pub flips_at_tokens_per_day: Option<f64>,
+    /// How the yearly cost came about.
+    pub why: Why,
 }
 
 /// A calendar month.
@@ -132,8 +148,6 @@ pub struct Comparison {
     pub months: Vec<Month>,
     /// Why there are no intervals; none when there are.
     pub interval_unknown: Option<String>,
-    /// How the recommended figure came about.
-    pub why: Why,
 }
 
 /// Compares the alternatives over `days`. The draws choose the weeks of the bootstrap: the same seed, the same
@@ -178,48 +192,42 @@ pub fn compare(days: &[Day], choices: &Choices, draws: &mut Draws) -> Result<Com
     let flip_utilisation = flip(&yearly, api / work);
     let text_per_second = text / work;
 
-    let listed = alternatives.iter().enumerate().map(|(i, (choice, _))| {
-        let busy = |cards: u32| {
-            let capacity = f64::from(cards) * choices.busy_share * 86_400.0;
-            let done: f64 = seconds.iter().map(|wanted| served(*wanted, capacity) * wanted).sum();
-            (done / (f64::from(cards) * 86_400.0 * days.len() as f64), 1.0 - done / work)
-        };
-        let (bought, flips) = match choice {
-            Choice::Api => (None, None),
-            Choice::Buy { cards } => (
-                Some(busy(*cards)),
-                flip_utilisation
-                    .filter(|at| *at <= choices.busy_share)
-                    .map(|at| at * f64::from(*cards) * 86_400.0 * text_per_second),
-            ),
-            // Rent has no fixed cost: it beats the API at any volume or at none.
-            Choice::Rent => (None, (yearly_usd[i] < yearly_usd[0]).then_some(0.0)),
-        };
-        Alternative {
-            choice: *choice,
-            usd_per_year: yearly_usd[i],
-            interval: spread.as_ref().map(|spread| spread.cost[i]),
-            saves_usd_per_year: yearly_usd[0] - yearly_usd[i],
-            saves_interval: spread.as_ref().map(|spread| spread.saves[i]),
-            cheapest_share: spread.as_ref().map(|spread| spread.cheapest[i]),
-            utilisation: bought.map(|(utilisation, _)| utilisation),
-            overflow: bought.map(|(_, overflow)| overflow),
-            flips_at_tokens_per_day: flips,
-        }
-    });
-    let why = Why::new(
-        "cost of the recommended alternative",
-        yearly_usd[best],
-        "USD/year",
-        "mean over the days of (cards × fixed/365 + seconds served × slope per second + the rest at the API) × 365",
-        "annuity model over the days seen, docs/economics.md, break-even from evidence",
-    )
-    .with("days", days.len() as f64, "days", Origin::Measured)
-    .with("work of one card", work / days.len() as f64, "s/day", Origin::Computed)
-    .with("fixed", yearly.fixed_usd(), "USD/year and card", Origin::Computed)
-    .with("slope", yearly.slope_usd(), "USD/year of work and card", Origin::Computed)
-    .with("API", yearly_usd[0], "USD/year", Origin::Measured)
-    .with("busy share", choices.busy_share, "", Origin::Stated);
+    let listed =
+        alternatives.iter().enumerate().map(|(i, (choice, _))| {
+            let busy = |cards: u32| {
+                let capacity = f64::from(cards) * choices.busy_share * 86_400.0;
+                let done: f64 = seconds.iter().map(|wanted| served(*wanted, capacity) * wanted).sum();
+                (done / (f64::from(cards) * 86_400.0 * days.len() as f64), 1.0 - done / work)
+            };
+            let (bought, flips) = match choice {
+                Choice::Api => (None, None),
+                Choice::Buy { cards } => (
+                    Some(busy(*cards)),
+                    flip_utilisation
+                        .filter(|at| *at <= choices.busy_share)
+                        .map(|at| at * f64::from(*cards) * 86_400.0 * text_per_second),
+                ),
+                // Rent has no fixed cost: it beats the API at any volume or at none.
+                Choice::Rent => (None, (yearly_usd[i] < yearly_usd[0]).then_some(0.0)),
+            };
+            Alternative {
+                choice: *choice,
+                usd_per_year: yearly_usd[i],
+                interval: spread.as_ref().map(|spread| spread.cost[i]),
+                saves_usd_per_year: yearly_usd[0] - yearly_usd[i],
+                saves_interval: spread.as_ref().map(|spread| spread.saves[i]),
+                cheapest_share: spread.as_ref().map(|spread| spread.cheapest[i]),
+                utilisation: bought.map(|(utilisation, _)| utilisation),
+                overflow: bought.map(|(_, overflow)| overflow),
+                flips_at_tokens_per_day: flips,
+                why: match choice {
+                    Choice::Api => api_why(yearly_usd[i], days.len()),
+                    Choice::Buy { cards } => buy_why(*cards, yearly_usd[i], &yearly, yearly_usd[0], work, days.len())
+                        .with("busy share", choices.busy_share, "", Origin::Stated),
+                    Choice::Rent => rent_why(yearly_usd[i], choices.rent.as_ref(), days.len()),
+                },
+            }
+        });
     Ok(Comparison {
         days: u32::try_from(days.len()).unwrap_or(u32::MAX),
         prompt_tokens_per_day: prompt / days.len() as f64,
@@ -231,8 +239,57 @@ pub fn compare(days: &[Day], choices: &Choices, draws: &mut Draws) -> Result<Com
             .is_none()
             .then(|| format!("unknown: {} days are seen, an interval needs {MIN_DAYS}", days.len())),
         alternatives: listed.collect(),
-        why,
     })
+}
+
+impl Comparison {
+    /// How the regret of a month came about; none when there is no such month.
+    #[must_use]
+    pub fn regret_why(&self, month: usize) -> Option<Why> {
+        let month = self.months.get(month)?;
+        let why = Why::new(
+            format!("regret of staying with the API in {}", month.month),
+            month.regret_usd,
+            "USD",
+            "API − the least of all alternatives",
+            "docs/economics.md, from evidence",
+        );
+        let origin = |choice| if choice == Choice::Api { Origin::Measured } else { Origin::Computed };
+        Some(self.alternatives.iter().zip(&month.usd).fold(why, |why, (alternative, usd)| {
+            why.with(alternative.choice.name(), *usd, "USD", origin(alternative.choice))
+        }))
+    }
+}
+
+fn yearly_why(choice: Choice, usd: f64, formula: &str, days: usize) -> Why {
+    Why::new(format!("{}, cost of a year", choice.name()), usd, "USD/year", formula, "docs/economics.md, from evidence")
+        .with("days", days as f64, "days", Origin::Measured)
+}
+
+fn api_why(usd: f64, days: usize) -> Why {
+    yearly_why(Choice::Api, usd, "mean bill of a day × 365", days).with(
+        "bill",
+        usd / DAYS_PER_YEAR,
+        "USD/day",
+        Origin::Measured,
+    )
+}
+
+fn buy_why(cards: u32, usd: f64, yearly: &Yearly, api: f64, work: f64, days: usize) -> Why {
+    let formula =
+        "mean of a day of (cards × fixed/365 + seconds served × slope/31,536,000 + the rest at the API) × 365";
+    yearly_why(Choice::Buy { cards }, usd, formula, days)
+        .with("cards", f64::from(cards), "", Origin::Stated)
+        .with("fixed", yearly.fixed_usd(), "USD/year and card", Origin::Computed)
+        .with("slope", yearly.slope_usd(), "USD/year of work and card", Origin::Computed)
+        .with("work of one card", work / days as f64, "s/day", Origin::Computed)
+        .with("API", api, "USD/year", Origin::Measured)
+}
+
+fn rent_why(usd: f64, rent: Option<&Rent>, days: usize) -> Why {
+    let price = rent.map_or(0.0, |rent| rent.usd_per_hour);
+    let why = yearly_why(Choice::Rent, usd, "mean of a day of ⌈hours of work⌉ × price × 365", days);
+    why.with("price", price, "USD/h", Origin::Stated)
 }
 
 /// The fraction of a day's work that the cards can do.
@@ -278,6 +335,7 @@ struct Spread {
 /// `usd`: per alternative the cost of each day, the API first.
 fn bootstrap(usd: &[&[f64]], draws: &mut Draws) -> Spread {
     let n = usd[0].len();
+    let blocks = n as f64 / BLOCK_DAYS as f64;
     let mut replicates: Vec<Vec<f64>> = vec![Vec::with_capacity(REPLICATES); usd.len()];
     let mut wins = vec![0usize; usd.len()];
     for _ in 0..REPLICATES {
@@ -299,19 +357,34 @@ fn bootstrap(usd: &[&[f64]], draws: &mut Draws) -> Spread {
     }
     let saves = replicates
         .iter()
-        .map(|own| interval(own.iter().zip(&replicates[0]).map(|(own, api)| api - own).collect()))
+        .map(|own| interval(own.iter().zip(&replicates[0]).map(|(own, api)| api - own).collect(), blocks))
         .collect();
     Spread {
-        cost: replicates.iter().map(|own| interval(own.clone())).collect(),
+        cost: replicates.iter().map(|own| interval(own.clone(), blocks)).collect(),
         saves,
         cheapest: wins.iter().map(|wins| *wins as f64 / REPLICATES as f64).collect(),
     }
 }
 
-fn interval(mut values: Vec<f64>) -> Interval {
+/// The 95 % interval of a sorted bootstrap of so many blocks: percentiles taken further out than 2.5 and 97.5, to where
+/// Student's t would be instead of the normal distribution, since few blocks vary less than what they stand for
+/// (expanded percentile interval, Hesterberg 2015).
+fn interval(mut values: Vec<f64>, blocks: f64) -> Interval {
     values.sort_by(f64::total_cmp);
-    let at = |share: f64| values[(share * (values.len() - 1) as f64).round() as usize];
-    Interval { low: at(0.025), high: at(0.975) }
+    let share = 0.5 * libm::erfc((blocks / (blocks - 1.0)).sqrt() * student(blocks - 1.0) / std::f64::consts::SQRT_2);
+    let last = (values.len() - 1) as f64;
+    Interval { low: values[(share * last).floor() as usize], high: values[((1.0 - share) * last).ceil() as usize] }
+}
+
+/// The 97.5 % point of Student's t with `nu` degrees of freedom, 3 or more, to one per cent (Cornish and Fisher's
+/// expansion, Abramowitz and Stegun 26.7.5).
+fn student(nu: f64) -> f64 {
+    let z = Z_95;
+    let z2 = z * z;
+    let (z3, z5, z7) = (z * z2, z * z2 * z2, z * z2 * z2 * z2);
+    z + (z3 + z) / (4.0 * nu)
+        + (5.0 * z5 + 16.0 * z3 + 3.0 * z) / (96.0 * nu * nu)
+        + (3.0 * z7 + 19.0 * z5 + 17.0 * z3 - 15.0 * z) / (384.0 * nu * nu * nu)
 }
 
 fn months(days: &[Day], alternatives: &[(Choice, Vec<f64>)], recommended: usize) -> Vec<Month> {

@@ -5,6 +5,7 @@ use super::{Input, usage::Usage};
 use crate::{
     api_prices::Dated,
     number::{not_negative, positive, within},
+    why::{Origin, Why},
 };
 use serde::{Deserialize, Serialize};
 use tender_base::{Code, Problem, Timestamp};
@@ -98,6 +99,29 @@ pub fn evidence(log: &[Job], until: Timestamp) -> Result<Evidence, Problem> {
 }
 
 impl Evidence {
+    /// How each figure came about.
+    #[must_use]
+    pub fn why(&self) -> Vec<Why> {
+        let figure = |name: &str, value: f64, unit: &str, formula: &str| {
+            Why::new(name, value, unit, formula, "docs/economics.md, from evidence").with(
+                "jobs",
+                f64::from(self.jobs),
+                "jobs",
+                Origin::Measured,
+            )
+        };
+        let fit = "least squares of seconds = prompt/prefill + text/decode";
+        let whole = "tokens of text / seconds of work, prompts read";
+        let decode = if self.prefill_tokens_per_second.is_some() { fit } else { whole };
+        let mut all = vec![
+            figure("speed of writing", self.tokens_per_second, "tokens/s", decode),
+            figure("occupancy", self.occupancy, "", "seconds of work / seconds of the log"),
+        ];
+        all.extend(self.prefill_tokens_per_second.map(|speed| figure("speed of reading", speed, "tokens/s", fit)));
+        all.extend(self.gpu_watts.map(|watts| figure("draw at work", watts, "W", "Σ watts × seconds / Σ seconds")));
+        all
+    }
+
     /// `stated` with what was measured in place of what was typed in.
     #[must_use]
     pub fn apply(&self, stated: &Input) -> Input {
@@ -230,6 +254,8 @@ mod tests {
         assert!((found.tokens_per_second - 100.0).abs() < 1e-6, "{found:?}");
         assert!((found.prefill_tokens_per_second.unwrap() - 5000.0).abs() < 1e-3, "{found:?}");
         assert!((found.gpu_watts.unwrap() - 300.0).abs() < 1e-9, "{found:?}");
+        let why = found.why();
+        assert!(why.len() == 4 && why.iter().all(Why::stands_on_evidence), "{why:?}");
         let busy: f64 = jobs.iter().map(|job| job.seconds).sum();
         assert!((found.occupancy - busy / 3600.0).abs() < 1e-12);
         let measured = found.apply(&card());

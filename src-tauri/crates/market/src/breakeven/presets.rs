@@ -46,7 +46,8 @@ fn seed_004() -> Preset {
         api_usd_per_million: 0.12,
         api_usd_per_million_input: None,
         input_output_ratio: None,
-        prefill_tokens_per_second: None,
+        // llama.cpp's pp1024 with the same model on the same card.
+        prefill_tokens_per_second: Some(5_065.0),
         cards: None,
     };
     Preset {
