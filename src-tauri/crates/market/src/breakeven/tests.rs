@@ -90,6 +90,34 @@ fn the_golden_table_of_break_evens() {
     }
 }
 
+/// Sixty random cases with prompts, several cards, cooling, opportunity and every interest, worked out by
+/// `vectors/breakeven.py`, which finds the break-even by bisection.
+#[test]
+fn another_program_finds_the_same() {
+    let cases: Value = serde_json::from_str(include_str!("../../vectors/breakeven.json")).unwrap();
+    let cases = cases.as_array().unwrap();
+    assert_eq!(cases.len(), 60);
+    for case in cases {
+        let mut document = case["input"].clone();
+        if document["input_output_ratio"] == 0 {
+            document["prefill_tokens_per_second"] = Value::Null;
+        }
+        let output = serde_json::to_value(breakeven(&parse(&document.to_string()).unwrap()).unwrap()).unwrap();
+        for (name, wanted) in case["output"].as_object().unwrap() {
+            let (value, wanted) = (output[name].as_f64().unwrap(), wanted.as_f64().unwrap());
+            assert!((value - wanted).abs() <= 1e-9 * wanted.abs() + 1e-12, "{name}: {value} is not {wanted}: {case}");
+        }
+        let found = &output["breakeven"];
+        assert_eq!(found["reachable"], case["breakeven"]["reachable"], "{case}");
+        for name in ["tokens_per_day", "utilisation"] {
+            match (found[name].as_f64(), case["breakeven"][name].as_f64()) {
+                (Some(value), Some(wanted)) => assert!((value / wanted - 1.0).abs() < 1e-6, "{name}: {case}"),
+                (value, wanted) => assert_eq!(value, wanted, "{name}: {case}"),
+            }
+        }
+    }
+}
+
 #[test]
 fn prompts_take_time_here_and_cost_money_there() {
     let mixed = Input {
