@@ -177,7 +177,7 @@ impl Floor {
         (asked < self.micro_usd_per_unit).then(|| {
             let share = 100.0 * asked / self.micro_usd_per_unit;
             let basis = if self.measured { "measured" } else { "stated" };
-            format!("the price covers {share:.0} % of energy and wear ({basis}); every job loses money")
+            format!("the price covers {share:.0} % of energy, wear and income forgone ({basis}); every job loses money")
         })
     }
 }
