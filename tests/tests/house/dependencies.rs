@@ -7,6 +7,7 @@ use std::{collections::BTreeSet, path::Path, process::Command};
 const HOUSE: &[(&str, &[&str])] = &[
     ("tender-base", &[]),
     ("tender-market", &["tender-base"]),
+    ("tender-sim", &["tender-base", "tender-market"]),
     ("tender-compute", &["tender-base"]),
     ("tender-engine", &["tender-base"]),
     ("tender-host", &["tender-base"]),
@@ -35,6 +36,7 @@ const NOT_LINKED: &[(&str, &[&str])] = &[
     ("tender-base", &["tokio", "reqwest", "sqlx", "getrandom"]),
     // Decisions replay bit for bit: no runtime, no database, no randomness of its own.
     ("tender-market", &["tokio", "reqwest", "sqlx", "getrandom", "rand"]),
+    ("tender-sim", &["tokio", "reqwest", "sqlx", "getrandom", "rand"]),
     // The process that holds keys and the ledger touches no GPU and starts on a server without GTK.
     ("tender-cli", &["wgpu", "naga", "candle", "tokenizers", "tauri", "gtk", "webkit2gtk", "tender-compute"]),
     ("tender-app", &["wgpu", "naga", "candle", "tokenizers", "sqlx", "tender-store", "tender-compute"]),
