@@ -1,8 +1,8 @@
 //! Prints the rows of a preset beside what the paper and its authors' code say:
-//! `cargo run -p tender-sim --release --example table -- tender 20 1 greedy`.
+//! `cargo run -p tender-sim --release --example table -- tender 20 1 greedy report.html`.
 
 use std::time::Instant;
-use tender_base::Problem;
+use tender_base::{Code, Problem};
 use tender_sim::{Options, output::Spread, scenario::TABLE, simulate};
 
 fn main() -> Result<(), Problem> {
@@ -11,7 +11,7 @@ fn main() -> Result<(), Problem> {
     let number = |word: Option<String>, otherwise: u64| word.and_then(|word| word.parse().ok()).unwrap_or(otherwise);
     options.runs = u32::try_from(number(words.next(), 20)).unwrap_or(20);
     options.seed = number(words.next(), 1);
-    options.policy = words.next().map(|word| word.parse()).transpose()?;
+    options.policy = words.next().filter(|word| word != "-").map(|word| word.parse()).transpose()?;
     let start = Instant::now();
     let output = simulate(&options)?;
     let took = start.elapsed();
@@ -46,5 +46,9 @@ fn main() -> Result<(), Problem> {
         );
     }
     println!("{:.3} s", took.as_secs_f64());
+    if let Some(file) = words.next() {
+        std::fs::write(&file, tender_sim::report::report(&options, &output)?)
+            .map_err(|error| Problem::new(Code::Storage, format!("{file}: {error}"), "give another file"))?;
+    }
     Ok(())
 }

@@ -15,9 +15,14 @@ pub mod jobs;
 pub mod market;
 pub mod output;
 pub mod play;
+mod plot;
+pub mod report;
 pub mod scenario;
 
-use crate::output::{Output, Row, Run};
+use crate::{
+    output::{Output, Row, Run},
+    scenario::{Scenario, TABLE},
+};
 use serde::{Deserialize, Serialize};
 use std::{fmt, str::FromStr};
 use tender_base::{Code, Problem};
@@ -245,13 +250,29 @@ pub(crate) fn market_rows(options: &Options, knobs: &play::Knobs) -> Vec<Row> {
     })
 }
 
-/// Every run of a scenario has a stream of its own; scenarios of one size draw alike, whatever their name.
-fn rows(options: &Options, mut run: impl FnMut(&scenario::Scenario, &mut Draws) -> Run) -> Vec<Row> {
-    let row = |scenario: &scenario::Scenario| {
-        let stream = |i: u32| u64::from(scenario.days) << 40 | (scenario.clients as u64) << 20 | u64::from(i);
-        let runs: Vec<Run> =
-            (0..options.runs).map(|i| run(scenario, &mut Draws::new(options.seed, stream(i)))).collect();
+/// Every run of a scenario has a stream of its own; scenarios of one size draw alike, whatever their name. Runs are
+/// spread over the cores, and are folded in their order whichever ends first.
+fn rows(options: &Options, run: impl Fn(&Scenario, &mut Draws) -> Run + Sync) -> Vec<Row> {
+    let of = |scenario: &Scenario, i: u32| {
+        let stream = u64::from(scenario.days) << 40 | (scenario.clients as u64) << 20 | u64::from(i);
+        run(scenario, &mut Draws::new(options.seed, stream))
+    };
+    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get).min(options.runs as usize);
+    let share = &|core: usize| -> Vec<Vec<Run>> {
+        let mine = |scenario| (core as u32..options.runs).step_by(cores).map(|i| of(scenario, i)).collect();
+        TABLE.iter().map(mine).collect()
+    };
+    let shares: Vec<Vec<Vec<Run>>> = std::thread::scope(|scope| {
+        let others: Vec<_> = (1..cores).map(|core| scope.spawn(move || share(core))).collect();
+        let first = share(0);
+        // A panic of a run is that of the simulation.
+        let rest =
+            others.into_iter().map(|other| other.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
+        std::iter::once(first).chain(rest).collect()
+    });
+    let fold = |(k, scenario): (usize, &Scenario)| {
+        let runs: Vec<Run> = (0..options.runs as usize).map(|i| shares[i % cores][k][i / cores]).collect();
         output::row(scenario.id, scenario.clients, scenario.contractors, scenario.days, &runs)
     };
-    scenario::TABLE.iter().map(row).collect()
+    TABLE.iter().enumerate().map(fold).collect()
 }
