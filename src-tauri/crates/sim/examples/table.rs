@@ -1,9 +1,9 @@
 //! Prints the rows of a preset beside what the paper and its authors' code say:
-//! `cargo run -p tender-sim --release --example table -- tender 20 1 greedy report.html`.
+//! `cargo run -p tender-sim --release --example table -- tender 20 1 greedy report.html trace.csv`; `-` leaves one out.
 
 use std::time::Instant;
 use tender_base::{Code, Problem};
-use tender_sim::{Options, output::Spread, scenario::TABLE, simulate};
+use tender_sim::{Options, arrivals, output::Spread, scenario::TABLE, simulate};
 
 fn main() -> Result<(), Problem> {
     let mut words = std::env::args().skip(1);
@@ -12,6 +12,12 @@ fn main() -> Result<(), Problem> {
     options.runs = u32::try_from(number(words.next(), 20)).unwrap_or(20);
     options.seed = number(words.next(), 1);
     options.policy = words.next().filter(|word| word != "-").map(|word| word.parse()).transpose()?;
+    let report = words.next().filter(|word| word != "-");
+    if let Some(file) = words.next() {
+        let text = std::fs::read_to_string(&file)
+            .map_err(|error| Problem::new(Code::NotFound, format!("{file}: {error}"), "give a trace that exists"))?;
+        options.trace = Some(arrivals::read(&text)?);
+    }
     let start = Instant::now();
     let output = simulate(&options)?;
     let took = start.elapsed();
@@ -46,7 +52,7 @@ fn main() -> Result<(), Problem> {
         );
     }
     println!("{:.3} s", took.as_secs_f64());
-    if let Some(file) = words.next() {
+    if let Some(file) = report {
         std::fs::write(&file, tender_sim::report::report(&options, &output)?)
             .map_err(|error| Problem::new(Code::Storage, format!("{file}: {error}"), "give another file"))?;
     }

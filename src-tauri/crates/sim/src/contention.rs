@@ -178,6 +178,7 @@ pub(crate) fn rows(runs: u32, seed: u64) -> Vec<Row> {
             oracle_saving_pct: None,
             decisions: mean(&of(&|run| run[i].needs)).unwrap_or(0.0),
             explored_pct: None,
+            exploration_alarms: 0,
             utilisation_pct: mean(&of(&|run| 100.0 * run[i].used)),
         }
     };

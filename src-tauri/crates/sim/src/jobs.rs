@@ -85,10 +85,15 @@ fn swing_of(trace: &[Request], hour: f64, client: usize) -> f64 {
 pub fn draw(market: &Market, hours: f64, trace: Option<&[Request]>, draws: &mut Draws) -> Vec<Job> {
     let mut jobs = Vec::new();
     let mut order: Vec<u16> = (0..market.places.len()).map(|i| u16::try_from(i).unwrap_or(u16::MAX)).collect();
+    let trace_means = trace.map(|trace| {
+        let mean = |of: fn(&Request) -> f64| trace.iter().map(of).sum::<f64>() / trace.len().max(1) as f64;
+        (mean(|request| request.context.max(1.0)), mean(|request| request.generated.max(1.0)))
+    });
     for (i, client) in market.clients.iter().enumerate() {
         let fit = if client.coder { CODE } else { CONVERSATION };
         let mean_requests = (REQUESTS.0 + REQUESTS.1) / 2.0;
-        let mean_hours = mean_requests * client.card.seconds(fit.context.mean(), fit.generated.mean()) / 3600.0;
+        let (context, generated) = trace_means.unwrap_or((fit.context.mean(), fit.generated.mean()));
+        let mean_hours = mean_requests * client.card.seconds(context, generated) / 3600.0;
         let swings = swings(&fit, i, hours as u32, trace, draws);
         for at in &arrivals(market, client.load / mean_hours, &swings, draws) {
             let requests = draws.between(REQUESTS.0, REQUESTS.1);

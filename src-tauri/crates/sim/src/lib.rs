@@ -16,6 +16,7 @@ pub mod market;
 pub mod output;
 pub mod play;
 mod plot;
+pub mod recorded;
 pub mod report;
 pub mod scenario;
 
@@ -227,6 +228,7 @@ pub(crate) fn market_rows(options: &Options, knobs: &play::Knobs) -> Vec<Row> {
             ok: true,
             decisions: actual.won.iter().sum(),
             explored: actual.explored,
+            alarm: actual.alarm.problem().is_some(),
             won: actual.won,
             closeness_sum: actual.closeness,
             actual: actual.usd,

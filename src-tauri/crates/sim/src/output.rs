@@ -68,6 +68,8 @@ pub struct Row {
     pub decisions: f64,
     /// Share of decisions that explored.
     pub explored_pct: Option<f64>,
+    /// Runs whose rate of exploration was not what the policy announced.
+    pub exploration_alarms: u32,
     /// Share of a pool's hours that were used.
     pub utilisation_pct: Option<f64>,
 }
@@ -86,6 +88,7 @@ pub(crate) struct Run {
     pub ok: bool,
     pub decisions: u32,
     pub explored: u32,
+    pub alarm: bool,
     /// Decisions for local, peer, cloud.
     pub won: [u32; 3],
     pub closeness_sum: f64,
@@ -132,6 +135,7 @@ pub(crate) fn row(id: &str, clients: usize, contractors: usize, days: u32, runs:
         oracle_saving_pct: mean(&|run| run.saving(run.oracle)),
         decisions: mean(&|run| f64::from(run.decisions)).unwrap_or(0.0),
         explored_pct: share(|run| run.explored),
+        exploration_alarms: ok.iter().map(|run| u32::from(run.alarm)).sum(),
         utilisation_pct: None,
     }
 }

@@ -11,6 +11,7 @@ use tender_market::{
     choice::{Desk, Prospect, Rules},
     compatibility,
     draws::Draws,
+    explore::RateAlarm,
     reliability::{OWN_PRIOR, PEER_PRIOR, Reliability},
     weights,
 };
@@ -58,6 +59,8 @@ pub struct Played {
     pub won: [u32; 3],
     /// Decisions that explored.
     pub explored: u32,
+    /// Whether they were as many as the policy announced.
+    pub alarm: RateAlarm,
     /// Sum of the closeness of what was bought.
     pub closeness: f64,
     /// Jobs whose last place was bought.
@@ -369,7 +372,11 @@ impl Play<'_> {
                 if !self.prospects[chosen].own {
                     self.played.closeness += self.desk.verdicts[chosen].closeness;
                 }
-                (chosen, choice.is_some_and(|choice| choice.chosen != choice.best))
+                let explored = choice.is_some_and(|choice| choice.chosen != choice.best);
+                if let Some(rate) = choice.and_then(|choice| choice.exploration_rate) {
+                    self.played.alarm.observe(rate, explored);
+                }
+                (chosen, explored)
             }
             Policy::Paper => (0, false),
         };

@@ -72,6 +72,7 @@ pub fn report(options: &Options, output: &Output) -> Result<String, Problem> {
     this(&mut page, output);
     side_by_side(&mut page, &other(Preset::CoalescePaper, 20)?, &other(Preset::CoalesceFixed, 20)?);
     let hostile = [Preset::Tender, Preset::Lies, Preset::Bait, Preset::Outages, Preset::Shocks, Preset::Churn];
+    // As many runs each, so that the markets can be compared.
     let worlds = hostile.map(|preset| other(preset, SWEEP_RUNS).map(|rows| (preset, rows)));
     let mut compared = Vec::new();
     for world in worlds {
@@ -237,7 +238,9 @@ fn markets(page: &mut String, worlds: &[(Preset, Vec<Row>)]) {
             ]
         })
     });
-    table(page, "Policy greedy, no random exploration", &head, body);
+    let runs = worlds.first().and_then(|(_, rows)| rows.first()).map_or(0, |row| row.runs);
+    let caption = format!("Policy greedy, no random exploration; {runs} runs per row");
+    table(page, &caption, &head, body);
 }
 
 fn contention(page: &mut String, rows: &[Row]) {

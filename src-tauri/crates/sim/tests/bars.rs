@@ -107,6 +107,7 @@ fn policies_explore_and_the_oracle_is_above_them() {
         let options = Options { runs: 3, policy: Some(policy), ..Options::new(Preset::Tender) };
         for row in simulate(&options).unwrap().rows {
             assert!(row.explored_pct.unwrap() > 0.0, "{policy} {}", row.id);
+            assert_eq!(row.exploration_alarms, 0, "{policy} {}", row.id);
             assert!(honest(&row) > 0.8 * oracle(&row) && honest(&row) < oracle(&row) + 1.0, "{policy} {}", row.id);
         }
     }
