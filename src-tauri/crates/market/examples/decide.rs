@@ -38,7 +38,7 @@ fn question(n: usize, draws: &mut Draws) -> Question {
     let skills: BTreeSet<String> = ["gemm", "embed"].map(str::to_owned).into();
     let rows = prospects(n, draws);
     let alternative = |(i, row): (usize, &Prospect)| Alternative {
-        source: if i == 0 { Source::Local } else { Source::Peer { did: did.clone(), name: format!("peer {i}") } },
+        source: if i == 0 { Source::Local } else { Source::Peer { did, name: format!("peer {i}") } },
         outcome: Outcome::Offered {
             cost: MicroUsd((row.bill_usd * 1e6) as i64),
             checking: MicroUsd((row.checking_usd * 1e6) as i64),

@@ -14,7 +14,7 @@ use crate::{
     why::{Origin, Why},
 };
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, fmt::Write as _};
 use tender_base::{Code, Problem};
 
 /// Version of the rules behind a [`Receipt`]. A receipt replays only under the version that made it.
@@ -341,6 +341,45 @@ impl Receipt {
         }
     }
 
+    /// The decision as a plain text table with a reason per row, ending in a line break.
+    #[must_use]
+    pub fn render(&self) -> String {
+        let Question { situation, policy, seed, .. } = &self.question;
+        let (kind, at) = (situation.job.work.kind().name(), situation.decided_at);
+        let mut out = format!("{kind}, decided {at} by {}, policy {policy}, seed {seed}\nweights", self.engine);
+        for (name, weight) in NAMES.iter().zip(self.weights) {
+            let _ = write!(out, " {name} {weight:.3}");
+        }
+        let mut table =
+            vec![["where", "expected", "cautious", "reliable", "time", "closeness", "why"].map(str::to_owned)];
+        for (i, (row, alternative)) in self.rows.iter().zip(&situation.alternatives).enumerate() {
+            let figures = match (&row.verdict, &row.prospect) {
+                (Some(verdict), Some(prospect)) => [
+                    usd(verdict.expected_usd),
+                    usd(verdict.cautious_usd),
+                    format!("{:.1} %", 100.0 * verdict.criteria[1]),
+                    format!("{:.1} s", prospect.seconds),
+                    format!("{:.3}", verdict.closeness),
+                ],
+                _ => ["-"; 5].map(str::to_owned),
+            };
+            let [expected, cautious, reliable, time, closeness] = figures;
+            let label = printable(alternative.source.label());
+            table.push([label, expected, cautious, reliable, time, closeness, printable(&self.why_not(i))]);
+        }
+        out.push_str("\n\n");
+        let widths: [usize; 6] =
+            std::array::from_fn(|c| table.iter().map(|row| row[c].chars().count()).max().unwrap_or(0));
+        for row in &table {
+            for (cell, width) in row.iter().zip(widths) {
+                let _ = write!(out, "{cell:<width$}  ");
+            }
+            out.push_str(&row[6]);
+            out.push('\n');
+        }
+        out
+    }
+
     /// The gate's arithmetic for the alternative at index `i`; `None` when it was not ranked.
     #[must_use]
     pub fn why(&self, i: usize) -> Option<Why> {
@@ -364,6 +403,11 @@ impl Receipt {
                 .with("closeness", verdict.closeness, "", Origin::Computed),
         )
     }
+}
+
+/// Names of others go to a terminal: no control characters.
+fn printable(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
 }
 
 fn usd(amount: f64) -> String {

@@ -146,6 +146,21 @@ fn what_another_policy_would_have_done() {
 }
 
 #[test]
+fn the_explanation_is_a_table_without_control_characters() {
+    let mut question = question(Policy::Greedy, &[(300, 40.0), (1_200, 0.0)]);
+    if let Source::Peer { name, .. } = &mut question.situation.alternatives[1].source {
+        *name = "evil\u{1b}[2J\npeer".into();
+    }
+    let text = decide(question).unwrap().render();
+    let lines: Vec<&str> = text.lines().collect();
+    assert_eq!(lines.len(), 7, "{text}");
+    assert!(lines[0].ends_with("policy greedy, seed 7") && lines[1].starts_with("weights cost 0."), "{text}");
+    assert!(lines[5].contains("$0.000335") && lines[5].contains("98.0 %") && lines[5].contains("9.0 s"), "{text}");
+    assert!(lines[6].contains("more than the job's budget"), "{text}");
+    assert!(!text.contains('\u{1b}'));
+}
+
+#[test]
 fn nothing_to_choose_is_no_choice() {
     let mut question = question(Policy::Greedy, &[]);
     question.situation.job.constraints.budget = MicroUsd(1);

@@ -8,6 +8,7 @@ use crate::{
 };
 use std::{cmp::Ordering, collections::BinaryHeap};
 use tender_market::{
+    calibration::{Factor, MAX_LAMBDA},
     choice::{Desk, Prospect, Rules},
     compatibility,
     draws::Draws,
@@ -20,8 +21,6 @@ use tender_market::{
 const FIRST_JOBS: f64 = 3.0;
 /// Share of a result that is checked later on.
 const SAMPLE: f64 = 0.10;
-/// λ of equation 10, the paper's greatest: ratios of actual to estimated time.
-const LEARNING: f64 = 0.3;
 /// Noise of a run's time.
 const NOISE: f64 = 0.05;
 /// A result is of no use later than this after its job was decided.
@@ -108,9 +107,8 @@ impl Ord for Later {
 #[derive(Clone, Copy, Debug)]
 struct Belief {
     history: Reliability,
-    /// Actual over advertised time, and how many observations it stands on.
-    ratio: f64,
-    seen: f64,
+    /// Actual over advertised time.
+    time: Factor,
 }
 
 /// An offer, beside the prospect that it makes.
@@ -158,7 +156,7 @@ pub fn all_local(market: &Market, jobs: &[Job]) -> Played {
 
 /// Plays all jobs.
 pub fn play(market: &Market, jobs: &[Job], policy: Policy, knobs: &Knobs, draws: &mut Draws) -> Played {
-    let fresh = Belief { history: Reliability::default(), ratio: 1.0, seen: 0.0 };
+    let fresh = Belief { history: Reliability::default(), time: Factor::default() };
     let mut play = Play {
         market,
         jobs,
@@ -198,11 +196,8 @@ impl Play<'_> {
             What::Learn { id, success, ratio } => {
                 let belief = &mut self.beliefs[(id >> 16) as usize][(id & 0xffff) as usize];
                 belief.history.observe(success);
-                if ratio > 0.0 {
-                    belief.seen += 1.0;
-                    // Equation 10, whose first observations count as much as what was advertised.
-                    belief.ratio += (ratio - belief.ratio) * LEARNING.max(1.0 / (belief.seen + 1.0));
-                }
+                // A job that broke off has no ratio, which is refused and changes nothing.
+                let _ = belief.time.learn(MAX_LAMBDA, 1.0, ratio);
             }
         }
     }
@@ -278,7 +273,7 @@ impl Play<'_> {
                 (1.0 / here.speed, sure, Reliability::default(), SAMPLE)
             } else {
                 let share = if belief.history.successes < FIRST_JOBS { 1.0 } else { SAMPLE };
-                (belief.ratio, belief.history, PEER_PRIOR, share)
+                (belief.time.ratio, belief.history, PEER_PRIOR, share)
             };
             let seconds = (start - now + advertised * ratio) * 3600.0;
             self.offers.push(Offer::Peer { place, current, start, hours: advertised });
