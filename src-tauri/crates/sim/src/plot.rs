@@ -21,6 +21,8 @@ const HEIGHT: f64 = 260.0;
 const LEFT: f64 = 40.0;
 const BOTTOM: f64 = 24.0;
 const TOP: f64 = 8.0;
+/// Between the lines of the grid; ranges are multiples of it.
+const GRID: f64 = 25.0;
 
 impl Plot {
     pub fn draw(&self, page: &mut String) {
@@ -40,8 +42,8 @@ impl Plot {
         );
         let (low, high) = self.range;
         let y = |value: f64| TOP + (high - value.clamp(low, high)) / (high - low) * (HEIGHT - TOP - BOTTOM);
-        for step in 0..=5 {
-            let value = low + (high - low) * f64::from(step) / 5.0;
+        for step in 0..=((high - low) / GRID) as u32 {
+            let value = low + GRID * f64::from(step);
             let _ = writeln!(
                 page,
                 "<line class=\"grid\" x1=\"{LEFT}\" x2=\"{WIDTH}\" y1=\"{0:.1}\" y2=\"{0:.1}\"/><text x=\"{1}\" y=\"{2:.1}\" text-anchor=\"end\">{value:.0}</text>",
