@@ -56,6 +56,33 @@ pub struct Standing {
     pub loss_usd: f64,
 }
 
+impl Standing {
+    /// Whether [`Standing::check`] has nothing to say; that makes a name per field, which a thousand rows would feel.
+    fn is_valid(&self) -> bool {
+        (0.0..=1.0).contains(&self.security_risk)
+            && self.loss_usd.is_finite()
+            && self.loss_usd >= 0.0
+            && self.cosine.is_none_or(|cosine| (-1.0..=1.0).contains(&cosine))
+            && self.history.is_valid()
+            && self.prior.is_valid()
+            && self.prior.successes > 0.0
+            && self.prior.failures > 0.0
+    }
+
+    /// Names the field that is wrong; `i` is its place.
+    fn check(&self, i: usize) -> Result<(), Problem> {
+        let field = |name: &str| format!("standings[{i}].{name}");
+        number::within(&field("security_risk"), self.security_risk, 0.0, 1.0)?;
+        number::not_negative(&field("loss_usd"), self.loss_usd)?;
+        number::within(&field("cosine"), self.cosine.unwrap_or(0.0), -1.0, 1.0)?;
+        number::not_negative(&field("history.successes"), self.history.successes)?;
+        number::not_negative(&field("history.failures"), self.history.failures)?;
+        number::positive(&field("prior.successes"), self.prior.successes)?;
+        number::positive(&field("prior.failures"), self.prior.failures)?;
+        Ok(())
+    }
+}
+
 /// Everything a decision depends on.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Question {
@@ -188,20 +215,7 @@ fn check(question: &Question) -> Result<(), Problem> {
         Policy::Ucb1(c) => number::not_negative("policy.parameter", *c)?,
         Policy::Greedy | Policy::Thompson | Policy::Cheapest => 0.0,
     };
-    for (i, standing) in standings.iter().enumerate() {
-        number::within(&format!("standings[{i}].security_risk"), standing.security_risk, 0.0, 1.0)?;
-        number::not_negative(&format!("standings[{i}].loss_usd"), standing.loss_usd)?;
-        if let Some(cosine) = standing.cosine {
-            number::within(&format!("standings[{i}].cosine"), cosine, -1.0, 1.0)?;
-        }
-        if !standing.history.is_valid() {
-            return invalid(format!("standings[{i}].history is no pair of counts"));
-        }
-        let Reliability { successes, failures } = standing.prior;
-        number::positive(&format!("standings[{i}].prior.successes"), successes)?;
-        number::positive(&format!("standings[{i}].prior.failures"), failures)?;
-    }
-    Ok(())
+    standings.iter().enumerate().filter(|(_, standing)| !standing.is_valid()).try_for_each(|(i, s)| s.check(i))
 }
 
 /// The hard constraints, then the figures of the matrix.

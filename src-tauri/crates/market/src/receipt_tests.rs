@@ -172,7 +172,7 @@ fn nothing_to_choose_is_no_choice() {
 #[test]
 fn what_makes_no_sense_is_named() {
     type Spoil = fn(&mut Question);
-    let cases: [(&str, Spoil); 12] = [
+    let cases: [(&str, Spoil); 14] = [
         ("standings has 1 entries", |q| q.standings.truncate(1)),
         ("needs.usd_per_hour", |q| q.needs.usd_per_hour = f64::NAN),
         ("threshold", |q| q.threshold = 1.5),
@@ -184,7 +184,9 @@ fn what_makes_no_sense_is_named() {
         ("policy.parameter", |q| q.policy = Policy::Epsilon(7.0)),
         ("standings[1].security_risk", |q| q.standings[1].security_risk = 2.0),
         ("standings[1].prior.failures", |q| q.standings[1].prior.failures = 0.0),
-        ("standings[1].history", |q| q.standings[1].history.successes = f64::NAN),
+        ("standings[1].cosine", |q| q.standings[1].cosine = Some(-1.5)),
+        ("standings[1].loss_usd", |q| q.standings[1].loss_usd = f64::INFINITY),
+        ("standings[1].history.successes", |q| q.standings[1].history.successes = f64::NAN),
     ];
     for (field, spoil) in cases {
         let mut question = question(Policy::Greedy, &[(300, 1.0)]);
