@@ -32,8 +32,8 @@ pub const CONTRACT_EXTENSION: &str = "urn:tender:a2a:contract:v1";
 pub const BYTES: &str = "application/octet-stream";
 /// Media type of a document.
 pub const DOCUMENT: &str = "application/json";
-/// Id of the one artifact of a delivery.
-const OUTPUT: &str = "output";
+/// Id of the one artifact of a delivery, and of its text while it is written.
+pub const OUTPUT: &str = "output";
 
 /// A document as it arrived, and the bytes beside it.
 #[derive(Clone, Debug, PartialEq)]
@@ -122,13 +122,19 @@ pub fn wrap_award(document: &Message, input: Vec<u8>) -> WireMessage {
     message
 }
 
+/// Whether a message belongs to the extension.
+#[must_use]
+pub fn belongs(message: &WireMessage) -> bool {
+    message.extensions.iter().flatten().any(|uri| uri == CONTRACT_EXTENSION)
+}
+
 /// Reads a message of the extension; `None` when it is plain A2A.
 ///
 /// # Errors
 /// [`Code::Invalid`] unless there is exactly one document, ids that belong to it, and nothing beside it but an
 /// award's input; [`Code::TooLarge`] when that input is larger than [`MAX_BLOB_BYTES`].
 pub fn unwrap(message: WireMessage) -> Result<Option<Envelope>, Problem> {
-    if !message.extensions.iter().flatten().any(|uri| uri == CONTRACT_EXTENSION) {
+    if !belongs(&message) {
         return Ok(None);
     }
     let (mut document, mut input) = (None, None);
@@ -277,7 +283,7 @@ fn artifact(bytes: Vec<u8>) -> Artifact {
     }
 }
 
-fn metadata(progress: Progress) -> HashMap<String, Value> {
+pub(crate) fn metadata(progress: Progress) -> HashMap<String, Value> {
     HashMap::from([(CONTRACT_EXTENSION.to_owned(), serde_json::to_value(progress).unwrap_or_default())])
 }
 

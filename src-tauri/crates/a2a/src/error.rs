@@ -205,7 +205,7 @@ impl A2aError {
         Self::new(K::TaskNotFound, format!("there is no task {id}"), "list your tasks to see their ids")
     }
 
-    /// The four push notification methods, until they exist.
+    /// The four push notification methods, of an agent whose card does not offer them.
     #[must_use]
     pub fn no_push() -> Self {
         Self::new(

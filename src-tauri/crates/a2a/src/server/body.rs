@@ -1,8 +1,8 @@
 //! Reading requests: bounded in size and time before they are parsed, and checked for what the protocol requires.
 
 use super::{INLINE_BYTES, Server};
-use crate::{A2aError, Caller, ErrorKind};
-use a2a::{ListTasksRequest, Part, PartContent, Role, SendMessageRequest};
+use crate::{A2aError, Call, ErrorKind, server::decode};
+use a2a::{ListTasksRequest, Role, SendMessageRequest};
 use axum::{
     body::{Body, HttpBody},
     http::{HeaderMap, header},
@@ -21,7 +21,7 @@ const SMALL_BODY_TIME: Duration = Duration::from_secs(30);
 /// Most parts of one message: a document and its input are two.
 const MAX_PARTS: usize = 64;
 /// Longest id of a message, task or context: a hash has 64 characters, a UUID 36.
-const MAX_ID_CHARS: usize = 256;
+pub(super) const MAX_ID_CHARS: usize = 256;
 
 /// A request body, and the place it takes among the large ones.
 pub(super) struct Received<'a> {
@@ -30,13 +30,8 @@ pub(super) struct Received<'a> {
 }
 
 impl Server {
-    /// Reads the body of `caller`, never more than it may send. Who announces too much is refused unread.
-    pub(super) async fn receive(
-        &self,
-        caller: &Caller,
-        headers: &HeaderMap,
-        body: Body,
-    ) -> Result<Received<'_>, A2aError> {
+    /// Reads the body of a call, never more than it may send. Who announces too much is refused unread.
+    pub(super) async fn receive(&self, call: &Call, headers: &HeaderMap, body: Body) -> Result<Received<'_>, A2aError> {
         let small = self.limits.anonymous_body_bytes;
         let announced = headers
             .get(header::CONTENT_LENGTH)
@@ -46,7 +41,7 @@ impl Server {
             return Ok(Received { bytes: within(SMALL_BODY_TIME, read(body, small)).await?, _place: None });
         }
         // Unknown length or a large one: who is it? Only a paired peer's large body is worth memory.
-        let peer = match caller.did() {
+        let peer = match call.did() {
             Some(did) => self.agent.is_peer(&did).await,
             None => false,
         };
@@ -100,31 +95,21 @@ fn too_large(limit: usize, peer: bool) -> A2aError {
 
 /// Parses JSON; large bodies on a thread of their own.
 pub(super) async fn parse(bytes: Bytes) -> Result<Value, A2aError> {
-    let parse = move || {
-        serde_json::from_slice(&bytes).map_err(|error| {
-            A2aError::new(
-                ErrorKind::Parse,
-                format!("the body is not JSON: {error}"),
-                "send one JSON object in UTF-8 with the header `Content-Type: application/json`",
-            )
-        })
-    };
-    decode(parse).await
+    if is_large(bytes.len()) { elsewhere(move || decode::json(&bytes)).await } else { decode::json(&bytes) }
 }
 
 /// Reads `value` as a request; what is wrong names its path.
-pub(super) async fn fields<T: DeserializeOwned + Send + 'static>(value: Value, large: bool) -> Result<T, A2aError> {
-    let read = move || {
-        serde_path_to_error::deserialize(value).map_err(|error| {
-            let path = error.path().to_string();
-            let at = if path == "." { String::new() } else { format!("{path}: ") };
-            A2aError::invalid(crate::error::readable(&format!("{at}{}", error.inner())))
-        })
-    };
-    if large { decode(read).await } else { read() }
+pub(super) async fn request<T: DeserializeOwned + Send + 'static>(
+    value: Value,
+    shape: &'static decode::Shape,
+    large: bool,
+) -> Result<T, A2aError> {
+    if large { elsewhere(move || decode::request(value, shape)).await } else { decode::request(value, shape) }
 }
 
-async fn decode<T: Send + 'static>(work: impl FnOnce() -> Result<T, A2aError> + Send + 'static) -> Result<T, A2aError> {
+async fn elsewhere<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, A2aError> + Send + 'static,
+) -> Result<T, A2aError> {
     tokio::task::spawn_blocking(work).await.unwrap_or_else(|error| {
         tracing::error!(%error, "decoding failed");
         Err(A2aError::new(ErrorKind::Internal, "the request could not be decoded", "report this as a bug"))
@@ -137,8 +122,11 @@ pub(super) fn is_large(length: usize) -> bool {
 }
 
 /// What the protocol requires of `SendMessage`, which types alone do not say.
-pub(super) fn check_message(request: &SendMessageRequest) -> Result<(), A2aError> {
-    let message = &request.message;
+pub(super) fn check_message(request: &mut SendMessageRequest) -> Result<(), A2aError> {
+    let message = &mut request.message;
+    // Empty text is the default value of the proto: not set.
+    message.task_id = message.task_id.take().filter(|id| !id.is_empty());
+    message.context_id = message.context_id.take().filter(|id| !id.is_empty());
     check_id("message.messageId", &message.message_id)?;
     for (name, id) in [("message.taskId", &message.task_id), ("message.contextId", &message.context_id)] {
         if let Some(id) = id {
@@ -154,40 +142,10 @@ pub(super) fn check_message(request: &SendMessageRequest) -> Result<(), A2aError
     if message.parts.len() > MAX_PARTS {
         return Err(A2aError::invalid(format!("message.parts has more than {MAX_PARTS} parts")));
     }
-    for (index, part) in message.parts.iter().enumerate() {
-        check_media_type(index, part)?;
-    }
     if let Some(configuration) = &request.configuration {
         check_history(configuration.history_length)?;
-        if configuration.task_push_notification_config.is_some() {
-            return Err(A2aError::no_push());
-        }
     }
     Ok(())
-}
-
-/// The card's input modes; a part without a media type is taken at its member's word.
-fn check_media_type(index: usize, part: &Part) -> Result<(), A2aError> {
-    use crate::contract::{BYTES, DOCUMENT};
-    let accepted: &[&str] = match part.content {
-        PartContent::Text(_) => &["text/plain", DOCUMENT],
-        PartContent::Data(_) => &[DOCUMENT],
-        PartContent::Raw(_) | PartContent::Url(_) => &[BYTES, DOCUMENT, "text/plain"],
-    };
-    match &part.media_type {
-        Some(media_type) => {
-            let essence = media_type.split(';').next().unwrap_or_default().trim();
-            if accepted.iter().any(|known| known.eq_ignore_ascii_case(essence)) {
-                return Ok(());
-            }
-            Err(A2aError::new(
-                ErrorKind::ContentTypeNotSupported,
-                format!("message.parts[{index}].mediaType {} is not supported", crate::error::readable(essence)),
-                format!("send one of {}", accepted.join(", ")),
-            ))
-        }
-        None => Ok(()),
-    }
 }
 
 pub(super) fn check_id(name: &str, id: &str) -> Result<(), A2aError> {

@@ -1,10 +1,13 @@
 //! The server: JSON-RPC and HTTP+JSON on one router, before an [`Agent`].
 //!
 //! What a request passes, in this order: requests per address and in total, the token, the size of the body, the
-//! protocol version, the required fields; then the agent.
+//! protocol version; then [`operations`], the same for every binding.
 
 mod body;
+mod decode;
 mod events;
+mod follow;
+mod operations;
 mod rest;
 mod rpc;
 mod serve;
@@ -15,7 +18,7 @@ pub use serve::serve;
 pub use wellknown::CardSource;
 
 use crate::{
-    A2aError, Agent, Authenticator, CONTRACT_EXTENSION, Caller, ErrorKind,
+    A2aError, Agent, Authenticator, Call, ErrorKind, TaskLog, WebhookRules,
     limits::{Limits, Open, Origin, Place, Requests, too_many},
 };
 use axum::{
@@ -44,21 +47,35 @@ const VERSION: &str = a2a::VERSION;
 /// Largest body that is decoded on the runtime's own threads; larger ones would hold up everybody's keep-alives.
 const INLINE_BYTES: usize = 256 << 10;
 
-struct Server {
+/// Most extensions of a request that are looked at.
+const MAX_EXTENSIONS: usize = 32;
+
+pub(crate) struct Server {
     agent: Arc<dyn Agent>,
+    log: Arc<dyn TaskLog>,
     card: CardSource,
     auth: Authenticator,
     limits: Limits,
+    webhooks: WebhookRules,
     requests: Requests,
     streams: Arc<Open<Origin>>,
     large_bodies: Semaphore,
 }
 
-/// The A2A interface of `agent`: JSON-RPC at `POST /`, the REST routes, and the card. Serve it with [`serve`],
-/// which tells it the callers' addresses.
-pub fn router(agent: Arc<dyn Agent>, card: CardSource, limits: Limits, auth: Authenticator) -> Router {
+/// The A2A interface of `agent`, whose tasks are in `log`: JSON-RPC at `POST /`, the REST routes, and the card, which
+/// says what of the protocol is offered. Serve it with [`serve`], which tells it the callers' addresses.
+pub fn router(
+    agent: Arc<dyn Agent>,
+    log: Arc<dyn TaskLog>,
+    card: CardSource,
+    limits: Limits,
+    auth: Authenticator,
+    webhooks: WebhookRules,
+) -> Router {
     let server = Arc::new(Server {
         agent,
+        log,
+        webhooks,
         card,
         auth,
         limits,
@@ -105,31 +122,57 @@ async fn identify(
     mut request: Request,
     next: Next,
 ) -> Response {
-    let contract = names_contract_extension(request.headers());
-    let mut response = match server.auth.identify(request.headers()) {
-        Ok(identity) => {
-            request.extensions_mut().insert(Caller { identity, ip: address.ip() });
+    let extensions = extensions(request.headers());
+    let known = server.card.facts();
+    let spoken: Vec<&str> =
+        extensions.iter().map(String::as_str).filter(|uri| known.extensions.iter().any(|it| it == uri)).collect();
+    let spoken = HeaderValue::from_str(&spoken.join(", ")).ok().filter(|value| !value.is_empty());
+    let call = server.auth.identify(request.headers()).and_then(|identity| {
+        let once = plain(request.headers(), "idempotency-key");
+        if once.as_ref().is_some_and(|key| key.len() > body::MAX_ID_CHARS) {
+            return Err(A2aError::invalid(format!("Idempotency-Key is longer than {} characters", body::MAX_ID_CHARS)));
+        }
+        let by_query = || decode::Query::read(request.uri().query(), &decode::TASK).ok()?.text("lastEventId");
+        let last_event = plain(request.headers(), "last-event-id").or_else(by_query);
+        Ok(Call { identity, ip: address.ip(), extensions, once, last_event })
+    });
+    let mut response = match call {
+        Ok(call) => {
+            request.extensions_mut().insert(call);
             next.run(request).await
         }
         Err(error) => refuse(request.uri(), request.headers(), &error),
     };
     let headers = response.headers_mut();
-    if contract {
-        headers.insert(HeaderName::from_static("a2a-extensions"), HeaderValue::from_static(CONTRACT_EXTENSION));
+    if let Some(spoken) = spoken {
+        headers.insert(HeaderName::from_static("a2a-extensions"), spoken);
     }
     headers.insert(HeaderName::from_static("a2a-version"), HeaderValue::from_static(VERSION));
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     response
 }
 
-/// Clients of 0.3 write `X-A2A-Extensions`.
-fn names_contract_extension(headers: &HeaderMap) -> bool {
-    ["a2a-extensions", "x-a2a-extensions"]
+/// A header as text; an empty one is none.
+fn plain(headers: &HeaderMap, name: &str) -> Option<String> {
+    let text = headers.get(name)?.to_str().ok()?.trim();
+    Some(text.to_owned()).filter(|text| !text.is_empty())
+}
+
+/// What the caller speaks, each once. Clients of 0.3 write `X-A2A-Extensions`.
+fn extensions(headers: &HeaderMap) -> Vec<String> {
+    let mut found: Vec<String> = Vec::new();
+    let named = ["a2a-extensions", "x-a2a-extensions"]
         .into_iter()
         .flat_map(|name| headers.get_all(name))
         .filter_map(|value| value.to_str().ok())
         .flat_map(|value| value.split(','))
-        .any(|uri| uri.trim() == CONTRACT_EXTENSION)
+        .map(str::trim);
+    for uri in named.filter(|uri| !uri.is_empty()).take(MAX_EXTENSIONS) {
+        if !found.iter().any(|known| known == uri) {
+            found.push(uri.to_owned());
+        }
+    }
+    found
 }
 
 /// `A2A-Version`, as header or query parameter; none means 0.3, and patch numbers do not matter.
@@ -169,8 +212,8 @@ fn check_content_type(headers: &HeaderMap) -> Result<(), A2aError> {
 
 impl Server {
     /// A place among the event streams of the caller's address.
-    fn stream_place(&self, caller: &Caller) -> Result<Place<Origin>, A2aError> {
-        self.streams.enter(Origin::of(caller.ip)).ok_or_else(|| {
+    fn stream_place(&self, call: &Call) -> Result<Place<Origin>, A2aError> {
+        self.streams.enter(Origin::of(call.ip)).ok_or_else(|| {
             too_many(
                 format!("more than {} event streams from this address", self.limits.streams_per_address),
                 Duration::from_secs(1),

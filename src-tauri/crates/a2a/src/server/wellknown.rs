@@ -1,7 +1,8 @@
 //! The public card at its well-known addresses, with validators for caches.
 
 use super::Server;
-use a2a::AgentCard;
+use crate::{A2aError, ErrorKind, error::readable};
+use a2a::{AgentCard, Message};
 use axum::{
     body::Body,
     extract::State,
@@ -22,6 +23,48 @@ struct Published {
     body: Bytes,
     etag: String,
     modified: DateTime<Utc>,
+    facts: Arc<Facts>,
+}
+
+/// What the card promises, so that the server keeps to it.
+pub(crate) struct Facts {
+    pub(super) streaming: bool,
+    pub(super) push: bool,
+    pub(super) extended_card: bool,
+    /// URIs of the extensions that the agent speaks.
+    pub(super) extensions: Vec<String>,
+    /// Media types that some skill takes.
+    input_modes: Vec<String>,
+}
+
+impl Facts {
+    fn of(card: &AgentCard) -> Self {
+        let capabilities = &card.capabilities;
+        let skills = card.skills.iter().flat_map(|skill| skill.input_modes.iter().flatten());
+        Self {
+            streaming: capabilities.streaming == Some(true),
+            push: capabilities.push_notifications == Some(true),
+            extended_card: capabilities.extended_agent_card == Some(true),
+            extensions: capabilities.extensions.iter().flatten().map(|extension| extension.uri.clone()).collect(),
+            input_modes: card.default_input_modes.iter().chain(skills).cloned().collect(),
+        }
+    }
+
+    /// Whether the agent takes every part; one without a media type is taken at its member's word.
+    pub(super) fn check_media_types(&self, message: &Message) -> Result<(), A2aError> {
+        for (index, part) in message.parts.iter().enumerate() {
+            let Some(media_type) = part.media_type.as_deref().filter(|text| !text.is_empty()) else { continue };
+            let essence = media_type.split(';').next().unwrap_or_default().trim();
+            if !self.input_modes.iter().any(|known| known.eq_ignore_ascii_case(essence)) {
+                return Err(A2aError::new(
+                    ErrorKind::ContentTypeNotSupported,
+                    format!("message.parts[{index}].mediaType {} is not supported", readable(essence)),
+                    format!("send one of {}", self.input_modes.join(", ")),
+                ));
+            }
+        }
+        Ok(())
+    }
 }
 
 /// The card that is served now. Clones share it.
@@ -49,6 +92,10 @@ impl CardSource {
         }
         Ok(())
     }
+
+    pub(crate) fn facts(&self) -> Arc<Facts> {
+        self.0.read().unwrap_or_else(PoisonError::into_inner).facts.clone()
+    }
 }
 
 fn published(card: &AgentCard, at: Timestamp) -> Result<Published, Problem> {
@@ -61,6 +108,7 @@ fn published(card: &AgentCard, at: Timestamp) -> Result<Published, Problem> {
         body: body.into(),
         etag,
         modified: DateTime::from_timestamp_millis(at.millis()).unwrap_or_default(),
+        facts: Arc::new(Facts::of(card)),
     })
 }
 
