@@ -187,7 +187,8 @@ impl Swindler {
                 adapter: "none".to_owned(),
                 driver: "none".to_owned(),
                 backend: "none".to_owned(),
-                version: "1".to_owned(), runtime: None,
+                version: "1".to_owned(),
+                runtime: None,
             },
             delivered_at: SystemClock.now(),
         };

@@ -256,7 +256,7 @@ mod tests {
         assert_eq!(of("Qwen3-8B").most_tokens(&limits), 7280);
         assert_eq!(of("Qwen3-8B").most_tokens(&TextLimits { context_tokens: 4000, ..limits }), 4000);
         assert_eq!(Footprint { context_tokens: 512, ..of("Qwen3-8B") }.most_tokens(&limits), 512);
-        assert_eq!(of("Qwen3-8B").most_tokens(&TextLimits { cache_bytes: 15 * 144 << 10, ..limits }), 0, "no page");
+        assert_eq!(of("Qwen3-8B").most_tokens(&TextLimits { cache_bytes: (15 * 144) << 10, ..limits }), 0, "no page");
         let huge = Footprint { cache_bytes_per_token: u64::MAX, ..of("Qwen3-8B") };
         assert_eq!(huge.most_tokens(&limits), 0);
         assert_eq!(Footprint { cache_bytes_per_token: 0, ..huge }.most_tokens(&limits), 8192);

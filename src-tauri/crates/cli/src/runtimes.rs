@@ -39,7 +39,11 @@ fn attach(args: AttachArgs) -> Result<AttachRuntimeInput, Problem> {
 fn read_key() -> Result<Zeroizing<String>, Problem> {
     let mut key = Zeroizing::new(String::new());
     std::io::stdin().take(8192).read_to_string(&mut key).map_err(|e| {
-        Problem::new(Code::Invalid, format!("no key on standard input: {e}"), "pipe it in, or type it and end with Ctrl-D")
+        Problem::new(
+            Code::Invalid,
+            format!("no key on standard input: {e}"),
+            "pipe it in, or type it and end with Ctrl-D",
+        )
     })?;
     Ok(key)
 }

@@ -98,7 +98,8 @@ impl Gpu {
             adapter: found.name,
             driver: format!("{} {}", found.driver, found.driver_info).trim().to_owned(),
             backend: found.backend.to_string(),
-            version: env!("CARGO_PKG_VERSION").to_owned(), runtime: None,
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            runtime: None,
         };
         Ok(Self { adapter, device, queue, fault, info, limit: None })
     }

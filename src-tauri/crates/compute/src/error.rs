@@ -125,11 +125,16 @@ impl From<Error> for Problem {
             Error::Lost(_) => (Code::Unavailable, "try again; if it comes back, update the GPU driver"),
             Error::OutOfMemory => (Code::Unavailable, "close other programs that use the GPU, or split the job"),
             Error::WrongAnswer { .. } => (Code::Unavailable, "this adapter is not used: update its driver"),
-            Error::ModelFile { .. } => (Code::NotFound, "download the model: tender models get NAME; tender models lists the names"),
-            Error::ModelUnsupported { .. } => {
-                (Code::Unavailable, "choose another model, for example a Llama or Qwen model in Q4_K_M or a BERT encoder")
+            Error::ModelFile { .. } => {
+                (Code::NotFound, "download the model: tender models get NAME; tender models lists the names")
             }
-            Error::ModelHash { .. } => (Code::Forged, "delete the file and download the model again: tender models get NAME"),
+            Error::ModelUnsupported { .. } => (
+                Code::Unavailable,
+                "choose another model, for example a Llama or Qwen model in Q4_K_M or a BERT encoder",
+            ),
+            Error::ModelHash { .. } => {
+                (Code::Forged, "delete the file and download the model again: tender models get NAME")
+            }
             Error::UnknownModel(_) => (Code::Unavailable, "name a model of the catalogue"),
             Error::Invalid(_) => (Code::Invalid, "correct the job and submit it again"),
             Error::Kernel(_) => (Code::Invalid, "correct the WGSL source or the job's buffers"),

@@ -444,7 +444,8 @@ impl Desk {
         tenant: &Tenant,
         is_kernel: bool,
     ) -> Result<(&mut Held, WorkerInfo), Failure> {
-        let stained = |held: &Held| held.tenant.as_ref().is_some_and(|last| last != tenant) && (is_kernel || held.ran_kernel);
+        let stained =
+            |held: &Held| held.tenant.as_ref().is_some_and(|last| last != tenant) && (is_kernel || held.ran_kernel);
         if self.worker.as_ref().is_some_and(stained) {
             self.kill().await;
         }
@@ -459,7 +460,7 @@ impl Desk {
             self.state.send_modify(|state| state.running = true);
         }
         let Some(held) = &mut self.worker else { return Err(gone().into()) };
-        held.tenant = Some(tenant.clone());
+        held.tenant = Some(*tenant);
         held.ran_kernel |= is_kernel;
         if let Some(info) = held.info.clone() {
             return Ok((held, info));

@@ -117,10 +117,8 @@ pub async fn evidence(
     model: Option<&Path>,
     wall_limit: Duration,
 ) -> Result<Found, Problem> {
-    let found = |statistic, value, n| Found {
-        evidence: vec![Evidence { statistic, value, n, seed: claim.seed }],
-        fault: None,
-    };
+    let found =
+        |statistic, value, n| Found { evidence: vec![Evidence { statistic, value, n, seed: claim.seed }], fault: None };
     let probed = |probe: &Probe| match probe {
         Probe::Freivalds { vectors } => *vectors > 0,
         Probe::Parts(parts) => !parts.is_empty(),

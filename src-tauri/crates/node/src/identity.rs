@@ -99,9 +99,7 @@ impl Secrets {
         match self.kept {
             IdentityStore::Keyring => Box::new(KeyringSecret { user: format!("{}/runtime/{name}", self.data_id) }),
             // What systemd passes cannot be written from here.
-            IdentityStore::Credential | IdentityStore::File => {
-                Box::new(FileSecret { path: self.data_dir.join(file) })
-            }
+            IdentityStore::Credential | IdentityStore::File => Box::new(FileSecret { path: self.data_dir.join(file) }),
         }
     }
 
@@ -311,7 +309,11 @@ impl SecretStore for CredentialSecret {
     }
 
     fn delete(&self) -> Result<(), Problem> {
-        Err(Problem::new(Code::Storage, "a credential of systemd cannot be deleted from here", "remove it from the unit"))
+        Err(Problem::new(
+            Code::Storage,
+            "a credential of systemd cannot be deleted from here",
+            "remove it from the unit",
+        ))
     }
 }
 

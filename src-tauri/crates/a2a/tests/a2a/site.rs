@@ -122,7 +122,8 @@ pub fn delivery(output: &[u8]) -> Signed<Delivery> {
             adapter: "llvmpipe".into(),
             driver: "mesa".into(),
             backend: "vulkan".into(),
-            version: "0.1.0".into(), runtime: None,
+            version: "0.1.0".into(),
+            runtime: None,
         },
         delivered_at: now(),
     };

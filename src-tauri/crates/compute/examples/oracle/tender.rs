@@ -46,16 +46,14 @@ fn answer(gpu: &Gpu, model: &mut TextModel, request: &Value) -> Result<Value, Er
         Some("score") => {
             let (prompt, claimed) = (numbers(&request["prompt"]), numbers(&request["tokens"]));
             assert!(model.judge(gpu, 1, &prompt, &claimed, greedy)?, "nothing else is under way");
-            while model.is_busy() {
-                for step in model.step(gpu)? {
-                    match step.outcome {
-                        Outcome::Judged(margins) => return Ok(json!({ "margins": margins })),
-                        Outcome::Failed(error) => return Err(error),
-                        Outcome::Written(..) => unreachable!("a text is judged"),
-                    }
+            loop {
+                match model.step(gpu)?.pop().map(|step| step.outcome) {
+                    None => {}
+                    Some(Outcome::Judged(margins)) => return Ok(json!({ "margins": margins })),
+                    Some(Outcome::Failed(error)) => return Err(error),
+                    Some(Outcome::Written(..)) => unreachable!("a text is judged"),
                 }
             }
-            unreachable!("a text that is judged ends with margins or an error")
         }
         other => Err(Error::Invalid(format!("op is {other:?}, but must be generate or score"))),
     }

@@ -21,8 +21,8 @@ const PAST: u32 = 32;
 const CONTEXT: u32 = 256;
 
 /// How far the logits of one token may lie apart, computed by kernels for many tokens and for few, relative to their
-/// norm.
-const APART: f64 = 0.02;
+/// norm. On Mesa's CPU adapter it is 2·10⁻⁵ at most; two tokens' are 0.7 apart with one layer, 0.1 with 32.
+const APART: f64 = 0.005;
 
 /// A model whose passes are timed.
 pub struct Bench {
@@ -227,7 +227,8 @@ mod tests {
             let rows: Vec<Row> = (0..count).map(|at| Row { token: model.token(at), position: at, slot: 0 }).collect();
             let read = model.logits(&gpu, &rows, 0..count).unwrap();
             let few = model.logits(&gpu, &rows[(count - sequences) as usize..], 0..sequences).unwrap();
-            let most = read[(count - sequences) as usize..].iter().zip(&few).map(|(a, b)| apart(a, b)).fold(0.0, f64::max);
+            let most =
+                read[(count - sequences) as usize..].iter().zip(&few).map(|(a, b)| apart(a, b)).fold(0.0, f64::max);
             println!("{sequences}: {most}, another token {}", apart(&read[1], &read[2]));
             model.check(&gpu, sequences).unwrap();
         }

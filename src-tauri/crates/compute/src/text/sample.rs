@@ -26,8 +26,11 @@ pub fn choose(logits: &[f32], sampling: &Sampling, position: u32) -> Result<u32,
         return Ok(likeliest(logits));
     }
     let draw = Draw::new(sampling, position);
+    if let Some(tokens) = nucleus(logits, sampling) {
+        return Ok(draw.best(logits, tokens.into_iter()));
+    }
     Ok(match Allowed::of(logits, sampling) {
-        Allowed::All => draw.best_of_all(logits),
+        Allowed::All => draw.best(logits, 0..logits.len() as u32),
         Allowed::Few(few) => draw.best(logits, few.iter().map(|candidate| candidate.token)),
     })
 }
@@ -52,7 +55,7 @@ pub fn margin(logits: &[f32], sampling: &Sampling, position: u32, claimed: u32) 
     // How far a better token is ahead, in logits.
     let ahead = |token: u32| sampling.temperature * (draw.score(token, logits[token as usize]) - score);
     let margin = match Allowed::of(logits, sampling) {
-        Allowed::All => ahead(draw.best_of_all(logits)),
+        Allowed::All => ahead(draw.best(logits, 0..logits.len() as u32)),
         Allowed::Few(few) => {
             let border = Border::new(logits, sampling, &few);
             let within = few.iter().any(|candidate| candidate.token == claimed);
@@ -104,29 +107,18 @@ impl Draw {
         f64::from(logit) / self.temperature + gumbel(self.bits(token))
     }
 
-    /// As [`Self::best`] of all tokens.
-    fn best_of_all(&self, logits: &[f32]) -> u32 {
-        // With the likeliest first, most others are seen to lose before anything is drawn for them.
-        self.best(logits, std::iter::once(likeliest(logits)).chain(0..logits.len() as u32))
-    }
-
     /// The token of the best score; the first of equals.
     fn best(&self, logits: &[f32], tokens: impl Iterator<Item = u32>) -> u32 {
         let key = [self.seed as u32, (self.seed >> 32) as u32];
         let (mut best, mut winner) = (f64::NEG_INFINITY, u32::MAX);
         let mut block = (u32::MAX, [0; 4]);
-        let highest = gumbel_bound(u32::MAX);
         for token in tokens {
-            let scaled = f64::from(logits[token as usize]) / self.temperature;
-            // Most tokens cannot win whatever is drawn for them.
-            if scaled + highest < best {
-                continue;
-            }
             if block.0 != token / 4 {
                 block = (token / 4, philox::block([token / 4, self.position, 0, 0], key));
             }
             let bits = block.1[token as usize % 4];
-            // Nor most others with what was drawn, and two logarithms for each would cost more than the whole model.
+            let scaled = f64::from(logits[token as usize]) / self.temperature;
+            // Most tokens cannot win, and two logarithms for each would cost more than the whole model.
             if scaled + gumbel_bound(bits) < best {
                 continue;
             }
@@ -149,6 +141,11 @@ fn gumbel(bits: u32) -> f64 {
 fn gumbel_bound(bits: u32) -> f64 {
     f64::from((!bits).leading_zeros() + 1) * std::f64::consts::LN_2 + 1e-9
 }
+
+/// Logits ÷ temperature that a token may be behind the likeliest for [`nucleus`] to count it exactly.
+const NEAR: f64 = 20.0;
+/// The sums of [`nucleus`] and [`Allowed::of`] are taken in different orders; rounding tells them apart by far less.
+const ROUNDING: f64 = 1e-9;
 
 /// A token of the allowed set.
 struct Candidate {
@@ -177,17 +174,17 @@ impl Allowed {
         }
         let weights = Weights::new(logits, sampling);
         let order = by_likelihood(logits);
-        let (mut tokens, total, count) = if top_k < all {
+        let mut tokens = if top_k < all {
             let mut tokens = likeliest_few(logits, top_k);
             tokens.sort_unstable_by(order);
-            let total = weights.sum(tokens.iter().map(|token| logits[*token as usize]));
-            (tokens, total, top_k)
+            tokens
         } else {
-            ((0..all as u32).collect(), weights.sum(logits.iter().copied()), all)
+            (0..all as u32).collect()
         };
+        let total: f64 = tokens.iter().map(|token| weights.of(logits[*token as usize])).sum();
         if sampling.top_p < 1.0 {
             // Tokens below this come to less than 1 − top_p together, and so after the set is full.
-            let least = total * (1.0 - sampling.top_p) / count as f64;
+            let least = total * (1.0 - sampling.top_p) / tokens.len() as f64;
             let hopeless = weights.logit_below(least);
             tokens.retain(|token| {
                 let logit = logits[*token as usize];
@@ -207,6 +204,38 @@ impl Allowed {
         }
         Self::Few(few)
     }
+}
+
+/// What `top_p` alone leaves, as [`Allowed::of`] has it, without an exponential for each of the many tokens that are
+/// next to impossible: their sum is only bounded. None for other settings, and in the rare case that it depends on that
+/// sum whether a token is in.
+fn nucleus(logits: &[f32], sampling: &Sampling) -> Option<Vec<u32>> {
+    if sampling.top_k > 0 || sampling.top_p >= 1.0 {
+        return None;
+    }
+    let weights = Weights::new(logits, sampling);
+    let border = weights.most - NEAR * sampling.temperature;
+    let near = (0..).zip(logits).filter(|(_, logit)| f64::from(**logit) >= border);
+    let mut near: Vec<(u32, f64)> = near.map(|(token, logit)| (token, weights.of(*logit))).collect();
+    let sum: f64 = near.iter().map(|(_, weight)| weight).sum();
+    let far = (logits.len() - near.len()) as f64 * libm::exp(-NEAR);
+    let (least, most) = (sum * (1.0 - ROUNDING), (sum + far) * (1.0 + ROUNDING));
+    // As in `Allowed::of`.
+    let hopeless = least * (1.0 - sampling.top_p) / logits.len() as f64;
+    near.retain(|(_, weight)| *weight >= hopeless);
+    let order = by_likelihood(logits);
+    near.sort_unstable_by(|(a, _), (b, _)| order(a, b));
+    let mut before = 0.0;
+    for (at, (_, weight)) in near.iter().enumerate() {
+        if at > 0 && before >= sampling.top_p * most {
+            return Some(near[..at].iter().map(|(token, _)| *token).collect());
+        }
+        if at > 0 && before >= sampling.top_p * least {
+            return None;
+        }
+        before += weight;
+    }
+    None
 }
 
 /// Likelier tokens first; equal ones by id.
@@ -252,13 +281,6 @@ impl Weights {
         libm::exp((f64::from(logit) - self.most) / self.temperature)
     }
 
-    /// The sum of some weights, in their order.
-    fn sum(&self, logits: impl Iterator<Item = f32>) -> f64 {
-        // e⁻³⁸ is less than half of the last digit of any number from 1 on, and so changes no such sum.
-        let nothing = self.most - 38.0 * self.temperature;
-        logits.fold(0.0, |sum, logit| if sum >= 1.0 && f64::from(logit) < nothing { sum } else { sum + self.of(logit) })
-    }
-
     /// A logit below which every weight is less than `weight`.
     fn logit_below(&self, weight: f64) -> f64 {
         // Far more than logarithm and exponential are off.
@@ -298,7 +320,7 @@ impl<'a> Border<'a> {
             last_of_top_k = f64::from(*least);
             sorted.truncate(top_k);
         }
-        let total = weights.sum(sorted.iter().copied());
+        let total = sorted.iter().map(|logit| weights.of(*logit)).sum();
         let (temperature, top_p) = (sampling.temperature, sampling.top_p);
         Self { logits, temperature, top_p, last, first_out, last_of_top_k, total, weights }
     }

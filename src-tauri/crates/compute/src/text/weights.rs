@@ -59,7 +59,8 @@ fn row_bytes(format: Format, columns: u32) -> usize {
     columns as usize / format.block_len() * format.block_bytes()
 }
 
-/// Bytes that decode to small finite numbers and are the same everywhere.
+/// Bytes that decode to small finite numbers of both signs and are the same everywhere. Numbers of one sign would add up
+/// until every token had the same logits, and a wrong kernel would not show.
 fn synthetic(format: Format, columns: u32, rows: Range<u32>) -> Vec<u8> {
     let mut state = rows.start;
     let mut bytes: Vec<u8> = std::iter::repeat_with(|| {
@@ -69,20 +70,24 @@ fn synthetic(format: Format, columns: u32, rows: Range<u32>) -> Vec<u8> {
     .flat_map(|word| [word[1], word[2], word[3]])
     .take(rows.len() * row_bytes(format, columns))
     .collect();
-    // Half-precision scales of 2⁻¹⁰ and F32 of at most one.
+    // In half precision, 2⁻¹³, and 7.5 times that, by which numbers from 0 to 15 are shifted; F16 and F32 of about 2⁻⁷.
+    const SCALE: [u8; 2] = 0x0800u16.to_le_bytes();
+    const SHIFT: [u8; 2] = 0x1380u16.to_le_bytes();
     for block in bytes.chunks_exact_mut(format.block_bytes()) {
-        let scales: &[usize] = match format {
-            Format::F32 => {
-                block[3] = 0x3c;
-                &[]
+        match format {
+            Format::F32 => block[3] = block[3] & 0x80 | 0x3c,
+            Format::F16 => block[1] = block[1] & 0x83 | 0x20,
+            Format::Q4_0 | Format::Q8_0 => block[..2].copy_from_slice(&SCALE),
+            Format::Q4_1 => {
+                block[..2].copy_from_slice(&SCALE);
+                // Added here, and subtracted in Q4_K.
+                block[2..4].copy_from_slice(&[SHIFT[0], SHIFT[1] | 0x80]);
             }
-            Format::F16 | Format::Q4_0 | Format::Q8_0 => &[0],
-            Format::Q4_1 | Format::Q4K => &[0, 2],
-            Format::Q6K => &[208],
-        };
-        for &at in scales {
-            block[at] = 0;
-            block[at + 1] = 0x14;
+            Format::Q4K => {
+                block[..2].copy_from_slice(&SCALE);
+                block[2..4].copy_from_slice(&SHIFT);
+            }
+            Format::Q6K => block[208..].copy_from_slice(&SCALE),
         }
     }
     bytes
@@ -243,6 +248,17 @@ mod tests {
         catalogue::{Footprint, OVERHEAD_BYTES},
         frames::TextLimits,
     };
+
+    #[test]
+    fn made_up_weights_are_small_and_of_both_signs() {
+        for format in Format::ALL {
+            let numbers = format.dequantise(&synthetic(format, 4096, 7..9));
+            assert_eq!(numbers.len(), 8192);
+            let mean = numbers.iter().sum::<f32>() / 8192.0;
+            let spread = (numbers.iter().map(|x| x * x).sum::<f32>() / 8192.0).sqrt();
+            assert!(spread < 0.2 && mean.abs() < 0.2 * spread, "{format:?}: {mean} ± {spread}");
+        }
+    }
 
     #[test]
     fn no_format_takes_more_on_the_card_than_the_owner_is_told() {

@@ -228,8 +228,8 @@ impl Transport {
             );
         }
         let hint = match self.place {
-            Place::Loopback => "start the runtime (such as llama-server) there, or remove it from the settings",
-            Place::Cloud => "check the network and the address, or remove the cloud from the settings",
+            Place::Loopback => "start the runtime (such as llama-server) there, or detach it",
+            Place::Cloud => "check the network and the address, or detach the cloud",
         };
         Problem::new(Code::Unavailable, format!("nothing answers at {at}: {why}"), hint)
     }
@@ -273,7 +273,7 @@ fn refusal(status: StatusCode, headers: &HeaderMap, said: &str, place: Place) ->
         401 => {
             (Code::Unauthenticated, with("the runtime does not accept the key"), "store a valid key for it".to_owned())
         }
-        402 => (Code::OverLimit, with("the account has no credit left"), "pay the provider, or remove it".to_owned()),
+        402 => (Code::OverLimit, with("the account has no credit left"), "pay the provider, or detach it".to_owned()),
         403 => (Code::Forbidden, with("the key does not allow this"), "use a key that may use this model".to_owned()),
         404 => (
             Code::NotFound,

@@ -123,6 +123,7 @@ async fn large(engine: &LocalEngine) -> Result<Vec<Figure>, Problem> {
         ("decode_8b", Measurement::Decode8b { sequences: 1 }),
         ("prefill_8b", Measurement::Prefill8b),
         ("decode_16_8b", Measurement::Decode8b { sequences: TOGETHER as u32 }),
+        ("sampled_16_8b", Measurement::Sampled8b { sequences: TOGETHER as u32 }),
     ];
     let mut figures = Vec::new();
     engine.open().await?;
@@ -136,7 +137,7 @@ async fn large(engine: &LocalEngine) -> Result<Vec<Figure>, Problem> {
         let why = if rates.is_empty() {
             "not measured: Llama 3 8B is for cards with memory of their own"
         } else {
-            "passes of Llama 3 8B with made-up weights in Q4_K, whose results nobody checks; no ratio: there is no file \
+            "passes of Llama 3 8B with made-up weights in Q4_K, whose kernels agree with one another; no ratio: there is no file \
              that llama.cpp could read; name one with --model"
         };
         figures.push(Figure::of(name, "tokens/s", rates).because(why));

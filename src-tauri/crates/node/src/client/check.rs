@@ -129,7 +129,12 @@ impl Node {
         // When silence counts, a verdict comes too late.
         let left = record.expires_at.map_or(Duration::ZERO, |silence| silence.since(started));
         let limit = left.max(LEAST_CHECK_LIMIT);
-        let found = verify::evidence(&claim, &probe, self.engine.as_ref(), model.as_deref(), limit).await?;
+        let checking = verify::evidence(&claim, &probe, self.engine.as_ref(), model.as_deref(), limit);
+        // Waiting for room in the own worker is no work and has no limit of its own.
+        let found = tokio::time::timeout(limit, checking).await.map_err(|_| {
+            let hint = "it is tried again until silence counts; set review_seconds higher if this machine is busy";
+            Problem::new(Code::Expired, format!("the check did not end within {} s", limit.as_secs()), hint)
+        })??;
         // The contract may have ended meanwhile: cancelled, or accepted by silence.
         let record = self.record(id).await?;
         self.judge(&record, work, found, started).await

@@ -280,7 +280,16 @@ impl Node {
     }
 
     pub(crate) fn job_event(&self, job: JobId, state: JobState, reason: Option<Problem>) -> Event {
-        Event::JobMoved { job, state, reason, output: None, charged: None, checked: None, entries: Vec::new(), at: self.now() }
+        Event::JobMoved {
+            job,
+            state,
+            reason,
+            output: None,
+            charged: None,
+            checked: None,
+            entries: Vec::new(),
+            at: self.now(),
+        }
     }
 
     /// The decision with what it came to, ready to be stored with the job's end.

@@ -12,7 +12,8 @@ use tender_base::{
     catalogue::ModelKind,
     ids::JobId,
     job::{
-        Access, Constraints, Element, GenerateWork, MAX_PASSAGES, ModelRef, Precision, Privacy, Sampling, WgslBuffer, WgslWork,
+        Access, Constraints, Element, GenerateWork, MAX_PASSAGES, ModelRef, Precision, Privacy, Sampling, WgslBuffer,
+        WgslWork,
     },
     kernel::{Kernel, KernelWork},
     text::{Chat, ChatMessage, ChatRole, Prompt, Raw},

@@ -223,3 +223,28 @@ async fn names_and_paths_are_checked_before_the_worker_is_asked() {
     assert!(problem.message.contains("there is no worker"), "{problem}");
     assert!(node.settings().added_models.is_empty());
 }
+
+#[tokio::test]
+async fn a_text_that_the_cache_has_no_room_for_is_refused_before_anything_is_promised() {
+    let dir = tempfile::tempdir().unwrap();
+    let node = node(&dir).await;
+    let mut added = add(&node, &dir, "wide", b"weights").await;
+    let limits = Node::text_limits(&node.settings());
+    // Half of the context fits.
+    let context_tokens = limits.context_tokens;
+    let cache_bytes_per_token = 2 * limits.cache_bytes / u64::from(context_tokens);
+    added.facts.footprint = Footprint { cache_bytes_per_token, context_tokens, ..SMOLLM2.footprint };
+    let sha256 = added.sha256;
+    node.set(added::ADDED, serde_json::to_value([added]).unwrap()).await.unwrap();
+    let of = |tokens| GenerateWork {
+        model: ModelRef { name: "wide".to_owned(), sha256 },
+        prompt_tokens: 10,
+        max_tokens: tokens - 10,
+        sampling: Sampling::GREEDY,
+        stop: Vec::new(),
+    };
+    assert_eq!(within_context(&node.settings(), &of(context_tokens / 2)), Ok(()));
+    let problem = within_context(&node.settings(), &of(context_tokens / 2 + 1)).unwrap_err();
+    assert_eq!(problem.code, Code::Invalid);
+    assert!(problem.message.contains(&format!("room for {}", context_tokens / 2)), "{problem}");
+}

@@ -18,7 +18,16 @@ async fn store() -> (tempfile::TempDir, Store) {
 }
 
 fn job_moved(job: JobId, state: JobState, ms: i64) -> Event {
-    Event::JobMoved { job, state, reason: None, output: None, charged: None, checked: None, entries: Vec::new(), at: at(ms) }
+    Event::JobMoved {
+        job,
+        state,
+        reason: None,
+        output: None,
+        charged: None,
+        checked: None,
+        entries: Vec::new(),
+        at: at(ms),
+    }
 }
 
 #[tokio::test]
