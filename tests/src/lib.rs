@@ -3,7 +3,7 @@
 //! What they share: [`TestNode`] is the real `tender serve` in a process of its own, reached over its real HTTP API;
 //! [`Cli`] is the real command line; [`Stranger`] is a peer with a key of its own that says what a test wants it to
 //! say; [`Runtime`] is a runtime of language models beside Tender; [`work`] has small jobs. Nothing of the product is
-//! replaced.
+//! replaced. [`sut`] is apart from them: the target of the A2A compatibility kit.
 
 #![allow(clippy::unwrap_used, reason = "a test stops at what it did not expect")]
 
@@ -12,6 +12,7 @@ mod events;
 mod node;
 mod runtime;
 mod stranger;
+pub mod sut;
 pub mod work;
 
 pub use cli::{Cli, Said, programs};

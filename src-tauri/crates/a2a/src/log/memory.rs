@@ -186,7 +186,7 @@ impl TaskLog for MemoryLog {
 
 #[async_trait]
 impl Hooks for MemoryLog {
-    async fn keep_hook(&self, owner: &Owner, config: TaskPushNotificationConfig, after: u64) -> Result<(), A2aError> {
+    async fn keep_hook(&self, owner: &Owner, config: TaskPushNotificationConfig, after: u64) -> Result<u64, A2aError> {
         let mut kept = self.kept();
         let task = config.task_id.clone();
         let entry = kept.own(owner, &task).ok_or_else(|| A2aError::task_not_found(&task))?;
@@ -200,7 +200,7 @@ impl Hooks for MemoryLog {
         }
         let delivered = entry.hooks.get(&id).map_or(after, |hook| hook.delivered);
         entry.hooks.insert(id, Hook { config, delivered, open: true });
-        Ok(())
+        Ok(delivered)
     }
 
     async fn hooks(&self, owner: &Owner, task: &str) -> Result<Vec<TaskPushNotificationConfig>, A2aError> {

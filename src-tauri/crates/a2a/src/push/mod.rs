@@ -1,5 +1,7 @@
 //! Push notifications: what is remembered of webhooks, which addresses they may have, and the queue that serves them.
 
+pub(crate) mod queue;
+mod send;
 pub(crate) mod target;
 
 use crate::{A2aError, log::Owner};
@@ -21,11 +23,12 @@ pub const MAX_HOOKS: usize = 8;
 #[async_trait]
 pub trait Hooks: Send + Sync {
     /// Keeps `config`, whose `id` and `task_id` are set, in place of the one with the same ids. Records up to version
-    /// `after` are not delivered; a config that is replaced keeps its place instead.
+    /// `after` are not delivered; a config that is replaced keeps its place instead. Returns the version after which it
+    /// goes on.
     ///
     /// # Errors
     /// [`crate::ErrorKind::TooMany`] above [`MAX_HOOKS`] of one task.
-    async fn keep_hook(&self, owner: &Owner, config: TaskPushNotificationConfig, after: u64) -> Result<(), A2aError>;
+    async fn keep_hook(&self, owner: &Owner, config: TaskPushNotificationConfig, after: u64) -> Result<u64, A2aError>;
 
     /// The webhooks of a task, by id.
     ///

@@ -109,6 +109,11 @@ pub(crate) async fn resolve(url: &Url, rules: WebhookRules) -> Result<Vec<Socket
     let (Some(host), Some(port)) = (url.host_str(), url.port_or_known_default()) else {
         return Err(Refused::Unresolved);
     };
+    lookup(host, port, rules).await
+}
+
+/// As [`resolve`], of a host alone.
+pub(crate) async fn lookup(host: &str, port: u16, rules: WebhookRules) -> Result<Vec<SocketAddr>, Refused> {
     let addresses: Vec<SocketAddr> = match literal(host) {
         Some(ip) => vec![SocketAddr::new(ip, port)],
         None => {

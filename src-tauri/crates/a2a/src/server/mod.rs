@@ -20,6 +20,7 @@ pub use wellknown::CardSource;
 use crate::{
     A2aError, Agent, Authenticator, Call, ErrorKind, TaskLog, WebhookRules,
     limits::{Limits, Open, Origin, Place, Requests, too_many},
+    push::queue::Queue,
 };
 use axum::{
     Extension, Router,
@@ -52,18 +53,20 @@ const MAX_EXTENSIONS: usize = 32;
 
 pub(crate) struct Server {
     agent: Arc<dyn Agent>,
-    log: Arc<dyn TaskLog>,
+    pub(crate) log: Arc<dyn TaskLog>,
     card: CardSource,
     auth: Authenticator,
     limits: Limits,
     webhooks: WebhookRules,
+    pub(crate) push: Queue,
     requests: Requests,
     streams: Arc<Open<Origin>>,
     large_bodies: Semaphore,
 }
 
 /// The A2A interface of `agent`, whose tasks are in `log`: JSON-RPC at `POST /`, the REST routes, and the card, which
-/// says what of the protocol is offered. Serve it with [`serve`], which tells it the callers' addresses.
+/// says what of the protocol is offered. Serve it with [`serve`], which tells it the callers' addresses. It goes on with
+/// the push notifications that are open, on the runtime that it is called in.
 pub fn router(
     agent: Arc<dyn Agent>,
     log: Arc<dyn TaskLog>,
@@ -76,6 +79,7 @@ pub fn router(
         agent,
         log,
         webhooks,
+        push: Queue::new(webhooks),
         card,
         auth,
         limits,
@@ -83,6 +87,7 @@ pub fn router(
         streams: Open::new(limits.streams_per_address, limits.connections_in_total),
         large_bodies: Semaphore::new(limits.large_bodies as usize),
     });
+    tokio::spawn(server.clone().serve_open_hooks());
     let operations = Router::new()
         .route("/", post(rpc::handle).fallback(rpc::other_method))
         .fallback(rest::handle)

@@ -12,7 +12,7 @@ use crate::{
     agent::Call,
     contract,
     log::{Cursor, ListQuery, Logged, Owner},
-    push::target,
+    push::{OpenHook, target},
 };
 use a2a::{
     AgentCard, CancelTaskRequest, GetTaskPushNotificationConfigRequest, GetTaskRequest,
@@ -268,7 +268,8 @@ impl Server {
     ) -> Result<TaskPushNotificationConfig, A2aError> {
         hook.id = hook.id.filter(|id| !id.is_empty()).or_else(|| Some(a2a::new_message_id()));
         hook.tenant = None;
-        self.log.keep_hook(owner, hook.clone(), after).await?;
+        let delivered = self.log.keep_hook(owner, hook.clone(), after).await?;
+        self.serve_hook(OpenHook { owner: owner.clone(), config: hook.clone(), delivered });
         Ok(hook)
     }
 
@@ -298,6 +299,7 @@ impl Server {
     pub(super) async fn delete_hook(&self, call: &Call, task: &str, id: &str) -> Result<(), A2aError> {
         self.hooks(call, task).await?;
         check_id("id", id)?;
+        self.push.stop(task, id);
         self.log.forget_hook(&call.owner(), task, id).await
     }
 

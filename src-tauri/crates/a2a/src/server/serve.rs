@@ -12,22 +12,25 @@ use axum_server::{
 };
 use hyper_util::rt::TokioTimer;
 use std::{
-    future::{Ready, ready},
+    future::Ready,
     io,
     net::{SocketAddr, TcpListener},
     pin::Pin,
     sync::Arc,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
     time::Duration,
 };
 use tender_base::{Code, Problem};
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::TcpStream,
+    time::Sleep,
 };
 
 /// Request line and headers must have arrived by then.
 const HEADER_TIME: Duration = Duration::from_secs(10);
+/// A reader that takes nothing for so long has gone.
+const WRITE_TIME: Duration = Duration::from_secs(30);
 /// What runs may finish within this after a shutdown; event streams are cut, and their clients resume.
 const GRACE: Duration = Duration::from_millis(500);
 
@@ -100,19 +103,34 @@ impl<S> Accept<TcpStream, S> for Counted {
     type Future = Ready<io::Result<(CountedStream, S)>>;
 
     fn accept(&self, stream: TcpStream, service: S) -> Self::Future {
-        ready(stream.peer_addr().and_then(|address| {
+        std::future::ready(stream.peer_addr().and_then(|address| {
             stream.set_nodelay(true)?;
             let place =
                 self.open.enter(Origin::of(address.ip())).ok_or_else(|| io::Error::other("too many connections"))?;
-            Ok((CountedStream { stream, _place: place }, service))
+            Ok((CountedStream { stream, stuck: None, _place: place }, service))
         }))
     }
 }
 
-/// A connection that holds its place.
+/// A connection that holds its place. One that takes nothing of what is written to it is closed: neither HTTP version
+/// has a time-out for that, and an event stream may be written to for hours.
 struct CountedStream {
     stream: TcpStream,
+    /// Until when something must be taken, while nothing is.
+    stuck: Option<Pin<Box<Sleep>>>,
     _place: Place<Origin>,
+}
+
+impl CountedStream {
+    fn in_time<T>(&mut self, cx: &mut Context<'_>, written: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
+        if written.is_ready() {
+            self.stuck = None;
+            return written;
+        }
+        let stuck = self.stuck.get_or_insert_with(|| Box::pin(tokio::time::sleep(WRITE_TIME)));
+        ready!(stuck.as_mut().poll(cx));
+        Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
+    }
 }
 
 impl AsyncRead for CountedStream {
@@ -123,7 +141,8 @@ impl AsyncRead for CountedStream {
 
 impl AsyncWrite for CountedStream {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(cx, buf)
+        let written = Pin::new(&mut self.stream).poll_write(cx, buf);
+        self.in_time(cx, written)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -139,7 +158,8 @@ impl AsyncWrite for CountedStream {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write_vectored(cx, bufs)
+        let written = Pin::new(&mut self.stream).poll_write_vectored(cx, bufs);
+        self.in_time(cx, written)
     }
 
     fn is_write_vectored(&self) -> bool {

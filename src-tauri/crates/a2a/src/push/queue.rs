@@ -1,0 +1,163 @@
+//! The queue of push notifications: one task per webhook, which tells it the records of its A2A task in order, each
+//! until it is taken. A slow or dead webhook holds up neither the A2A task nor another webhook.
+
+use super::{Delivered, OpenHook, WebhookRules, send::Sender};
+use crate::{log::Record, server::Server};
+use a2a::{StreamResponse, TaskPushNotificationConfig};
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
+    time::{Duration, Instant},
+};
+use tender_base::Sha256;
+use tokio::{sync::Semaphore, task::AbortHandle};
+
+/// Deliveries at the same time. One that is stuck takes a place for 15 seconds.
+const AT_ONCE: usize = 32;
+/// Longest wait between two attempts.
+const MAX_WAIT: Duration = Duration::from_secs(300);
+/// A webhook that takes nothing for so long gets nothing more.
+const PATIENCE: Duration = Duration::from_secs(86_400);
+
+/// Serves the webhooks of one server.
+pub(crate) struct Queue {
+    sender: Sender,
+    places: Semaphore,
+    running: Mutex<HashMap<(String, String), AbortHandle>>,
+}
+
+impl Queue {
+    pub(crate) fn new(rules: WebhookRules) -> Self {
+        Self { sender: Sender::new(rules), places: Semaphore::new(AT_ONCE), running: Mutex::default() }
+    }
+
+    fn running(&self) -> MutexGuard<'_, HashMap<(String, String), AbortHandle>> {
+        self.running.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Stops serving a webhook.
+    pub(crate) fn stop(&self, task: &str, id: &str) {
+        if let Some(running) = self.running().remove(&(task.to_owned(), id.to_owned())) {
+            running.abort();
+        }
+    }
+
+    async fn attempt(&self, config: &TaskPushNotificationConfig, event: &StreamResponse) -> Result<(), String> {
+        let _place = self.places.acquire().await.map_err(|_| "this agent is shutting down")?;
+        self.sender.deliver(config, event).await
+    }
+}
+
+impl Server {
+    /// Serves a webhook from now on, in place of the one with the same ids.
+    pub(crate) fn serve_hook(self: &Arc<Self>, hook: OpenHook) {
+        let key = (hook.config.task_id.clone(), hook.config.id.clone().unwrap_or_default());
+        let running = tokio::spawn(run(Arc::downgrade(self), key.clone(), hook)).abort_handle();
+        if let Some(before) = self.push.running().insert(key, running) {
+            before.abort();
+        }
+    }
+
+    /// Goes on with what was open when the process ended.
+    pub(crate) async fn serve_open_hooks(self: Arc<Self>) {
+        match self.log.open_hooks().await {
+            Ok(hooks) => hooks.into_iter().for_each(|hook| self.serve_hook(hook)),
+            Err(error) => tracing::error!(%error, "the push notifications cannot be read"),
+        }
+    }
+
+    /// The first record after `seen` that is an event, or the version up to which there is none and whether that is
+    /// the task's end.
+    async fn undelivered(&self, hook: &OpenHook) -> Option<Next> {
+        let logged = self.log.records(&hook.owner, &hook.config.task_id).await.ok()??;
+        let mut seen = hook.delivered;
+        for record in logged.records.iter().filter(|record| record.version > hook.delivered) {
+            seen = record.version;
+            if let Some(event) = self.event(&logged, record).await.ok()? {
+                return Some(Next::Event(record.clone(), Box::new(event)));
+            }
+        }
+        Some(Next::Nothing { seen, ended: logged.state().is_terminal() })
+    }
+}
+
+enum Next {
+    Event(Record, Box<StreamResponse>),
+    Nothing { seen: u64, ended: bool },
+}
+
+/// Serves one webhook to its end. It holds the server only while there is something to do.
+async fn run(server: Weak<Server>, key: (String, String), mut hook: OpenHook) {
+    let mut failing: Option<(Instant, u32)> = None;
+    let Some(mut bell) = server.upgrade().map(|server| server.log.watch(&key.0)) else { return };
+    loop {
+        let Some(held) = server.upgrade() else { return };
+        let over = match held.undelivered(&hook).await {
+            // Gone, or unreadable: a restart goes on with it.
+            None => return,
+            Some(Next::Nothing { seen, ended }) => {
+                hook.delivered = seen;
+                ended.then_some(Delivered::All(seen))
+            }
+            Some(Next::Event(record, event)) => match held.push.attempt(&hook.config, &event).await {
+                Ok(()) => {
+                    (hook.delivered, failing) = (record.version, None);
+                    held.note(&hook, &key.1, Delivered::Upto(record.version)).await;
+                    continue;
+                }
+                Err(why) => {
+                    let (since, attempts) = failing.unwrap_or((Instant::now(), 0));
+                    tracing::debug!(task = key.0, hook = key.1, attempts, why, "a push notification was not taken");
+                    if since.elapsed() < PATIENCE {
+                        failing = Some((since, attempts + 1));
+                        drop(held);
+                        tokio::time::sleep(wait(attempts, &key.1)).await;
+                        continue;
+                    }
+                    tracing::warn!(task = key.0, hook = key.1, why, "a webhook took nothing for a day; given up");
+                    Some(Delivered::GivenUp)
+                }
+            },
+        };
+        if let Some(end) = over {
+            held.note(&hook, &key.1, end).await;
+            held.push.running().remove(&key);
+            return;
+        }
+        drop(held);
+        if bell.changed().await.is_err() {
+            return;
+        }
+    }
+}
+
+impl Server {
+    async fn note(&self, hook: &OpenHook, id: &str, to: Delivered) {
+        if let Err(error) = self.log.move_hook(&hook.owner, &hook.config.task_id, id, to).await {
+            // It will be delivered again after a restart: at least once.
+            tracing::warn!(%error, "how far a webhook is was not noted");
+        }
+    }
+}
+
+/// 1, 2, 4 … seconds and a fifth more or less, different for each webhook, so that many do not come back at once.
+fn wait(attempts: u32, id: &str) -> Duration {
+    let whole = Duration::from_secs(1 << attempts.min(9)).min(MAX_WAIT);
+    let drawn = Sha256::of(format!("{id} {attempts}").as_bytes()).to_string();
+    let drawn = u8::from_str_radix(drawn.get(..2).unwrap_or_default(), 16).unwrap_or(128);
+    whole.mul_f64(0.8 + 0.4 * f64::from(drawn) / 255.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn attempts_become_rarer_and_never_stop_before_the_day_is_over() {
+        for (attempts, seconds) in [(0, 1.0), (1, 2.0), (5, 32.0), (9, 300.0), (100, 300.0)] {
+            let wait = wait(attempts, "x").as_secs_f64();
+            assert!((0.8 * seconds..=1.2 * seconds).contains(&wait), "{attempts}: {wait}");
+        }
+        assert_ne!(wait(3, "a"), wait(3, "b"));
+    }
+}
