@@ -1,7 +1,7 @@
 //! One request: guards, then events with the tables they change.
 
 use crate::{
-    EVENT_VERSION, Event, Guard, MAX_ROWS, StoreError, contracts, guards, jobs, payments, peers, rows, settings,
+    EVENT_VERSION, Event, Guard, MAX_ROWS, StoreError, contracts, guards, jobs, payments, peers, rows, settings, tasks,
 };
 use sqlx::{Row, SqliteConnection};
 use tender_base::Timestamp;
@@ -104,6 +104,20 @@ async fn change_tables(connection: &mut SqliteConnection, seq: i64, event: &Even
         }
         Event::ContractDocumented { contract, document, at } => {
             contracts::documented(connection, *contract, document, *at).await
+        }
+        Event::TaskRecorded { task, owner, context, once, expected, bodies, state, expires_at, at } => {
+            let change = tasks::Change {
+                task,
+                owner,
+                context,
+                once: once.as_ref(),
+                expected: *expected,
+                bodies,
+                state: *state,
+                expires_at: *expires_at,
+                at: *at,
+            };
+            tasks::recorded(connection, change).await
         }
         Event::PaymentRecorded { payment, confirmation, role, entries, at } => {
             payments::recorded(connection, seq, payment, confirmation.as_ref(), *role, entries, *at).await

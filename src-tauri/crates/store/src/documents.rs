@@ -66,11 +66,14 @@ pub(crate) async fn add(
     }
 }
 
-/// The documents of a contract, in the order in which they came.
-pub(crate) async fn of(connection: &mut SqliteConnection, contract: ContractId) -> Result<Vec<Message>, StoreError> {
-    let rows = sqlx::query("SELECT body FROM documents WHERE contract = ? ORDER BY rowid")
+/// The documents of a contract, in the order in which they came, and when each did.
+pub(crate) async fn of(
+    connection: &mut SqliteConnection,
+    contract: ContractId,
+) -> Result<Vec<(Message, Timestamp)>, StoreError> {
+    let rows = sqlx::query("SELECT body, at FROM documents WHERE contract = ? ORDER BY rowid")
         .bind(contract.to_string())
         .fetch_all(connection)
         .await?;
-    rows.iter().map(|row| row.json("body")).collect()
+    rows.iter().map(|row| Ok((row.json("body")?, row.time("at")?))).collect()
 }

@@ -10,7 +10,7 @@ use tender_base::{
 };
 use uuid::Uuid;
 
-use crate::{InvitationRecord, PeerRecord};
+use crate::{InvitationRecord, PeerRecord, TaskMessage, TaskState};
 
 /// Version of the event's layout, stored beside each. Raise it when an old body would no longer read, and read
 /// both.
@@ -117,6 +117,29 @@ pub enum Event {
         contract: ContractId,
         /// What came.
         document: Message,
+        /// When.
+        at: Timestamp,
+    },
+    /// Something happened to a task of an A2A client. Refused as stale when the task has ended, or when more is recorded
+    /// of it than `expected`: applies once.
+    TaskRecorded {
+        /// Which task; new when nothing is expected.
+        task: String,
+        /// Whose it is.
+        owner: String,
+        /// What it belongs to.
+        context: String,
+        /// The message that did it. Refused when it came already.
+        #[serde(default)]
+        once: Option<TaskMessage>,
+        /// How much is recorded before.
+        expected: u64,
+        /// What happened, in order; at least one.
+        bodies: Vec<Value>,
+        /// The state that it comes to; none when it stays.
+        state: Option<TaskState>,
+        /// When its state ends by itself.
+        expires_at: Option<Timestamp>,
         /// When.
         at: Timestamp,
     },

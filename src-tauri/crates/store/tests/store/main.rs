@@ -10,3 +10,4 @@ mod guards;
 mod history;
 mod properties;
 mod tables;
+mod tasks;

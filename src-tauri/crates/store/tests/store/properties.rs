@@ -4,9 +4,10 @@ use crate::documents::{Counting, Trade, at, client, paid, payment, spec};
 use proptest::prelude::*;
 use serde_json::json;
 use tender_base::{
-    Book, ContractState as S, JobState, MicroUsd, Problem, Role, Signer, ids::JobId, ledger::Account, problem::Code,
+    Book, ContractState as S, JobState, MicroUsd, Problem, Role, Sha256, Signer, ids::JobId, ledger::Account,
+    problem::Code,
 };
-use tender_store::{Event, Guard, PeerRecord, Store, StoreError};
+use tender_store::{Event, Guard, PeerRecord, Store, StoreError, TaskMessage, TaskState};
 
 const CAP: MicroUsd = MicroUsd(2000);
 const CREDIT: MicroUsd = MicroUsd(1500);
@@ -22,6 +23,7 @@ enum Attempt {
     Pair { limit: i64 },
     Unpair,
     Job { which: usize, state: usize },
+    Task { which: usize, expected: u64, state: usize, message: u8 },
 }
 
 const STATES: [S; 8] =
@@ -40,6 +42,8 @@ fn attempt() -> impl Strategy<Value = Attempt> {
         1 => (-1..100_i64).prop_map(|limit| Attempt::Pair { limit }),
         1 => Just(Attempt::Unpair),
         2 => (0..16_usize, 0..4_usize).prop_map(|(which, state)| Attempt::Job { which, state }),
+        4 => (0..4_usize, 0..4_u64, 0..8_usize, 0..8_u8)
+            .prop_map(|(which, expected, state, message)| Attempt::Task { which, expected, state, message }),
     ]
 }
 
@@ -132,6 +136,22 @@ fn request(attempt: &Attempt, trades: &mut Vec<Trade>) -> Option<(Vec<Event>, Ve
                 at: at(3),
             };
             Some((vec![moved], vec![]))
+        }
+        Attempt::Task { which, expected, state, message } => {
+            // A contract's own id among them: what is an extension's contract is nobody's plain task.
+            let contract = trades.get(which).map(|trade| trade.contract.to_string());
+            let recorded = Event::TaskRecorded {
+                task: contract.unwrap_or_else(|| format!("task {which}")),
+                owner: client().did().to_string(),
+                context: "context".to_owned(),
+                once: Some(TaskMessage { key: message.to_string(), sha256: Sha256::of(&[message]) }),
+                expected,
+                bodies: vec![json!({"status": state}), json!(message)],
+                state: [TaskState::Working, TaskState::Completed].get(state).copied(),
+                expires_at: None,
+                at: at(4),
+            };
+            Some((vec![recorded], vec![]))
         }
     }
 }
