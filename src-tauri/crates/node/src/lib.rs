@@ -8,6 +8,8 @@ pub mod attach;
 #[cfg(feature = "host")]
 pub mod backup;
 #[cfg(feature = "host")]
+mod bells;
+#[cfg(feature = "host")]
 pub mod bench;
 #[cfg(feature = "host")]
 mod client;

@@ -1,5 +1,6 @@
 //! What is true only now and never stored: progress of running work, and the tick that wakes who watches.
 
+use crate::bells::Bells;
 use std::{
     collections::HashMap,
     sync::{Mutex, PoisonError},
@@ -7,20 +8,23 @@ use std::{
 use tender_engine::Progress;
 use tokio::sync::watch;
 
-/// Progress by job or contract id, and a tick that moves with every change of anything.
+/// Progress by job or contract id, a bell per task, and a tick that moves with every change of anything.
 pub(crate) struct Live {
+    pub(crate) bells: Bells,
     progress: Mutex<HashMap<String, Progress>>,
     tick: watch::Sender<u64>,
 }
 
 impl Live {
     pub(crate) fn new() -> Self {
-        Self { progress: Mutex::default(), tick: watch::Sender::new(1) }
+        Self { bells: Bells::default(), progress: Mutex::default(), tick: watch::Sender::new(1) }
     }
 
     /// Notes progress and wakes the watchers.
     pub(crate) fn report(&self, id: impl ToString, progress: Progress) {
-        self.lock().insert(id.to_string(), progress);
+        let id = id.to_string();
+        self.lock().insert(id.clone(), progress);
+        self.bells.ring(&id);
         self.touch();
     }
 

@@ -115,6 +115,10 @@ impl Node {
         let token = URL_SAFE_NO_PAD.encode(OsEntropy.draw32());
 
         let node = Arc::new(Self::assemble(config, store, identity, a2a_address, worker).await?);
+        node.spawn({
+            let (node, events) = (node.clone(), node.store.subscribe());
+            async move { node.live.bells.follow(events).await }
+        });
         node.resume().await?;
         node.spawn(crate::serve::a2a(node.clone(), listener, tls));
         let mut api_address = None;

@@ -1,14 +1,14 @@
 //! The A2A listener of a node: its TLS key, its card, its address.
 
 use crate::{
-    contractor::Contractor,
+    contractor::{Contractor, NodeLog},
     identity::write_private,
     node::{Config, Node, local_address},
     settings::Settings,
 };
 use std::{fs, net::TcpListener, sync::Arc, time::Duration};
 use tender_a2a::{
-    Authenticator, CardSource, Limits,
+    Authenticator, CardSource, Limits, WebhookRules,
     card::{self, CardFacts, SkillFacts},
     tls::{self, ServerTls},
 };
@@ -73,7 +73,8 @@ pub(crate) async fn a2a(node: Arc<Node>, listener: TcpListener, tls: Option<Serv
         let source = CardSource::new(&node.card(key)?, node.now())?;
         node.spawn(refresh_card(node.clone(), source.clone(), key));
         let auth = Authenticator::new(node.did(), node.clock.clone());
-        let router = tender_a2a::router(Arc::new(Contractor(node.clone())), source, limits, auth);
+        let (agent, log) = (Arc::new(Contractor(node.clone())), Arc::new(NodeLog(node.clone())));
+        let router = tender_a2a::router(agent, log, source, limits, auth, WebhookRules::default());
         let shutdown = node.shutdown.clone();
         tender_a2a::serve(listener, tls, router, limits, async move { shutdown.cancelled().await }).await
     };

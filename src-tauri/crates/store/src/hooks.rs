@@ -38,7 +38,8 @@ pub(crate) enum To {
     Move { delivered: Option<u64>, open: bool },
 }
 
-pub(crate) async fn change(connection: &mut SqliteConnection, change: Change) -> Result<(), StoreError> {
+/// Returns the place of a webhook that is kept, otherwise nothing of interest.
+pub(crate) async fn change(connection: &mut SqliteConnection, change: Change) -> Result<u64, StoreError> {
     let Change { owner, task, id, to } = change;
     let own: bool = sqlx::query_scalar("SELECT EXISTS (SELECT 1 FROM tasks WHERE id = ? AND owner = ?)")
         .bind(&task)
@@ -47,7 +48,7 @@ pub(crate) async fn change(connection: &mut SqliteConnection, change: Change) ->
         .await?;
     match to {
         To::Keep { .. } if !own => Err(StoreError::not_found(format!("task {task}"))),
-        _ if !own => Ok(()),
+        _ if !own => Ok(0),
         To::Keep { config, after, limit } => {
             let others: i64 = sqlx::query_scalar("SELECT count(*) FROM hooks WHERE task = ? AND id <> ?")
                 .bind(&task)
@@ -57,21 +58,21 @@ pub(crate) async fn change(connection: &mut SqliteConnection, change: Change) ->
             if others >= i64::from(limit) {
                 return Err(StoreError::OverLimit { limit: Limit::Hooks, wanted: others + 1, allowed: limit.into() });
             }
-            sqlx::query(
+            let delivered: i64 = sqlx::query_scalar(
                 "INSERT INTO hooks (task, id, config, delivered, open) VALUES (?, ?, ?, ?, 1)
-                 ON CONFLICT (task, id) DO UPDATE SET config = excluded.config, open = 1",
+                 ON CONFLICT (task, id) DO UPDATE SET config = excluded.config, open = 1 RETURNING delivered",
             )
             .bind(task)
             .bind(id)
             .bind(rows::json(&config)?)
             .bind(rows::integer(after)?)
-            .execute(connection)
+            .fetch_one(connection)
             .await?;
-            Ok(())
+            place(delivered)
         }
         To::Forget => {
             sqlx::query("DELETE FROM hooks WHERE task = ? AND id = ?").bind(task).bind(id).execute(connection).await?;
-            Ok(())
+            Ok(0)
         }
         To::Move { delivered, open } => {
             sqlx::query("UPDATE hooks SET delivered = coalesce(?, delivered), open = ? WHERE task = ? AND id = ?")
@@ -81,14 +82,15 @@ pub(crate) async fn change(connection: &mut SqliteConnection, change: Change) ->
                 .bind(id)
                 .execute(connection)
                 .await?;
-            Ok(())
+            Ok(0)
         }
     }
 }
 
 impl Store {
     /// Keeps a webhook of a task, in place of the one with the same identifier, whose place in the records it then
-    /// takes; a new one begins after number `after`. A task has at most `limit`. Durable when it returns.
+    /// takes; a new one begins after number `after`. A task has at most `limit`. Durable when it returns; the result is the
+    /// number after which the webhook goes on.
     ///
     /// # Errors
     /// [`StoreError::NotFound`] when `owner` has no such task, [`StoreError::OverLimit`].
@@ -99,7 +101,7 @@ impl Store {
         id: &str,
         config: Value,
         (after, limit): (u64, u32),
-    ) -> Result<(), StoreError> {
+    ) -> Result<u64, StoreError> {
         self.change_hook(owner, task, id, To::Keep { config, after, limit }).await
     }
 
@@ -108,7 +110,7 @@ impl Store {
     /// # Errors
     /// When the database cannot be written.
     pub async fn forget_hook(&self, owner: &str, task: &str, id: &str) -> Result<(), StoreError> {
-        self.change_hook(owner, task, id, To::Forget).await
+        self.change_hook(owner, task, id, To::Forget).await.map(drop)
     }
 
     /// Notes how far a webhook is, and whether more may be delivered to it; nothing when there is none.
@@ -122,12 +124,12 @@ impl Store {
         id: &str,
         (delivered, open): (Option<u64>, bool),
     ) -> Result<(), StoreError> {
-        self.change_hook(owner, task, id, To::Move { delivered, open }).await
+        self.change_hook(owner, task, id, To::Move { delivered, open }).await.map(drop)
     }
 
-    async fn change_hook(&self, owner: &str, task: &str, id: &str, to: To) -> Result<(), StoreError> {
+    async fn change_hook(&self, owner: &str, task: &str, id: &str, to: To) -> Result<u64, StoreError> {
         let (owner, task, id) = (owner.to_owned(), task.to_owned(), id.to_owned());
-        self.write(Work::ChangeHook(Change { owner, task, id, to })).await.map(drop)
+        self.write(Work::ChangeHook(Change { owner, task, id, to })).await
     }
 
     /// The webhooks of a task, by identifier.
@@ -165,6 +167,10 @@ fn hook(row: &sqlx::sqlite::SqliteRow) -> Result<HookRecord, StoreError> {
         task: row.try_get("task")?,
         id: row.try_get("id")?,
         config: row.json("config")?,
-        delivered: u64::try_from(delivered).map_err(|_| StoreError::corrupt("a webhook has a negative place"))?,
+        delivered: place(delivered)?,
     })
+}
+
+fn place(delivered: i64) -> Result<u64, StoreError> {
+    u64::try_from(delivered).map_err(|_| StoreError::corrupt("a webhook has a negative place"))
 }

@@ -238,9 +238,6 @@ async fn perform(connection: &mut SqliteConnection, work: Work) -> Result<Perfor
             blobs::forget(connection, &digests).await?;
             Ok((0, Vec::new()))
         }
-        Work::ChangeHook(change) => {
-            hooks::change(connection, change).await?;
-            Ok((0, Vec::new()))
-        }
+        Work::ChangeHook(change) => Ok((hooks::change(connection, change).await?, Vec::new())),
     }
 }

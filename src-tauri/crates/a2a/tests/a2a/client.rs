@@ -133,7 +133,7 @@ async fn ends_come_with_their_reason() {
     let site = Site::start().await;
     let client = client(&site.url).await;
     for (input, state, code) in
-        [("fail", TaskState::Failed, Code::WorkFailed), ("refuse", TaskState::Rejected, Code::Expired)]
+        [("refuse", TaskState::Rejected, Code::Expired), ("fail", TaskState::Failed, Code::WorkFailed)]
     {
         let events = awarded(&client, input.as_bytes()).await;
         let Some(Ok(TaskEvent::Ended { state: ended, problem: Some(problem) })) = events.last() else {
@@ -141,6 +141,8 @@ async fn ends_come_with_their_reason() {
         };
         assert_eq!((ended, problem.code), (&state, code));
     }
+    let site = Site::start().await;
+    let client = self::client(&site.url).await;
     let broken = awarded(&client, b"broken").await.pop().unwrap().unwrap_err();
     assert_eq!((broken.code, broken.hint.as_str()), (Code::Internal, "free some space"));
 }
@@ -180,24 +182,30 @@ async fn a_peer_that_stops_answering_is_noticed_within_two_seconds() {
 #[tokio::test]
 async fn a_cut_connection_is_lost_at_once_and_can_be_resumed() {
     let site = Site::start().await;
-    let client = client(&site.url).await;
-    let lost = awarded(&client, b"cut").await.pop().unwrap().unwrap_err();
+    let relay = Relay::start(site.address).await;
+    let client = client(&format!("http://{}", relay.address)).await;
+    let mut events = client.award(award(), b"slow".to_vec()).await.unwrap();
+    assert!(matches!(events.next().await, Some(Ok(TaskEvent::Accepted { .. }))));
+    relay.turn_to(site.address);
+    let lost = all(events).await.pop().unwrap().unwrap_err();
     assert_eq!(lost.code, Code::Lost);
     let events = all(client.resume(contract()).await.unwrap()).await;
-    let [Ok(TaskEvent::Accepted { .. }), Ok(TaskEvent::Delivered { output, .. })] = &events[..] else {
-        panic!("{events:?}")
-    };
-    assert_eq!(output, b"kept");
+    assert!(matches!(events.first(), Some(Ok(TaskEvent::Accepted { .. }))), "{events:?}");
+    let Some(Ok(TaskEvent::Delivered { output, .. })) = events.last() else { panic!("{events:?}") };
+    assert_eq!(output, b"s");
 }
 
 #[tokio::test]
 async fn a_task_that_has_ended_is_read_instead() {
     let site = Site::start().await;
-    let events = all(client(&site.url).await.resume(contract()).await.unwrap()).await;
-    assert!(
-        matches!(&events[..], [_, Ok(TaskEvent::Ended { state: TaskState::Completed, problem: None })]),
-        "{events:?}"
-    );
+    let client = client(&site.url).await;
+    let ended = |events: &[Result<TaskEvent, Problem>]| {
+        matches!(events, [_, Ok(TaskEvent::Ended { state: TaskState::Completed, problem: None })])
+    };
+    let events = awarded(&client, b"end").await;
+    assert!(ended(&events), "{events:?}");
+    let events = all(client.resume(contract()).await.unwrap()).await;
+    assert!(ended(&events), "{events:?}");
 }
 
 #[tokio::test]

@@ -4,6 +4,9 @@
 
 mod client;
 mod http;
+mod push;
 mod site;
 mod snapshots;
+mod streams;
+mod tasks;
 mod trust;

@@ -4,9 +4,11 @@
 //! not hear the answer) finds its own document stored and gets the same answer again.
 
 mod agent;
+mod log;
 mod run;
 
 pub(crate) use agent::Contractor;
+pub(crate) use log::NodeLog;
 pub(crate) use run::wall_limit;
 
 use crate::node::Node;
@@ -224,7 +226,9 @@ impl Node {
         let counter = Signed::new(counter, self.identity.signer.as_ref());
         let documents = vec![Message::Acceptance(acceptance.clone()), Message::Countersignature(counter.clone())];
         if record.state == ContractState::Accepted || record.state == ContractState::Settled {
-            // Silence had already counted as acceptance; the late documents complete the receipt.
+            // Silence had already counted as acceptance; the late documents complete the receipt. They are later
+            // than it by any clock, since that tells what was said at the end of the task.
+            let now = now.max(record.changed_at.after(Duration::from_millis(1)));
             let late = documents.into_iter().map(|document| Event::ContractDocumented {
                 contract: record.id,
                 document,

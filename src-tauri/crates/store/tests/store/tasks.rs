@@ -254,7 +254,8 @@ async fn webhooks_are_kept_moved_and_forgotten_and_leave_no_event() {
 
     store.move_hook("one", "a", "h1", (Some(5), true)).await.unwrap();
     // Replaced: what was delivered is not delivered again.
-    store.keep_hook("one", "a", "h1", json!({"url": "new"}), (9, 2)).await.unwrap();
+    let kept = store.keep_hook("one", "a", "h1", json!({"url": "new"}), (9, 2)).await.unwrap();
+    assert_eq!(kept, 5);
     store.move_hook("one", "a", "h2", (None, false)).await.unwrap();
     let open = store.open_hooks().await.unwrap();
     assert_eq!(open.len(), 1);
