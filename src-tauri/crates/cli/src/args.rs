@@ -298,6 +298,15 @@ pub(crate) enum PeersCommand {
         #[arg(long, value_name = "MINUTES", default_value_t = 60)]
         valid: u32,
     },
+    /// Issue an API key to a client that does not run Tender. It is printed once; the client sends it as bearer token or
+    /// as X-API-Key.
+    Key {
+        /// What to call the client.
+        name: String,
+        /// What it may owe you at most, in US dollars.
+        #[arg(long, value_name = "USD")]
+        limit: String,
+    },
     /// Accept an invitation.
     Add {
         /// The line that `peers invite` printed.

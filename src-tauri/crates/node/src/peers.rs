@@ -1,12 +1,12 @@
 //! The circle: invitations, pairing, and the connections to peers.
 
 use crate::{
-    api::types::{AddPeerInput, Invitation, InviteInput},
+    api::types::{AddPeerInput, Invitation, InviteInput, IssuedKey, KeyInput},
     invitation::Link,
     node::Node,
 };
 use std::{collections::HashMap, sync::Arc, time::Duration};
-use tender_a2a::Client;
+use tender_a2a::{ApiKey, Client};
 use tender_base::{
     Clock, Code, Did, MicroUsd, Problem, Signed, Signer,
     documents::{Message, PairingAnswer, PairingRequest},
@@ -95,6 +95,32 @@ impl Node {
         Ok(Invitation { link: link.to_string(), expires_at: expires_at.to_string() })
     }
 
+    /// Draws an API key for a client that cannot sign; what the key stands for becomes a peer. The key itself is told
+    /// once and stored nowhere.
+    ///
+    /// # Errors
+    /// [`Code::Invalid`] for a name or a limit out of range.
+    pub(crate) async fn issue_key(&self, input: KeyInput) -> Result<IssuedKey, Problem> {
+        let credit_limit = credit("credit_limit_micro_usd", input.credit_limit_micro_usd)?;
+        let name = clean_name(&input.name);
+        if name != input.name {
+            let message = format!("name is {:?}", input.name);
+            return Err(Problem::new(Code::Invalid, message, format!("choose 1 to {MAX_NAME_CHARS} characters")));
+        }
+        let (key, text) = ApiKey::draw(self.entropy.as_ref());
+        let peer = PeerRecord {
+            did: key.did(),
+            name,
+            address: None,
+            credit_limit,
+            paired_at: self.now(),
+            removed: false,
+            by_key: true,
+        };
+        self.apply(vec![Event::PeerPaired { peer }], Vec::new()).await?;
+        Ok(IssuedKey { key: text, did: key.did().to_string() })
+    }
+
     /// Accepts an invitation: checks the inviter's card against the key in the link, shows the secret, and stores
     /// the inviter as a peer.
     ///
@@ -141,6 +167,7 @@ impl Node {
             credit_limit,
             paired_at: now,
             removed: false,
+            by_key: false,
         };
         self.apply(vec![Event::PeerPaired { peer: peer.clone() }], Vec::new()).await?;
         Ok(peer)
@@ -188,6 +215,7 @@ impl Node {
             credit_limit: invitation.credit_limit,
             paired_at: now,
             removed: false,
+            by_key: false,
         };
         let used = Event::InvitationUsed { invitation: invitation.id, by: said.invitee, at: now };
         self.apply(vec![used, Event::PeerPaired { peer }], Vec::new()).await?;

@@ -1,5 +1,5 @@
 -- Tasks as A2A clients see them. A sold contract is one from its award on, with the contract's id; what happened to it
--- is told from the contract's own states and documents, so only what came before the award is in `task_records`.
+-- is told from the contract's own states and documents; `task_records` has what else was said.
 CREATE TABLE tasks (
     id         TEXT    PRIMARY KEY NOT NULL,
     owner      TEXT    NOT NULL,
@@ -16,6 +16,7 @@ CREATE INDEX tasks_by_end ON tasks (state, expires_at);
 CREATE TABLE task_records (
     task   TEXT    NOT NULL REFERENCES tasks (id),
     number INTEGER NOT NULL,
+    seq    INTEGER NOT NULL,
     at     INTEGER NOT NULL,
     body   TEXT    NOT NULL,
     PRIMARY KEY (task, number)
@@ -29,6 +30,9 @@ CREATE TABLE task_messages (
     sha256  TEXT NOT NULL,
     PRIMARY KEY (owner, message)
 ) STRICT, WITHOUT ROWID;
+
+-- Holders of API keys are peers that the node itself signs for.
+ALTER TABLE peers ADD COLUMN by_key INTEGER NOT NULL DEFAULT 0 CHECK (by_key IN (0, 1));
 
 -- Who is told of a task, and up to which version. Not part of the events: they hold credentials, and what is in the
 -- events can never be forgotten.

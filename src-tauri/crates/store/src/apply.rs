@@ -117,7 +117,7 @@ async fn change_tables(connection: &mut SqliteConnection, seq: i64, event: &Even
                 expires_at: *expires_at,
                 at: *at,
             };
-            tasks::recorded(connection, change).await
+            tasks::recorded(connection, seq, change).await
         }
         Event::PaymentRecorded { payment, confirmation, role, entries, at } => {
             payments::recorded(connection, seq, payment, confirmation.as_ref(), *role, entries, *at).await

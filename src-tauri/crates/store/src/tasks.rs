@@ -82,10 +82,21 @@ pub struct TaskRecord {
     pub changed_at: Timestamp,
     /// When its state ends by itself.
     pub expires_at: Option<Timestamp>,
-    /// What was recorded of it, in order, and when.
-    pub records: Vec<(Timestamp, Value)>,
-    /// The sold contract that it is; what happened to that came after the records.
+    /// How much is recorded of it: what the next record expects.
+    pub recorded: u64,
+    /// What happened to it, in order, and when.
+    pub steps: Vec<(Timestamp, TaskStep)>,
+    /// The sold contract that it is.
     pub contract: Option<ContractRecord>,
+}
+
+/// One thing that happened to a task.
+#[derive(Clone, Debug, PartialEq)]
+pub enum TaskStep {
+    /// It was recorded.
+    Recorded(Value),
+    /// The contract that it is entered a state.
+    Entered(ContractState),
 }
 
 /// Which tasks of an owner are listed, by the time of their state and by id, newest first.
@@ -127,7 +138,11 @@ pub(crate) struct Change<'a> {
     pub at: Timestamp,
 }
 
-pub(crate) async fn recorded(connection: &mut SqliteConnection, change: Change<'_>) -> Result<Effect, StoreError> {
+pub(crate) async fn recorded(
+    connection: &mut SqliteConnection,
+    seq: i64,
+    change: Change<'_>,
+) -> Result<Effect, StoreError> {
     let Change { task, owner, context, once, expected, bodies, state, expires_at, at } = change;
     if bodies.is_empty() {
         return Err(StoreError::invalid(format!("nothing is recorded of task {task}")));
@@ -169,10 +184,12 @@ pub(crate) async fn recorded(connection: &mut SqliteConnection, change: Change<'
         return Err(refused(connection, task, owner, expected).await?);
     }
     sqlx::query(
-        "INSERT INTO task_records (task, number, at, body) SELECT ?1, ?2 + key + 1, ?3, value FROM json_each(?4)",
+        "INSERT INTO task_records (task, number, seq, at, body)
+         SELECT ?1, ?2 + key + 1, ?3, ?4, value FROM json_each(?5)",
     )
     .bind(task)
     .bind(first)
+    .bind(seq)
     .bind(at.millis())
     .bind(rows::json(&bodies.iter().map(rows::json).collect::<Result<Vec<_>, _>>()?)?)
     .execute(&mut *connection)
@@ -260,12 +277,22 @@ pub(crate) async fn follow(
 
 async fn record(connection: &mut SqliteConnection, row: &SqliteRow) -> Result<TaskRecord, StoreError> {
     let id: String = row.try_get("id")?;
-    let found = sqlx::query("SELECT at, body FROM task_records WHERE task = ? ORDER BY number")
-        .bind(&id)
-        .fetch_all(&mut *connection)
-        .await?;
-    let records =
-        found.iter().map(|row| Ok((row.time("at")?, row.json("body")?))).collect::<Result<Vec<_>, StoreError>>()?;
+    let found = sqlx::query(
+        "SELECT seq, number, at, body, NULL AS state FROM task_records WHERE task = ?1
+         UNION ALL SELECT seq, 0, at, NULL, state FROM contract_states WHERE contract = ?1 ORDER BY seq, number",
+    )
+    .bind(&id)
+    .fetch_all(&mut *connection)
+    .await?;
+    let mut steps = Vec::with_capacity(found.len());
+    for row in found {
+        let step = match row.json_or_none("body")? {
+            Some(body) => TaskStep::Recorded(body),
+            None => TaskStep::Entered(row.word("state")?),
+        };
+        steps.push((row.time("at")?, step));
+    }
+    let recorded: i64 = row.try_get("records")?;
     let contract = match id.parse() {
         Ok(contract) => contracts::one(connection, contract).await?,
         Err(_) => None,
@@ -277,7 +304,8 @@ async fn record(connection: &mut SqliteConnection, row: &SqliteRow) -> Result<Ta
         state: row.word("state")?,
         changed_at: row.time("changed_at")?,
         expires_at: row.time_or_none("expires_at")?,
-        records,
+        recorded: recorded.unsigned_abs(),
+        steps,
         contract,
     })
 }
@@ -288,7 +316,7 @@ impl Store {
     /// # Errors
     /// When the database cannot be read.
     pub async fn task(&self, owner: &str, task: &str) -> Result<Option<TaskRecord>, StoreError> {
-        // One view: what follows the award is numbered after what came before it.
+        // One view: the contract's documents belong to its states.
         let mut view = self.read().await?;
         let row = sqlx::query("SELECT * FROM tasks WHERE id = ? AND owner = ?")
             .bind(task)

@@ -292,6 +292,10 @@ async fn invite(node: &Arc<Node>, input: InviteInput) -> Answer<Invitation> {
     node.invite(input).await
 }
 
+async fn issue_key(node: &Arc<Node>, input: KeyInput) -> Answer<IssuedKey> {
+    node.issue_key(input).await
+}
+
 async fn add_peer(node: &Arc<Node>, input: AddPeerInput) -> Answer<Peer> {
     let record = node.add_peer(input).await?;
     views::peer(node, &record).await

@@ -60,6 +60,7 @@ macro_rules! with_operations {
             stop_everything: Command, Switch => Overview;
             set_setting: Command, SetSettingInput => Settings;
             invite: Command, InviteInput => Invitation;
+            issue_key: Command, KeyInput => IssuedKey;
             add_peer: Command, AddPeerInput => Peer;
             change_peer: Command, ChangePeerInput => Peer;
             remove_peer: Command, ByDid => Nothing;

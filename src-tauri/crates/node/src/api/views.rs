@@ -389,6 +389,7 @@ pub(super) async fn peer(node: &Arc<Node>, record: &PeerRecord) -> Result<Peer, 
         credit_limit_micro_usd: record.credit_limit.0,
         owes_us_micro_usd: owes.0,
         we_owe_micro_usd: owed.negated().0,
+        by_key: record.by_key,
         paired_at: record.paired_at.to_string(),
         trades: count(trades.len()),
     })

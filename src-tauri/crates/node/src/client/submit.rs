@@ -130,7 +130,7 @@ impl Node {
     }
 
     /// The work and its input blob.
-    async fn work_and_input(&self, work: SubmitWork) -> Result<(Work, Vec<u8>), Problem> {
+    pub(crate) async fn work_and_input(&self, work: SubmitWork) -> Result<(Work, Vec<u8>), Problem> {
         match work {
             SubmitWork::Embed { model, passages } => self.prepare_embed(model.as_deref(), &passages).await,
             SubmitWork::Generate { model, messages, prompt, max_tokens, temperature, top_k, top_p, seed, stop } => {

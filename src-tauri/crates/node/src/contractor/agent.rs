@@ -28,6 +28,9 @@ impl Agent for Contractor {
     }
 
     async fn receive(&self, call: &Call, incoming: Incoming) -> Result<Reply, A2aError> {
+        if !contract::belongs(&incoming.request.message) {
+            return self.plain(call, incoming).await;
+        }
         let Some(envelope) = contract::unwrap(incoming.request.message)? else {
             return Ok(Reply::Message(Box::new(self.introduction())));
         };
@@ -37,12 +40,8 @@ impl Agent for Contractor {
         })
     }
 
-    async fn cancel(&self, _: &Call, _: &Task) -> Result<(), A2aError> {
-        Err(A2aError::new(
-            ErrorKind::TaskNotCancelable,
-            "a contract ends by a signed document",
-            "send an abandonment, or a rejection of what was delivered",
-        ))
+    async fn cancel(&self, call: &Call, task: &Task) -> Result<(), A2aError> {
+        self.cancel_plain(call, task).await
     }
 }
 
@@ -95,7 +94,7 @@ impl Contractor {
     }
 
     /// What a client without the extension is told: what is sold here and how to buy it. Non-binding.
-    fn introduction(&self) -> WireMessage {
+    pub(super) fn introduction(&self) -> WireMessage {
         let prices = self.settings().prices;
         let mut message = WireMessage::new(
             Wire::Agent,
@@ -103,7 +102,7 @@ impl Contractor {
                 "This agent sells GPU computation (text, embeddings, matrix products, built-in and WGSL \
                  kernels) under signed contracts. Prices, not binding: {} micro-USD per {} tokens of text, {} micro-USD per {} tokens \
                  embedded, {} micro-USD per {} floating-point \
-                 operations, {} micro-USD per {} elements, {} micro-USD per {} steps. To buy, speak the extension {} and be paired by an invitation.",
+                 operations, {} micro-USD per {} elements, {} micro-USD per {} steps. To buy, ask the owner for an API key and send a text or a job, or speak the extension {} and be paired by an invitation.",
                 prices.generate.micro_usd,
                 prices.generate.per_units,
                 prices.embed.micro_usd,

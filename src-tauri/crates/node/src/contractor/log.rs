@@ -16,7 +16,7 @@ use tender_a2a::{
     wire::{self as a2a, Role as Wire, TaskPushNotificationConfig, TaskState as WireState},
 };
 use tender_base::{BlobRef, ContractState, Problem, Sha256, Timestamp, documents::Message, signed::canonical};
-use tender_store::{ContractRecord, StoreError, TaskFilter, TaskRecord, TaskState};
+use tender_store::{ContractRecord, StoreError, TaskFilter, TaskRecord, TaskState, TaskStep};
 use tokio::sync::watch;
 
 /// The node's tasks.
@@ -133,39 +133,53 @@ fn unreadable(error: serde_json::Error) -> A2aError {
 
 /// A task with everything that happened to it.
 pub(crate) fn logged(task: TaskRecord) -> Result<Logged, A2aError> {
-    let mut changes = Vec::with_capacity(task.records.len());
-    for (at, body) in task.records {
-        changes.push((at, serde_json::from_value(body).map_err(unreadable)?));
-    }
-    if let Some(contract) = &task.contract {
-        changes.extend(steps(contract));
+    let mut changes = Vec::with_capacity(task.steps.len());
+    let mut ended = false;
+    for (at, step) in task.steps {
+        match (step, &task.contract) {
+            (TaskStep::Recorded(body), _) => changes.push((at, serde_json::from_value(body).map_err(unreadable)?)),
+            (TaskStep::Entered(state), Some(contract)) if !ended => {
+                ended = TaskState::of(state).is_some_and(TaskState::ended);
+                changes.extend(told(contract, task.recorded > 0, state, at).into_iter().map(|change| (at, change)));
+            }
+            (TaskStep::Entered(_), _) => {}
+        }
     }
     let numbered = (1..).zip(changes).map(|(version, (at, change))| Record { version, at, change });
     Ok(Logged { id: task.id, context: task.context, records: numbered.collect() })
 }
 
-/// What happened to a sold contract from its award to the end of the task.
-fn steps(contract: &ContractRecord) -> Vec<(Timestamp, Change)> {
-    let mut steps = Vec::new();
-    for (state, at) in &contract.times {
-        let Some(face) = TaskState::of(*state) else { continue };
-        if let (ContractState::Delivered, Some(delivery)) = (state, contract.delivery()) {
-            let output = Output {
+/// What is told when a sold contract enters a state. Who did not ask in documents is not answered in them: `plain`
+/// tasks have their output among what is recorded.
+fn told(contract: &ContractRecord, plain: bool, state: ContractState, at: Timestamp) -> Vec<Change> {
+    let Some(face) = TaskState::of(state) else { return Vec::new() };
+    let status = |message| Change::Status { state: to_wire(face), message, metadata: None };
+    match (plain, state) {
+        // It is accepted in the same transaction.
+        (true, ContractState::Delivered) => Vec::new(),
+        (true, _) => {
+            let reason = contract.reason.as_ref().filter(|_| face == TaskState::Failed);
+            vec![status(reason.map(|reason| text(refusal_id(contract, reason), reason.to_string())))]
+        }
+        (false, ContractState::Delivered) => {
+            let output = contract.delivery().map(|delivery| Output {
                 artifact_id: contract::OUTPUT.to_owned(),
                 blob: delivery.document.output,
                 media_type: contract::BYTES.to_owned(),
                 filename: None,
                 extensions: vec![contract::CONTRACT_EXTENSION.to_owned()],
-            };
-            steps.push((*at, Change::Output(output)));
+            });
+            output.map(Change::Output).into_iter().chain([status(said(contract, state, at))]).collect()
         }
-        let message = said(contract, *state, *at);
-        steps.push((*at, Change::Status { state: to_wire(face), message, metadata: None }));
-        if face.ended() {
-            break;
-        }
+        (false, _) => vec![status(said(contract, state, at))],
     }
-    steps
+}
+
+/// A message of this agent in words.
+pub(super) fn text(id: String, text: String) -> a2a::Message {
+    let mut message = a2a::Message::new(Wire::Agent, vec![a2a::Part::text(text)]);
+    message.message_id = id;
+    message
 }
 
 /// What the contractor said when the contract entered a state. It must not depend on what came later.

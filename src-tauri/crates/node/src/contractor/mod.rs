@@ -5,6 +5,7 @@
 
 mod agent;
 mod log;
+mod plain;
 mod run;
 
 pub(crate) use agent::Contractor;

@@ -118,6 +118,7 @@ fn request(attempt: &Attempt, trades: &mut Vec<Trade>) -> Option<(Vec<Event>, Ve
                 credit_limit: MicroUsd(limit),
                 paired_at: at(limit),
                 removed: false,
+                by_key: false,
             };
             Some((vec![Event::PeerPaired { peer }], vec![]))
         }

@@ -249,6 +249,7 @@ async fn peers_come_by_invitation_and_go() {
         credit_limit: MicroUsd(100),
         paired_at: at(1),
         removed: false,
+        by_key: false,
     };
     store.apply(vec![used(1000), Event::PeerPaired { peer: peer.clone() }], vec![]).await.unwrap();
     assert_eq!(store.apply(vec![used(1000)], vec![]).await.unwrap_err().problem().code, Code::Conflict);

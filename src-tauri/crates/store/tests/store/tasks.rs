@@ -4,7 +4,7 @@ use crate::documents::{Trade, at, client};
 use serde_json::{Value, json};
 use sqlx::{Connection, SqliteConnection, sqlite::SqliteConnectOptions};
 use tender_base::{Code, ContractState as S, Role, Sha256, Signer};
-use tender_store::{Event, Limit, Store, StoreError, TaskFilter, TaskMessage, TaskState};
+use tender_store::{Event, Limit, Store, StoreError, TaskFilter, TaskMessage, TaskState, TaskStep};
 
 async fn store() -> (tempfile::TempDir, Store) {
     let dir = tempfile::tempdir().unwrap();
@@ -76,8 +76,9 @@ async fn records_are_numbered_and_a_stale_or_late_one_is_refused() {
     assert!(matches!(Said { bodies: vec![], ..Said::default() }.to(&store).await, Err(StoreError::Invalid { .. })));
 
     let task = store.task("one", "a").await.unwrap().unwrap();
-    let bodies: Vec<_> = task.records.iter().map(|(_, body)| body.clone()).collect();
-    assert_eq!(bodies, [json!("asked"), json!({"status": 1.5}), json!("yes"), json!("begun")]);
+    let steps: Vec<_> = task.steps.into_iter().map(|(_, step)| step).collect();
+    let expected = [json!("asked"), json!({"status": 1.5}), json!("yes"), json!("begun")];
+    assert_eq!((steps, task.recorded), (expected.map(TaskStep::Recorded).to_vec(), 4));
     assert_eq!((task.state, task.changed_at, task.contract), (TaskState::Canceled, at(3), None));
 
     let folded = store.replay_into(&dir.path().join("folded")).await.unwrap();
@@ -168,7 +169,8 @@ async fn a_sold_contract_is_a_task_from_its_award_to_its_end() {
     for (from, to, state) in states {
         store.apply(vec![trade.moved(from, to)], vec![]).await.unwrap();
         let task = store.task(&owner, &id).await.unwrap().unwrap();
-        assert_eq!((task.state, task.context, task.records.len()), (state, id.clone(), 0));
+        assert_eq!((task.state, task.context, task.recorded), (state, id.clone(), 0));
+        assert_eq!(task.steps.last().unwrap().1, TaskStep::Entered(to));
         let contract = task.contract.unwrap();
         assert_eq!((contract.state, contract.documented.len()), (to, contract.documents.len()));
     }
@@ -191,8 +193,16 @@ async fn a_sold_contract_is_a_task_from_its_award_to_its_end() {
     let yes = Said { task: &name, owner: &owner, expected: 1, state: None, ..Said::default() };
     store.apply(vec![yes.event(), grown.opened(), grown.moved(S::Proposed, S::Awarded)], vec![]).await.unwrap();
     let task = store.task(&owner, &name).await.unwrap().unwrap();
-    assert_eq!((task.state, task.records.len(), task.context.as_str()), (TaskState::Submitted, 2, "c"));
+    assert_eq!((task.state, task.recorded, task.context.as_str()), (TaskState::Submitted, 2, "c"));
     assert!(task.contract.is_some() && task.expires_at.is_none());
+    // What is recorded later stands behind what happened before.
+    let more = Said { task: &name, owner: &owner, expected: 2, state: None, ..Said::default() };
+    store.apply(vec![grown.moved(S::Awarded, S::Running), more.event()], vec![]).await.unwrap();
+    let steps = store.task(&owner, &name).await.unwrap().unwrap().steps;
+    let said = || TaskStep::Recorded(json!("begun"));
+    let entered = |state| TaskStep::Entered(state);
+    let expected = [said(), said(), entered(S::Proposed), entered(S::Awarded), entered(S::Running), said()];
+    assert_eq!(steps.into_iter().map(|(_, step)| step).collect::<Vec<_>>(), expected);
 
     let folded = store.replay_into(&dir.path().join("folded")).await.unwrap();
     assert_eq!(folded.table_digests().await.unwrap(), store.table_digests().await.unwrap());
