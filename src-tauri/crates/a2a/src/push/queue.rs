@@ -2,7 +2,7 @@
 //! until it is taken. A slow or dead webhook holds up neither the A2A task nor another webhook.
 
 use super::{Delivered, OpenHook, WebhookRules, send::Sender};
-use crate::{log::Record, server::Server};
+use crate::server::Server;
 use a2a::{StreamResponse, TaskPushNotificationConfig};
 use std::{
     collections::HashMap,
@@ -74,7 +74,7 @@ impl Server {
         for record in logged.records.iter().filter(|record| record.version > hook.delivered) {
             seen = record.version;
             if let Some(event) = self.event(&logged, record).await.ok()? {
-                return Some(Next::Event(record.clone(), Box::new(event)));
+                return Some(Next::Event(record.version, Box::new(event)));
             }
         }
         Some(Next::Nothing { seen, ended: logged.state().is_terminal() })
@@ -82,7 +82,7 @@ impl Server {
 }
 
 enum Next {
-    Event(Record, Box<StreamResponse>),
+    Event(u64, Box<StreamResponse>),
     Nothing { seen: u64, ended: bool },
 }
 
@@ -99,10 +99,10 @@ async fn run(server: Weak<Server>, key: (String, String), mut hook: OpenHook) {
                 hook.delivered = seen;
                 ended.then_some(Delivered::All(seen))
             }
-            Some(Next::Event(record, event)) => match held.push.attempt(&hook.config, &event).await {
+            Some(Next::Event(version, event)) => match held.push.attempt(&hook.config, &event).await {
                 Ok(()) => {
-                    (hook.delivered, failing) = (record.version, None);
-                    held.note(&hook, &key.1, Delivered::Upto(record.version)).await;
+                    (hook.delivered, failing) = (version, None);
+                    held.note(&hook, &key.1, Delivered::Upto(version)).await;
                     continue;
                 }
                 Err(why) => {

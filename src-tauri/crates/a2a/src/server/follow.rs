@@ -88,10 +88,12 @@ impl Server {
             return Err(A2aError::invalid(format!("Last-Event-ID {from} is no event of this task; it has {newest}")));
         }
         let extension = call.speaks(CONTRACT_EXTENSION);
+        // Before the snapshot, which may know more: what comes twice is recognised, what is left out is not.
+        let live = self.log.live(task);
         let first = self.task(&logged, from, start.history, true, extension).await?;
         let state = first.status.state.clone();
         let parked = start.opened == Opened::BySubscribing && state == TaskState::InputRequired;
-        let told = self.log.live(task).filter(|_| from == newest && state == TaskState::Working);
+        let told = live.filter(|_| extension && from == newest && state == TaskState::Working);
         let waiting: VecDeque<_> = logged.records.iter().filter(|record| record.version > from).cloned().collect();
         // Resumed before its end: the rest is still to be told.
         let over = ends(&state) && !parked && waiting.is_empty();
@@ -106,7 +108,7 @@ impl Server {
             state,
             since: since.unwrap_or(Timestamp::from_millis(0)),
             extension,
-            told: told.filter(|_| extension),
+            told,
             over,
             _place: start.place,
         };

@@ -77,8 +77,14 @@ impl Server {
         }
     }
 
-    /// Takes a message whose fields are in order; the task in the answer is in the log.
-    async fn accept(self: &Arc<Self>, call: &Call, mut request: SendMessageRequest) -> Result<Reply, A2aError> {
+    /// Takes a message whose fields are in order; the task in the answer is in the log. It goes on to its end when the
+    /// connection breaks meanwhile.
+    async fn accept(self: &Arc<Self>, call: &Call, request: SendMessageRequest) -> Result<Reply, A2aError> {
+        let (server, call) = (self.clone(), call.clone());
+        to_the_end(async move { server.take(&call, request).await }).await
+    }
+
+    async fn take(self: &Arc<Self>, call: &Call, mut request: SendMessageRequest) -> Result<Reply, A2aError> {
         self.card.facts().check_media_types(&request.message)?;
         let hook = match &mut request.configuration {
             Some(configuration) => configuration.task_push_notification_config.take(),
@@ -201,7 +207,7 @@ impl Server {
         })
     }
 
-    pub(super) async fn cancel(&self, call: &Call, request: CancelTaskRequest) -> Result<Task, A2aError> {
+    pub(super) async fn cancel(self: &Arc<Self>, call: &Call, request: CancelTaskRequest) -> Result<Task, A2aError> {
         check_id("id", &request.id)?;
         let owner = call.owner();
         let logged = self.read(&owner, &request.id).await?;
@@ -209,7 +215,8 @@ impl Server {
         if task.status.state.is_terminal() {
             return Err(A2aError::new(ErrorKind::TaskNotCancelable, "the task has ended", "nothing needs to be done"));
         }
-        self.agent.cancel(call, &task).await?;
+        let (server, canceller) = (self.clone(), call.clone());
+        to_the_end(async move { server.agent.cancel(&canceller, &task).await }).await?;
         let logged = self.read(&owner, &request.id).await?;
         self.whole(call, &logged, None).await
     }
@@ -327,6 +334,16 @@ impl Server {
             "send the message with SendMessage and read the task with GetTask",
         ))
     }
+}
+
+/// Runs what must not stop halfway because the caller went away.
+async fn to_the_end<T: Send + 'static>(
+    work: impl Future<Output = Result<T, A2aError>> + Send + 'static,
+) -> Result<T, A2aError> {
+    tokio::spawn(work).await.unwrap_or_else(|error| {
+        tracing::error!(%error, "an operation failed");
+        Err(A2aError::new(ErrorKind::Internal, "the request could not be carried out", "report this as a bug"))
+    })
 }
 
 /// `historyLength`: all when it is not given.
