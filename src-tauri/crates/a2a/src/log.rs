@@ -361,3 +361,75 @@ impl Output {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use a2a::{Part, Role};
+
+    fn says(text: &str) -> Message {
+        Message::new(Role::Agent, vec![Part::text(text)])
+    }
+
+    fn artifact(id: &str, text: &str, append: bool) -> Change {
+        let artifact = Artifact {
+            artifact_id: id.to_owned(),
+            name: None,
+            description: None,
+            parts: vec![Part::text(text)],
+            metadata: None,
+            extensions: None,
+        };
+        Change::Artifact { artifact, append, last: true }
+    }
+
+    fn status(state: TaskState, text: Option<&str>) -> Change {
+        let metadata = text.map(|text| HashMap::from([("m".to_owned(), text.into())]));
+        Change::Status { state, message: text.map(says), metadata }
+    }
+
+    fn logged(changes: Vec<Change>) -> Logged {
+        let of = |(version, change)| Record { version, at: Timestamp::from_millis(version as i64 * 1000), change };
+        Logged { id: "t".into(), context: "c".into(), records: (1..).zip(changes).map(of).collect() }
+    }
+
+    fn words(messages: Option<&Vec<Message>>) -> Vec<&str> {
+        messages.into_iter().flatten().filter_map(Message::text).collect()
+    }
+
+    #[test]
+    fn a_task_is_the_sum_of_its_records_at_every_version() {
+        let task = logged(vec![
+            Change::Message(says("hello")),
+            status(TaskState::Working, Some("working")),
+            artifact("a", "1", false),
+            artifact("a", "2", true),
+            artifact("b", "x", true),
+            status(TaskState::InputRequired, Some("what else")),
+            artifact("a", "new", false),
+            status(TaskState::Completed, None),
+        ]);
+        let parts = |task: &Task| -> Vec<String> {
+            let artifacts = task.artifacts.iter().flatten();
+            artifacts.map(|it| it.parts.iter().filter_map(Part::as_text).collect::<Vec<_>>().join("+")).collect()
+        };
+        let at = |version| fold(&task, version, None);
+        assert_eq!((at(1).status.state, at(1).artifacts), (TaskState::Submitted, None));
+        assert_eq!(words(at(1).history.as_ref()), ["hello"]);
+        assert_eq!(at(2).status.message.unwrap().text(), Some("working"));
+        assert_eq!(at(2).metadata.unwrap()["m"], "working");
+        assert_eq!(parts(&at(5)), ["1+2", "x"]);
+        // What the agent said becomes history when it says something else.
+        assert_eq!(words(at(6).history.as_ref()), ["hello", "working"]);
+        let end = at(task.newest());
+        assert_eq!((&end.status.state, &end.metadata), (&TaskState::Completed, &None));
+        assert_eq!(words(end.history.as_ref()), ["hello", "working", "what else"]);
+        assert_eq!(parts(&end), ["new", "x"]);
+        assert!(end.history.iter().flatten().all(|it| it.task_id.as_deref() == Some("t") && it.context_id.is_some()));
+        assert_eq!(words(fold(&task, 8, Some(1)).history.as_ref()), ["what else"]);
+        assert_eq!(fold(&task, 8, Some(0)).history, None);
+        assert_eq!((task.state(), task.changed_at()), (TaskState::Completed, Timestamp::from_millis(8000)));
+        let events = task.records.iter().filter_map(|record| event(&task, record)).count();
+        assert_eq!(events, 7, "a client's message is no event");
+    }
+}

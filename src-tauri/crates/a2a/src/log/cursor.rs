@@ -38,3 +38,19 @@ impl Cursor {
         cursor.map(Some).ok_or_else(|| A2aError::invalid("pageToken is not a nextPageToken of this agent"))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_our_own_tokens_are_read() {
+        let cursor = Cursor { changed_at: Timestamp::from_millis(1_795_248_000_000), id: "x".into() };
+        assert_eq!(Cursor::read(&cursor.token()).unwrap(), Some(cursor));
+        assert_eq!(Cursor::read("").unwrap(), None);
+        let extra = URL_SAFE_NO_PAD.encode(r#"{"t":"2026-11-21T08:00:00Z","i":"x","o":1}"#);
+        for token in ["x", "e30", "!", "2", extra.as_str()] {
+            assert!(Cursor::read(token).is_err(), "{token}");
+        }
+    }
+}

@@ -100,3 +100,43 @@ fn refused(why: Refused) -> String {
         Refused::NotPublic(ip) => format!("its host is {ip}, which is not a public address"),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use a2a::{Task, TaskState, TaskStatus};
+    use std::str::FromStr;
+
+    /// A name that led to a public address when the webhook was made, and to this machine when it is called.
+    #[tokio::test]
+    async fn a_name_that_changed_its_mind_is_not_connected_to() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let task = Task {
+            id: "t".into(),
+            context_id: "c".into(),
+            status: TaskStatus { state: TaskState::Working, message: None, timestamp: None },
+            artifacts: None,
+            history: None,
+            metadata: None,
+        };
+        let sender = Sender::new(WebhookRules::default());
+        for host in ["localhost", "127.0.0.1", "[::1]"] {
+            let config = TaskPushNotificationConfig {
+                url: format!("https://{host}:{port}/"),
+                id: Some("h".into()),
+                task_id: "t".into(),
+                token: None,
+                authentication: None,
+                tenant: None,
+            };
+            let why = sender.deliver(&config, &StreamResponse::Task(task.clone())).await.unwrap_err();
+            assert!(why.contains("not a public address"), "{host}: {why}");
+        }
+        // The resolver of the connection itself, which has the last word.
+        let refused = Checked(WebhookRules::default()).resolve(Name::from_str("localhost").unwrap()).await;
+        assert!(refused.err().unwrap().to_string().contains("not a public address"));
+        let nobody = tokio::time::timeout(Duration::from_millis(50), listener.accept()).await;
+        assert!(nobody.is_err(), "somebody connected");
+    }
+}

@@ -1,13 +1,17 @@
 //! Tasks: whose they are, what a message does to them, sending again, and lists.
 
 use crate::{
-    http::{post, request, rpc, send, text},
+    http::{post, request, rpc, send, sse, text},
     site::{At, Site, client_key, contractor_key, now, status},
 };
 use reqwest::{Method, RequestBuilder, StatusCode};
 use serde_json::{Value, json};
-use tender_a2a::{ApiKey, CONTRACT_EXTENSION, Owner, bearer, wire::TaskState};
-use tender_base::{Signer, signed::KeySigner, time::SystemClock};
+use tender_a2a::{
+    ApiKey, CONTRACT_EXTENSION, Owner, bearer,
+    log::{Change, Output},
+    wire::TaskState,
+};
+use tender_base::{BlobRef, Signer, signed::KeySigner, time::SystemClock};
 
 fn as_peer(request: RequestBuilder, key: &KeySigner) -> RequestBuilder {
     request.bearer_auth(bearer(key, &contractor_key().did(), &SystemClock))
@@ -216,4 +220,42 @@ async fn histories_and_artifacts_are_as_long_as_was_asked() {
     }
     let (_, task) = send(post(&site, "/", &rpc("GetTask", json!({"id": id, "history_length": 1})))).await;
     assert_eq!(words(&task["result"]), ["three"]);
+}
+
+#[tokio::test]
+async fn an_output_is_told_as_what_it_is_and_left_out_when_it_is_gone() {
+    let site = Site::start().await;
+    let output = |media_type: &str, blob: BlobRef| {
+        Change::Output(Output {
+            artifact_id: "output".into(),
+            blob,
+            media_type: media_type.into(),
+            filename: Some("f".into()),
+            extensions: vec![],
+        })
+    };
+    let words = site.log.keep_blob("words");
+    for (media_type, blob, expected) in [
+        ("text/plain", words, json!({"text": "words", "mediaType": "text/plain", "filename": "f"})),
+        ("application/json", words, json!({"raw": "d29yZHM=", "mediaType": "application/json", "filename": "f"})),
+        (
+            "text/plain",
+            site.log.keep_blob(vec![255]),
+            json!({"raw": "/w==", "mediaType": "text/plain", "filename": "f"}),
+        ),
+        ("text/plain", BlobRef::of(b"gone"), Value::Null),
+    ] {
+        let task = site.task(&site.anyone(), TaskState::Working);
+        site.log.append(&task, None, vec![output(media_type, blob), status(TaskState::Completed, None)]).unwrap();
+        let (_, told) = send(request(&site, Method::GET, &format!("/tasks/{task}"))).await;
+        assert_eq!(told["artifacts"][0]["parts"][0], expected);
+        let stream = request(&site, Method::GET, &format!("/tasks/{task}:subscribe")).header("Last-Event-ID", "1");
+        let events = sse(stream).await;
+        let ids: Vec<&str> = events.iter().map(|(id, _)| id.as_str()).collect();
+        assert_eq!(ids, if expected.is_null() { vec!["1", "3"] } else { vec!["1", "2", "3"] });
+        let (_, list) = send(request(&site, Method::GET, "/tasks?includeArtifacts=true&pageSize=1")).await;
+        assert_eq!(list["tasks"][0].get("artifacts").is_some(), !expected.is_null());
+        let (_, list) = send(request(&site, Method::GET, "/tasks?pageSize=1")).await;
+        assert_eq!(list["tasks"][0].get("artifacts"), None);
+    }
 }
