@@ -1,0 +1,5 @@
+//! Clients that speak plain A2A against the real `tender serve`.
+
+#![allow(clippy::unwrap_used, reason = "a test stops at what it did not expect")]
+
+mod plain;
