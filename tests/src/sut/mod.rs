@@ -52,10 +52,12 @@ pub async fn run(listener: TcpListener, target: Target) -> Result<(), Problem> {
 /// The kit asks hundreds of times per second from one address and leaves dozens of streams open.
 const LIMITS: Limits = Limits {
     requests_per_address: 100_000,
+    requests_per_caller: 100_000,
     requests_in_total: 100_000,
     connections_per_address: 4096,
     connections_in_total: 4096,
     streams_per_address: 4096,
+    streams_per_caller: 4096,
     large_bodies: 2,
     anonymous_body_bytes: 1 << 20,
     peer_body_bytes: 1 << 20,

@@ -4,12 +4,11 @@
 //! nobody: it reads the log when it can. The version of a record is the event's id; a stream that was cut goes on after
 //! the last one that arrived. Progress is not in the log: who misses a step gets the newest one.
 
-use super::{Server, operations::is_interrupted};
+use super::{Server, StreamPlace, operations::is_interrupted};
 use crate::{
     A2aError, CONTRACT_EXTENSION, ErrorKind,
     agent::Call,
     contract::{self, OUTPUT, Piece, Progress},
-    limits::{Origin, Place},
     log::{self, Change, Live, Logged, Owner, Record},
 };
 use a2a::{
@@ -48,7 +47,7 @@ pub(super) struct Start {
     /// Most messages of the history in the first event.
     pub(super) history: Option<usize>,
     /// Held until the stream ends.
-    pub(super) place: Place<Origin>,
+    pub(super) place: StreamPlace,
 }
 
 /// A message instead of a task.
@@ -72,7 +71,7 @@ struct Follow {
     extension: bool,
     told: Option<Live>,
     over: bool,
-    _place: Place<Origin>,
+    _place: StreamPlace,
 }
 
 impl Server {

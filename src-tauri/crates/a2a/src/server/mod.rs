@@ -37,6 +37,7 @@ use std::{
     sync::Arc,
     time::{Duration, Instant},
 };
+use tender_base::Did;
 use tokio::sync::Semaphore;
 
 /// Media type of JSON-RPC, and of REST for clients that do not know the other.
@@ -48,6 +49,8 @@ const VERSION: &str = a2a::VERSION;
 /// Largest body that is decoded on the runtime's own threads; larger ones would hold up everybody's keep-alives.
 const INLINE_BYTES: usize = 256 << 10;
 
+/// Until a stream may have ended.
+const FULL_WAIT: Duration = Duration::from_secs(1);
 /// Most extensions of a request that are looked at.
 const MAX_EXTENSIONS: usize = 32;
 
@@ -61,6 +64,7 @@ pub(crate) struct Server {
     pub(crate) push: Queue,
     requests: Requests,
     streams: Arc<Open<Origin>>,
+    callers_streams: Arc<Open<Did>>,
     large_bodies: Semaphore,
 }
 
@@ -85,6 +89,7 @@ pub fn router(
         limits,
         requests: Requests::new(&limits),
         streams: Open::new(limits.streams_per_address, limits.connections_in_total),
+        callers_streams: Open::new(limits.streams_per_caller, limits.connections_in_total),
         large_bodies: Semaphore::new(limits.large_bodies as usize),
     });
     tokio::spawn(server.clone().serve_open_hooks());
@@ -137,9 +142,13 @@ async fn identify(
         if once.as_ref().is_some_and(|key| key.len() > body::MAX_ID_CHARS) {
             return Err(A2aError::invalid(format!("Idempotency-Key is longer than {} characters", body::MAX_ID_CHARS)));
         }
+        let call = Call { identity, ip: address.ip(), extensions, once, last_event: None };
+        if let Some(did) = call.did() {
+            server.requests.admit_caller(did, Instant::now())?;
+        }
         let by_query = || decode::Query::read(request.uri().query(), &decode::TASK).ok()?.text("lastEventId");
         let last_event = plain(request.headers(), "last-event-id").or_else(by_query);
-        Ok(Call { identity, ip: address.ip(), extensions, once, last_event })
+        Ok(Call { last_event, ..call })
     });
     let mut response = match call {
         Ok(call) => {
@@ -215,15 +224,26 @@ fn check_content_type(headers: &HeaderMap) -> Result<(), A2aError> {
     ))
 }
 
+/// A stream's place among those of its address, and among those of its caller.
+pub(crate) struct StreamPlace {
+    _address: Place<Origin>,
+    _caller: Option<Place<Did>>,
+}
+
 impl Server {
-    /// A place among the event streams of the caller's address.
-    fn stream_place(&self, call: &Call) -> Result<Place<Origin>, A2aError> {
-        self.streams.enter(Origin::of(call.ip)).ok_or_else(|| {
-            too_many(
-                format!("more than {} event streams from this address", self.limits.streams_per_address),
-                Duration::from_secs(1),
-            )
-        })
+    /// A place for one more event stream of this call.
+    fn stream_place(&self, call: &Call) -> Result<StreamPlace, A2aError> {
+        let full = |limit: u32, of: &str| too_many(format!("more than {limit} event streams {of}"), FULL_WAIT);
+        let address = self.streams.enter(Origin::of(call.ip));
+        let address = address.ok_or_else(|| full(self.limits.streams_per_address, "from this address"))?;
+        let caller = match call.did() {
+            Some(did) => {
+                let place = self.callers_streams.enter(did);
+                Some(place.ok_or_else(|| full(self.limits.streams_per_caller, "with this key"))?)
+            }
+            None => None,
+        };
+        Ok(StreamPlace { _address: address, _caller: caller })
     }
 }
 
