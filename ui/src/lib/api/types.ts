@@ -491,6 +491,10 @@ owes_us_micro_usd: number,
  */
 we_owe_micro_usd: number, 
 /**
+ * It holds an API key: this node signs in its name, so that its signatures prove nothing against this node.
+ */
+by_key: boolean, 
+/**
  * When paired.
  */
 paired_at: string, 
@@ -533,6 +537,32 @@ link: string,
  * After this it no longer works.
  */
 expires_at: string, };
+
+/**
+ * Issue an API key to a client that does not run Tender.
+ */
+export type KeyInput = { 
+/**
+ * What to call the client.
+ */
+name: string, 
+/**
+ * What it may owe at most.
+ */
+credit_limit_micro_usd: number, };
+
+/**
+ * An API key; it is not told again.
+ */
+export type IssuedKey = { 
+/**
+ * The key, to be sent as bearer token or as `X-API-Key`.
+ */
+key: string, 
+/**
+ * What it stands for among the peers.
+ */
+did: string, };
 
 /**
  * Accept an invitation.
@@ -1290,6 +1320,7 @@ export type Operations = {
   stop_everything: { kind: 'command'; input: Switch; output: Overview };
   set_setting: { kind: 'command'; input: SetSettingInput; output: Settings };
   invite: { kind: 'command'; input: InviteInput; output: Invitation };
+  issue_key: { kind: 'command'; input: KeyInput; output: IssuedKey };
   add_peer: { kind: 'command'; input: AddPeerInput; output: Peer };
   change_peer: { kind: 'command'; input: ChangePeerInput; output: Peer };
   remove_peer: { kind: 'command'; input: ByDid; output: Nothing };

@@ -235,3 +235,6 @@ pub(crate) fn from_wire(state: &WireState) -> Option<TaskState> {
         _ => return None,
     })
 }
+
+#[cfg(test)]
+mod tests;
