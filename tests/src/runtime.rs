@@ -29,6 +29,7 @@ pub struct Runtime {
     /// Where it is, as its owner would type it.
     pub address: String,
     says: Arc<Mutex<Option<Says>>>,
+    fails: Arc<Mutex<Option<u16>>>,
     seen: Arc<Mutex<Vec<String>>>,
 }
 
@@ -64,6 +65,11 @@ impl Runtime {
         *self.says.lock().unwrap_or_else(PoisonError::into_inner) = Some(says);
     }
 
+    /// Answers every request for a text with this status from now on.
+    pub fn fails(&self, status: Option<u16>) {
+        *self.fails.lock().unwrap_or_else(PoisonError::into_inner) = status;
+    }
+
     /// Heads of the requests so far.
     #[must_use]
     pub fn seen(&self) -> Vec<String> {
@@ -77,7 +83,7 @@ impl Runtime {
             None => format!("http://127.0.0.1:{port}"),
             Some(_) => format!("https://localhost:{port}/v1"),
         };
-        let runtime = Self { address, says: Arc::default(), seen: Arc::default() };
+        let runtime = Self { address, says: Arc::default(), fails: Arc::default(), seen: Arc::default() };
         let shared = runtime.clone();
         thread::spawn(move || {
             for stream in listener.incoming().map_while(Result::ok) {
@@ -127,6 +133,9 @@ impl Runtime {
             "/version" => json(json!({"version": "0.11.0"})),
             "/v1/models" => json(json!({"data": [{"id": "the-model", "owned_by": "vllm", "max_model_len": 2048}]})),
             "/v1/chat/completions" | "/v1/completions" => {
+                if let Some(status) = *self.fails.lock().unwrap_or_else(PoisonError::into_inner) {
+                    return (status, "application/json", json!({"error": {"message": "no"}}).to_string());
+                }
                 let greeting = Generation { text: "Hi".to_owned(), tokens: Some(vec![1]), finish: Finish::Length };
                 let trial = Says { prompt_tokens: 1, text: greeting };
                 let says = self.says.lock().unwrap_or_else(PoisonError::into_inner).clone();

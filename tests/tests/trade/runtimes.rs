@@ -135,10 +135,16 @@ async fn a_cloud_is_bought_from_when_it_is_cheapest_and_booked_as_it_bills() {
     let dear = SubmitInput { budget_micro_usd: 10, ..work::for_anyone(question()) };
     assert!(failed(&node, &dear).await.summary.reason.contains("budget"));
     assert_eq!(cloud.seen().len(), asked, "nobody was asked");
+    cloud.fails(Some(500));
+    failed(&node, &work::for_anyone(question())).await;
+    assert_eq!(spent(&node).await, bill, "a refusal costs nothing");
+    cloud.fails(None);
+    wait_connected(&node).await;
+    let asked = cloud.seen().len();
     node.set("daily_spend_cap_micro_usd", json!(bill)).await;
     let detail = failed(&node, &work::for_anyone(question())).await;
     assert!(detail.summary.reason.contains("cap"), "the cap counts clouds: {detail:#?}");
-    assert_eq!(spent(&node).await, bill);
+    assert_eq!((spent(&node).await, cloud.seen().len()), (bill, asked));
 
     let doctor: Doctor = node.ask("doctor", &Nothing {}).await;
     let line = doctor.checks.iter().find(|check| check.name == "Runtime cloud").unwrap();

@@ -83,7 +83,8 @@ impl Node {
             Ok(output) => output,
             Err(problem) => {
                 self.runtime_failed(Some(name), &problem);
-                if refused(&problem) {
+                let written = self.live.progress(job.id).map_or(0, |progress| progress.done);
+                if written == 0 && answered(&problem) {
                     self.apply(vec![self.posted(job, JobState::Running, reserved.negated())], Vec::new()).await?;
                 }
                 return Err(problem);
@@ -128,11 +129,7 @@ fn most(price: CloudPrice, work: &GenerateWork) -> MicroUsd {
     price.amount(work.prompt_tokens, work.max_tokens)
 }
 
-/// Whether the cloud did not begin: nothing is billed then.
-fn refused(problem: &Problem) -> bool {
-    use Code as C;
-    matches!(
-        problem.code,
-        C::Unavailable | C::Unauthenticated | C::Forbidden | C::NotFound | C::OverLimit | C::TooMany | C::Invalid
-    )
+/// Whether the cloud itself said no, or was not reached. One that fell silent may be writing, and bills it.
+fn answered(problem: &Problem) -> bool {
+    !matches!(problem.code, Code::Lost | Code::Expired)
 }
