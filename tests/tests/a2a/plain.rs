@@ -5,7 +5,7 @@ use futures::StreamExt;
 use reqwest::Client;
 use serde_json::{Value, json};
 use std::time::Duration;
-use tender_node::api::types::{ByDid, IssuedKey, KeyInput, Nothing, Peers};
+use tender_node::api::types::{ByDid, IssuedKey, KeyInput, Nothing, Paid, PayInput, Peers};
 use tender_tests::{TestNode, work};
 
 /// A client that knows nothing but A2A 1.0.
@@ -135,6 +135,11 @@ async fn a_job_is_quoted_awarded_and_delivered_and_owed() {
     let peers: Peers = node.ask("peers", &Nothing {}).await;
     let peer = peers.peers.iter().find(|peer| peer.did == issued.did).unwrap();
     assert!(peer.by_key && peer.name == "adk" && peer.owes_us_micro_usd == price, "{peer:?}");
+    let paid: Paid = node.ask("record_payment", &PayInput { did: issued.did, method: "cash".into(), book: None }).await;
+    assert_eq!((paid.amount_micro_usd, paid.contracts), (price, 1));
+    let peers: Peers = node.ask("peers", &Nothing {}).await;
+    assert_eq!(peers.peers[0].owes_us_micro_usd, 0);
+    assert_eq!(client.ask("GetTask", json!({"id": id})).await, done, "who pays when is no longer the task's");
     // What has ended takes no more messages and cannot be cancelled.
     client.refused("SendMessage", message("m4", Some(id), text("yes"))).await;
     client.refused("CancelTask", json!({"id": id})).await;
@@ -168,6 +173,60 @@ async fn the_keys_limit_holds_and_a_quote_can_be_declined_cancelled_and_survives
     node.ask::<_, Nothing>("remove_peer", &ByDid { did: poor.did }).await;
     let (status, _) = client.raw("SendMessage", message("e", None, gemm(8))).await;
     assert_eq!(status, 403);
+    assert_eq!(client.raw("GetTask", json!({"id": id})).await.0, 401, "the key may be in other hands");
+}
+
+#[tokio::test]
+async fn a_text_comes_as_text_while_it_is_written_and_whole_at_the_end() {
+    let node = TestNode::seller().await;
+    node.set("price.generate.micro_usd", json!(0)).await;
+    let issued = key(&node, "free", 0).await;
+    let client = Plain::new(&node, Some(&issued.key));
+    let question = json!([{"role": "user", "content": "What is the capital of France?"}]);
+    let job = json!({"kind": "generate", "model": "SmolLM2-135M-Instruct", "messages": question, "max_tokens": 40});
+    // What costs nothing needs no award.
+    let answer = client.request("SendStreamingMessage", &message("m", None, json!({"data": job}))).send().await;
+    let told = answer.unwrap().text().await.unwrap();
+    let events: Vec<Value> = told
+        .lines()
+        .filter_map(|line| serde_json::from_str(line.strip_prefix("data:")?).ok())
+        .map(|event: Value| event["result"].clone())
+        .collect();
+    let texts: Vec<&str> = events
+        .iter()
+        .filter(|event| event["artifactUpdate"]["artifact"]["artifactId"] == "output")
+        .map(|event| event["artifactUpdate"]["artifact"]["parts"][0]["text"].as_str().unwrap())
+        .collect();
+    let (whole, pieces) = texts.split_last().unwrap();
+    assert!(whole.contains("Paris"), "{told}");
+    assert!(pieces.len() > 1 && whole.starts_with(&pieces.concat()), "{told}");
+    let end = &events.last().unwrap()["statusUpdate"];
+    assert_eq!(end["status"]["state"], json!("TASK_STATE_COMPLETED"), "{told}");
+    let done = client.ended(end["taskId"].as_str().unwrap()).await;
+    let kinds: Vec<_> = done["artifacts"].as_array().unwrap().iter().map(|a| &a["parts"][0]["mediaType"]).collect();
+    assert_eq!(kinds, [&json!("text/plain"), &json!("application/json")], "{done}");
+}
+
+#[tokio::test]
+async fn an_acknowledged_quote_and_an_award_survive_a_kill() {
+    let mut node = TestNode::seller().await;
+    let issued = key(&node, "steady", work::DOLLAR).await;
+    let client = Plain::new(&node, Some(&issued.key));
+    let quoted = client.send("q", None, gemm(16)).await;
+    let awarded = client.send("a", None, gemm(8)).await;
+    let id = awarded["id"].as_str().unwrap();
+    let mut yes = message("y", Some(id), text("yes"));
+    yes["configuration"] = json!({"returnImmediately": true});
+    client.ask("SendMessage", yes.clone()).await;
+    node.kill();
+    let node = node.restart().await;
+    let client = Plain::new(&node, Some(&issued.key));
+    assert_eq!(client.ask("GetTask", json!({"id": quoted["id"]})).await, quoted);
+    assert_eq!(client.ask("SendMessage", yes).await["task"]["id"], json!(id), "it came before");
+    let done = client.ended(id).await;
+    assert_eq!(state(&done), "TASK_STATE_COMPLETED", "{done}");
+    let answers = done["history"].as_array().unwrap().iter().filter(|message| message["messageId"] == json!("y"));
+    assert_eq!(answers.count(), 1);
 }
 
 #[tokio::test]

@@ -322,7 +322,7 @@ pub(crate) enum PeersCommand {
         /// In US dollars.
         usd: String,
     },
-    /// Record that everything owed to a peer was paid, outside the app.
+    /// Record that everything owed to a peer, or by the holder of an API key, was paid outside the app.
     Paid {
         /// did:key:…
         did: String,

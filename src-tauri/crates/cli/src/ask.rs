@@ -171,11 +171,7 @@ async fn peers(source: &Source, command: Option<PeersCommand>, json: bool) -> Re
         Some(PeersCommand::Paid { did, method }) => {
             let paid: Paid = source.ask("record_payment", &PayInput { did, method, book: None }).await?;
             print::answer(json, &paid, |p| {
-                format!(
-                    "{} recorded by both sides for {} contracts",
-                    tender_base::MicroUsd(p.amount_micro_usd),
-                    p.contracts
-                )
+                format!("{} recorded for {} contracts", tender_base::MicroUsd(p.amount_micro_usd), p.contracts)
             });
         }
         Some(PeersCommand::Remove { did }) => {

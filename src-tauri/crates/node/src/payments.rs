@@ -23,13 +23,22 @@ const MAX_CONTRACTS: u32 = 500;
 const MAX_METHOD_CHARS: usize = 120;
 
 impl Node {
-    /// Records that everything owed to a peer was paid, and has the peer confirm it.
+    /// Records that everything owed to a peer was paid, and has the peer confirm it. Who holds an API key only buys and
+    /// signs nothing: that it paid is this node's word.
     ///
     /// # Errors
     /// [`Code::NotFound`] when nothing is owed, [`Code::Lost`] when the peer does not answer (nothing is recorded
     /// then), and what the peer refuses.
     pub(crate) async fn pay(&self, input: PayInput) -> Result<Paid, Problem> {
-        let peer = self.peer_named(&input.did).await?;
+        let holder = match input.did.parse() {
+            Ok(did) => self.store.peer(&did).await.map_err(|e| e.problem())?.filter(|peer| peer.by_key),
+            Err(_) => None,
+        };
+        let peer = match holder {
+            // What a key that was taken back owes can still be paid.
+            Some(holder) => holder,
+            None => self.peer_named(&input.did).await?,
+        };
         let method = input.method.trim();
         if method.is_empty() || method.chars().count() > MAX_METHOD_CHARS || method.chars().any(char::is_control) {
             return Err(Problem::new(
@@ -39,6 +48,9 @@ impl Node {
             ));
         }
         let book = input.book.unwrap_or(Book::Real);
+        if peer.by_key {
+            return self.received(&peer, book, method).await;
+        }
         if let Some(payment) = self.unanswered_payment(&peer.did).await {
             return self.send_payment(&peer, payment).await;
         }
@@ -62,6 +74,48 @@ impl Node {
         let event = Event::SettingChanged { key: unanswered_key(&peer.did), value: unanswered, at: self.now() };
         self.apply(vec![event], Vec::new()).await?;
         self.send_payment(&peer, payment).await
+    }
+
+    /// Everything that the holder of an API key owes was paid.
+    async fn received(&self, peer: &PeerRecord, book: Book, method: &str) -> Result<Paid, Problem> {
+        let owed = self.owed(Role::Contractor, book, &peer.did).await?;
+        if owed.is_empty() {
+            return Err(Problem::new(Code::NotFound, format!("nothing is owed by {}", peer.name), ""));
+        }
+        let now = self.now();
+        let payment = Payment {
+            payment: PaymentId::new(self.clock.as_ref(), self.entropy.as_ref()),
+            payer: peer.did,
+            payee: self.did(),
+            book,
+            contracts: owed.iter().map(|(record, _)| record.id).collect(),
+            amount: owed.iter().map(|(_, amount)| *amount).sum(),
+            method: method.to_owned(),
+            paid_at: now,
+        };
+        let payment = Signed::new(payment, self.identity.signer.as_ref());
+        let said = &payment.document;
+        let confirmation = PaymentConfirmation {
+            payment: said.payment,
+            payee: said.payee,
+            payer: said.payer,
+            hash: payment.hash(),
+            confirmed_at: now,
+        };
+        let paid = Paid {
+            payment: said.payment.to_string(),
+            amount_micro_usd: said.amount.0,
+            contracts: u32::try_from(said.contracts.len()).unwrap_or(u32::MAX),
+        };
+        let recorded = Event::PaymentRecorded {
+            entries: settlements(Role::Contractor, book, peer.did, &owed),
+            payment,
+            confirmation: Some(Signed::new(confirmation, self.identity.signer.as_ref())),
+            role: Role::Contractor,
+            at: now,
+        };
+        self.apply(vec![recorded], Vec::new()).await?;
+        Ok(paid)
     }
 
     /// A payment that was sent and whose answer was never heard: it is sent again as it was, so that the payee, who may

@@ -25,12 +25,12 @@ pub(crate) struct NodeLog(pub(crate) Arc<Node>);
 #[async_trait]
 impl TaskLog for NodeLog {
     async fn records(&self, owner: &Owner, task: &str) -> Result<Option<Logged>, A2aError> {
-        known(owner)?;
+        self.known(owner).await?;
         self.0.store.task(owner.as_str(), task).await.map_err(failed)?.map(logged).transpose()
     }
 
     async fn list(&self, owner: &Owner, query: &ListQuery) -> Result<Page, A2aError> {
-        known(owner)?;
+        self.known(owner).await?;
         let state = match &query.state {
             None => None,
             Some(state) => match from_wire(state) {
@@ -118,9 +118,18 @@ impl Hooks for NodeLog {
     }
 }
 
-/// A node keeps no tasks for callers without a key.
-fn known(owner: &Owner) -> Result<(), A2aError> {
-    owner.did().map(drop).ok_or_else(identify)
+impl NodeLog {
+    /// A node keeps no tasks for callers without a key, and shows none to whoever holds a key that was taken back: it may
+    /// have got into other hands. A removed peer still gets what it paid for.
+    async fn known(&self, owner: &Owner) -> Result<(), A2aError> {
+        let did = owner.did().ok_or_else(identify)?;
+        let peer = self.0.store.peer(&did).await.map_err(failed)?;
+        if peer.is_some_and(|peer| peer.by_key && peer.removed) {
+            let back = "this API key was taken back";
+            return Err(A2aError::new(ErrorKind::Unauthenticated, back, "ask the owner of this agent for another"));
+        }
+        Ok(())
+    }
 }
 
 fn failed(error: StoreError) -> A2aError {
