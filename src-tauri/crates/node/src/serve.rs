@@ -65,10 +65,26 @@ pub(crate) fn public_address(config: &Config, listener: &TcpListener, tls: bool)
     }
 }
 
+/// What one caller, and all of them, may take.
+fn limits(settings: &Settings) -> Limits {
+    let standard = Limits::default();
+    let (requests, streams) = (settings.requests_per_second, settings.streams);
+    Limits {
+        requests_per_address: requests,
+        requests_per_caller: requests,
+        requests_in_total: requests.saturating_mul(10),
+        connections_per_address: streams.saturating_mul(2),
+        connections_in_total: standard.connections_in_total.max(streams.saturating_mul(4)),
+        streams_per_address: streams,
+        streams_per_caller: streams,
+        ..standard
+    }
+}
+
 /// Serves the A2A interface until the node ends.
 pub(crate) async fn a2a(node: Arc<Node>, listener: TcpListener, tls: Option<ServerTls>) {
     let key = tls.as_ref().map(ServerTls::key_sha256);
-    let limits = Limits::default();
+    let limits = limits(&node.settings());
     let served = async {
         let source = CardSource::new(&node.card(key)?, node.now())?;
         node.spawn(refresh_card(node.clone(), source.clone(), key));
@@ -131,5 +147,15 @@ impl Node {
         });
         card::sign(&mut card, self.identity.signer.as_ref())?;
         Ok(card)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_settings_defaults_are_the_servers() {
+        assert_eq!(limits(&Settings::read(&Default::default())), Limits::default());
     }
 }

@@ -28,6 +28,10 @@ pub struct Settings {
     pub slots: u32,
     /// How many texts may be written for clients at once.
     pub text_slots: u32,
+    /// Requests per second that one caller may make at the A2A interface.
+    pub requests_per_second: u32,
+    /// Event streams that one caller may have open at the A2A interface.
+    pub streams: u32,
     /// Clients' kernels run here although the worker's sandbox lacks a layer.
     pub sell_unconfined_kernels: bool,
     /// Electricity price, USD per kWh.
@@ -101,6 +105,18 @@ pub const KNOWN: &[Known] = &[
         default: || json!(15),
         about: "Texts that may be written for clients at once, all together on the card: 1 to 15.",
         accepts: |v| whole(v, 1, 15, "a whole number from 1 to 15"),
+    },
+    Known {
+        key: "requests_per_second",
+        default: || json!(50),
+        about: "A2A requests per second of one address or key, ten times as many in total: 10 to 100000. From the next start.",
+        accepts: |v| whole(v, 10, 100_000, "a whole number from 10 to 100000"),
+    },
+    Known {
+        key: "streams",
+        default: || json!(32),
+        about: "Open A2A event streams of one address or key, and twice as many connections: 1 to 10000. From the next start.",
+        accepts: |v| whole(v, 1, 10_000, "a whole number from 1 to 10000"),
     },
     Known {
         key: "sell_unconfined_kernels",
@@ -266,6 +282,8 @@ impl Settings {
             use_own_gpu: flag("use_own_gpu"),
             slots: u32::try_from(whole("slots")).unwrap_or(1),
             text_slots: u32::try_from(whole("text_slots")).unwrap_or(1),
+            requests_per_second: u32::try_from(whole("requests_per_second")).unwrap_or(50),
+            streams: u32::try_from(whole("streams")).unwrap_or(32),
             sell_unconfined_kernels: flag("sell_unconfined_kernels"),
             tariff_usd_per_kwh: float("tariff_usd_per_kwh"),
             card_watts: float("card_watts"),
