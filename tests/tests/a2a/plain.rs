@@ -132,6 +132,16 @@ async fn a_job_is_quoted_awarded_and_delivered_and_owed() {
     assert_eq!(history[0]["messageId"], json!("m1"));
     assert!(history.iter().any(|message| message["messageId"] == json!("m3")));
 
+    // Who lost the connection after the quote hears the rest, each event once and in order.
+    let resumed = client.request("SubscribeToTask", &json!({"id": id})).header("Last-Event-ID", "2").send().await;
+    let resumed = resumed.unwrap().text().await.unwrap();
+    let ids: Vec<u64> = resumed.lines().filter_map(|line| line.strip_prefix("id:")?.trim().parse().ok()).collect();
+    // Message, quote; message, quote; message; submitted, perhaps working, output, completed.
+    assert_eq!(ids[0], 2, "{resumed}");
+    assert!(ids.is_sorted_by(|a, b| a < b) && (8..=9).contains(ids.last().unwrap()), "{ids:?}");
+    let last = resumed.lines().rfind(|line| line.starts_with("data:")).unwrap();
+    assert!(last.contains("TASK_STATE_COMPLETED"), "{resumed}");
+
     let peers: Peers = node.ask("peers", &Nothing {}).await;
     let peer = peers.peers.iter().find(|peer| peer.did == issued.did).unwrap();
     assert!(peer.by_key && peer.name == "adk" && peer.owes_us_micro_usd == price, "{peer:?}");
