@@ -171,7 +171,9 @@ async fn a_model_file_with_another_hash_is_not_used() {
     let copy = folder.path().join("all-MiniLM-L6-v2");
     fs::create_dir(&copy).unwrap();
     let from = models().join("all-MiniLM-L6-v2");
-    fs::copy(from.join("tokenizer.json"), copy.join("tokenizer.json")).unwrap();
+    for file in ["tokenizer.json", "config.json"] {
+        fs::copy(from.join(file), copy.join(file)).unwrap();
+    }
     let mut weights = fs::read(from.join("model.safetensors")).unwrap();
     let last = weights.len() - 1;
     weights[last] ^= 1;

@@ -85,6 +85,15 @@ async fn a_peers_runtime_writes_is_judged_and_named_in_the_receipt() {
     assert!(detail.contracts.iter().any(|contract| contract.state == ContractState::Rejected), "{detail:#?}");
     assert_eq!(buyer.earnings().await.days, before);
 
+    // With an honest one beside it, which is dearer: the job is bought there, and the liar is asked once.
+    let honest = TestNode::seller().await;
+    honest.set("price.generate.micro_usd", json!(1000)).await;
+    pair(&honest, &buyer, DOLLAR).await;
+    let detail = buyer.buy(&work::for_peers(question())).await;
+    let count = |state| detail.contracts.iter().filter(|contract| contract.state == state).count();
+    assert_eq!((count(ContractState::Rejected), count(ContractState::Accepted)), (1, 1), "{detail:#?}");
+    honest.sell(false).await;
+
     // Detached, the own worker writes again; it is not asked any more.
     let asked = runtime.seen().len();
     let left: Runtimes = seller.ask("detach_runtime", &ByRuntime { name: "vllm".to_owned() }).await;

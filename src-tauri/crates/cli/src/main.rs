@@ -33,7 +33,7 @@ fn main() -> ExitCode {
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(problem) => {
-            eprintln!("tender: {problem}");
+            eprintln!("tender: {}", print::harmless(&problem.to_string()));
             ExitCode::FAILURE
         }
     }

@@ -7,7 +7,7 @@ use tender_node::api::types::*;
 
 /// Prints an answer: as one JSON document, or as text.
 pub(crate) fn answer<T: Serialize>(json: bool, value: &T, text: impl FnOnce(&T) -> String) {
-    let line = if json { serde_json::to_string(value).unwrap_or_default() } else { text(value) };
+    let line = if json { serde_json::to_string(value).unwrap_or_default() } else { harmless(&text(value)) };
     // A reader that has seen enough (`tender jobs | head`) is no fault.
     let _ = writeln!(std::io::stdout(), "{line}");
 }
@@ -16,7 +16,12 @@ pub(crate) fn answer<T: Serialize>(json: bool, value: &T, text: impl FnOnce(&T) 
 pub(crate) fn piece(more: &str, last: bool) {
     let mut out = std::io::stdout();
     // As above: a reader that is gone is no fault.
-    let _ = write!(out, "{more}{}", if last { "\n\n" } else { "" }).and_then(|()| out.flush());
+    let _ = write!(out, "{}{}", harmless(more), if last { "\n\n" } else { "" }).and_then(|()| out.flush());
+}
+
+/// Names, messages and texts of others go to a terminal: no control characters but line breaks and tabs.
+pub(crate) fn harmless(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() && !matches!(c, '\n' | '\t') { '\u{fffd}' } else { c }).collect()
 }
 
 fn money(micro_usd: i64) -> String {

@@ -51,16 +51,21 @@ pub(crate) async fn run(dir: &Path, options: Submit, json: bool) -> Result<(), P
 /// Waits for the job's end; a text is printed while it is written.
 async fn wait(node: &Source, id: &str, streams: bool) -> Result<JobDetail, Problem> {
     let (mut pause, longest) = (Duration::from_millis(20), if streams { 100 } else { 500 });
-    let mut printed = 0;
+    let mut printed = String::new();
     loop {
         let detail: JobDetail = node.ask("job", &ById { id: id.to_owned() }).await?;
         let over = detail.summary.state.is_none_or(JobState::is_final);
         if streams {
             let text = if over { whole_text(node, id).await? } else { detail.text.clone() };
-            let text = text.unwrap_or_default();
-            let more = text.get(printed..).unwrap_or_default();
-            print::piece(more, over && printed + more.len() > 0);
-            printed += more.len();
+            // Until another has begun, what was printed of a rejected text stays.
+            if let Some(text) = text.filter(|text| over || !text.is_empty()) {
+                if !text.starts_with(&printed) {
+                    print::piece("\n\n[That text was not accepted. Another one:]\n\n", false);
+                    printed.clear();
+                }
+                print::piece(&text[printed.len()..], over && !text.is_empty());
+                printed = text;
+            }
         }
         if over {
             return Ok(detail);

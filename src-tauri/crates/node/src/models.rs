@@ -192,7 +192,7 @@ pub(crate) fn within_context(settings: &Settings, work: &GenerateWork) -> Result
     Err(Problem::new(
         Code::Invalid,
         format!(
-            "prompt and text may have {tokens} tokens together, but with {} this machine has room for {context}",
+            "prompt and text may have {tokens} tokens together, but the context of {} here has room for {context}",
             known.name()
         ),
         "shorten the prompt or lower max_tokens",

@@ -90,6 +90,9 @@ pub(super) async fn selling(node: &Arc<Node>) -> Result<Selling, Problem> {
 pub(super) async fn bought(node: &Arc<Node>, job: &JobRecord) -> Result<JobSummary, Problem> {
     let contracts = node.contracts_of(job.id).await?;
     let chosen = chosen_contract(&contracts);
+    // What was bought has been accepted; a job that was rejected elsewhere may have been done here.
+    let bought = |record: &&ContractRecord| matches!(record.state, ContractState::Accepted | ContractState::Settled);
+    let chosen = chosen.filter(|record| job.state != JobState::Completed || bought(record));
     let with = match (&chosen, job.state) {
         (Some(record), _) => Some(name_of(node, &record.peer).await),
         (None, JobState::Running | JobState::Completed) => {

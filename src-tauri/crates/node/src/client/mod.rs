@@ -58,7 +58,7 @@ impl Node {
             }
         }
         let mut wait_until = resumed.then(|| self.now().after(RECOVERY));
-        let (mut failed, mut empty) = (0, 0);
+        let (mut failed, mut empty, mut rejected) = (0, 0, 0);
         let mut pause = BETWEEN_ROUNDS;
         loop {
             let job = self.unfinished(id).await?;
@@ -84,7 +84,10 @@ impl Node {
                 None => match self.try_in_order(&job, &decision).await {
                     Ok(()) => return Ok(()),
                     Err(problem) => {
-                        failed += 1;
+                        // Whose result was rejected is not asked again, so that these rounds end by themselves.
+                        let so_far = self.rejected_for(id).await?.len();
+                        failed += u32::from(so_far == rejected);
+                        rejected = so_far;
                         // What the job itself gets wrong, nobody will get right.
                         let hopeless = matches!(problem.code, Code::Invalid | Code::TooLarge);
                         if hopeless || failed >= ROUNDS {
@@ -124,6 +127,8 @@ impl Node {
                         Source::Local | Source::Peer { .. } => self.run_here(job).await,
                     }
                 }
+                // Let go when an earlier one began: the next round asks for a new proposal.
+                Some(contract) if self.record(contract).await?.state != ContractState::Proposed => continue,
                 Some(contract) => self.buy(contract, &rest).await,
             };
             match tried {

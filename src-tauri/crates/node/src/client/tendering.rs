@@ -3,11 +3,11 @@
 
 use crate::{models, node::Node};
 use futures::{StreamExt, stream::FuturesUnordered};
-use std::{sync::Arc, time::Duration};
+use std::{collections::HashSet, sync::Arc, time::Duration};
 use tender_base::{
     Book, Code, ContractState, Did, MicroUsd, Problem, Role, Signed, Work,
     documents::{CallForProposals, Decline, Message, Proposal},
-    ids::ContractId,
+    ids::{ContractId, JobId},
     job::Privacy,
     ledger::Account,
 };
@@ -166,6 +166,7 @@ impl Node {
             Work::Generate(text) => models::has_text_model(&self.settings(), &text.model),
             _ => Ok(()),
         };
+        let rejected = self.rejected_for(job.id).await?;
         let checkable = match checkable {
             Ok(()) => self.can_check_in_time(&job.spec.work).await,
             lacking => lacking,
@@ -175,9 +176,19 @@ impl Node {
             .filter(|peer| !peer.removed && peer.address.is_some())
             // The second node of a demonstration gets its jobs and no others.
             .filter(|peer| (Some(peer.did) == demo_peer) == (job.book == Book::Demo && demo_peer.is_some()))
-            .map(|peer| self.ask(job, peer, &checkable, span, deadline))
+            .map(|peer| {
+                let was_wrong = rejected.contains(&peer.did);
+                let wrong = Problem::new(Code::WorkFailed, "its result for this job was rejected", "");
+                self.ask(job, peer, if was_wrong { Err(wrong) } else { checkable.clone() }, span, deadline)
+            })
             .collect();
         Ok(asked.collect().await)
+    }
+
+    /// The contractors whose result for a job was rejected: they are not asked again.
+    pub(super) async fn rejected_for(&self, job: JobId) -> Result<HashSet<Did>, Problem> {
+        let contracts = self.contracts_of(job).await?;
+        Ok(contracts.iter().filter(|record| record.rejection().is_some()).map(|record| record.peer).collect())
     }
 
     /// That a whole check here ends before silence counts as acceptance, by what this machine was measured to do.
@@ -201,7 +212,7 @@ impl Node {
         self: &Arc<Self>,
         job: &JobRecord,
         peer: PeerRecord,
-        checkable: &Result<(), Problem>,
+        worth_asking: Result<(), Problem>,
         span: Duration,
         deadline: tokio::time::Instant,
     ) -> Answered {
@@ -217,7 +228,7 @@ impl Node {
         };
         let call = Signed::new(call, self.identity.signer.as_ref());
         let asked = async {
-            checkable.clone()?;
+            worth_asking?;
             self.proposal_of(&peer, &call).await
         };
         let outcome = match tokio::time::timeout_at(deadline, asked).await {
