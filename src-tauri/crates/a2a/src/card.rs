@@ -9,7 +9,7 @@ use crate::{
     contract::{BYTES, DOCUMENT},
 };
 use a2a::{
-    AgentCapabilities, AgentCard, AgentCardSignature, AgentExtension, AgentInterface, AgentSkill,
+    AgentCapabilities, AgentCard, AgentCardSignature, AgentExtension, AgentInterface, AgentSkill, ApiKeySecurityScheme,
     HttpAuthSecurityScheme, SecurityScheme, TRANSPORT_PROTOCOL_HTTP_JSON, TRANSPORT_PROTOCOL_JSONRPC,
 };
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
@@ -20,8 +20,9 @@ use tender_base::{Code, Did, JobKind, Problem, Rate, Sha256, Signer, job::ModelR
 
 /// Largest card that is read: ours has about 3 kB.
 pub const MAX_CARD_BYTES: usize = 64 << 10;
-/// Name of the bearer scheme on the card.
-const SCHEME: &str = "did";
+/// Names of the security schemes on the card: a token signed with the caller's own key, or a key that the owner issued.
+const DID_SCHEME: &str = "did";
+const KEY_SCHEME: &str = "key";
 
 /// What a card says.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -115,6 +116,14 @@ pub fn build(facts: &CardFacts) -> AgentCard {
         ),
         bearer_format: Some("tender/access-token/v1".to_owned()),
     };
+    let key = ApiKeySecurityScheme {
+        location: "header".to_owned(),
+        name: "X-API-Key".to_owned(),
+        description: Some(
+            "a key that the owner of this agent issued, for clients that cannot sign; also taken as a bearer token"
+                .to_owned(),
+        ),
+    };
     let mut skills: Vec<AgentSkill> = Vec::new();
     for fact in &facts.skills {
         if !skills.iter().any(|skill| skill.id == fact.kind.name()) {
@@ -144,7 +153,7 @@ pub fn build(facts: &CardFacts) -> AgentCard {
         ],
         capabilities: AgentCapabilities {
             streaming: Some(true),
-            push_notifications: None,
+            push_notifications: Some(true),
             extensions: Some(vec![extension]),
             extended_agent_card: None,
         },
@@ -154,7 +163,10 @@ pub fn build(facts: &CardFacts) -> AgentCard {
         provider: None,
         documentation_url: None,
         icon_url: None,
-        security_schemes: Some(HashMap::from([(SCHEME.to_owned(), SecurityScheme::HttpAuth(bearer))])),
+        security_schemes: Some(HashMap::from([
+            (DID_SCHEME.to_owned(), SecurityScheme::HttpAuth(bearer)),
+            (KEY_SCHEME.to_owned(), SecurityScheme::ApiKey(key)),
+        ])),
         // None is required: callers without a token get the card and prices.
         security_requirements: None,
         signatures: None,

@@ -1,5 +1,6 @@
 //! Push notifications: what is remembered of webhooks, which addresses they may have, and the queue that serves them.
 
+mod home;
 pub(crate) mod queue;
 mod send;
 pub(crate) mod target;
@@ -53,6 +54,14 @@ pub trait Hooks: Send + Sync {
     /// # Errors
     /// When the log cannot be written.
     async fn move_hook(&self, owner: &Owner, task: &str, id: &str, to: Delivered) -> Result<(), A2aError>;
+
+    /// Where the owner's own node listens, when the owner is a paired peer that said so: `https://host:port`, or `http://`
+    /// on this machine. Its webhooks may be there although the address is not public; the place must prove by its signed
+    /// card that it is the peer's.
+    async fn home(&self, owner: &Owner) -> Option<String> {
+        let _ = owner;
+        None
+    }
 }
 
 /// A webhook and how far it is.

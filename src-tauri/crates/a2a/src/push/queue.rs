@@ -1,8 +1,8 @@
 //! The queue of push notifications: one task per webhook, which tells it the records of its A2A task in order, each
 //! until it is taken. A slow or dead webhook holds up neither the A2A task nor another webhook.
 
-use super::{Delivered, OpenHook, WebhookRules, send::Sender};
-use crate::server::Server;
+use super::{Delivered, OpenHook, WebhookRules, home::Home, send::Sender, target};
+use crate::{A2aError, log::Owner, server::Server};
 use a2a::{StreamResponse, TaskPushNotificationConfig};
 use std::{
     collections::HashMap,
@@ -42,13 +42,33 @@ impl Queue {
         }
     }
 
-    async fn attempt(&self, config: &TaskPushNotificationConfig, event: &StreamResponse) -> Result<(), String> {
+    async fn attempt(
+        &self,
+        config: &TaskPushNotificationConfig,
+        event: &StreamResponse,
+        home: Option<&Home>,
+    ) -> Result<(), String> {
         let _place = self.places.acquire().await.map_err(|_| "this agent is shutting down")?;
-        self.sender.deliver(config, event).await
+        self.sender.deliver(config, event, home).await
     }
 }
 
 impl Server {
+    /// Whether `owner` may have this webhook.
+    ///
+    /// # Errors
+    /// [`crate::ErrorKind::InvalidParams`] naming the member.
+    pub(crate) async fn check_hook(&self, owner: &Owner, hook: &TaskPushNotificationConfig) -> Result<(), A2aError> {
+        let home = Home::of(self.log.as_ref(), owner).await;
+        target::check(hook, self.push.sender.rules(), home.as_ref()).await
+    }
+
+    async fn attempt(&self, hook: &OpenHook, event: &StreamResponse) -> Result<(), String> {
+        // Asked each time: the peer may have moved, or may be none any more.
+        let home = Home::of(self.log.as_ref(), &hook.owner).await;
+        self.push.attempt(&hook.config, event, home.as_ref()).await
+    }
+
     /// Serves a webhook from now on, in place of the one with the same ids.
     pub(crate) fn serve_hook(self: &Arc<Self>, hook: OpenHook) {
         let key = (hook.config.task_id.clone(), hook.config.id.clone().unwrap_or_default());
@@ -99,7 +119,7 @@ async fn run(server: Weak<Server>, key: (String, String), mut hook: OpenHook) {
                 hook.delivered = seen;
                 ended.then_some(Delivered::All(seen))
             }
-            Some(Next::Event(version, event)) => match held.push.attempt(&hook.config, &event).await {
+            Some(Next::Event(version, event)) => match held.attempt(&hook, &event).await {
                 Ok(()) => {
                     (hook.delivered, failing) = (version, None);
                     held.note(&hook, &key.1, Delivered::Upto(version)).await;

@@ -2,6 +2,7 @@
 
 use super::{
     WebhookRules,
+    home::Home,
     target::{self, Refused},
 };
 use a2a::{SVC_PARAM_VERSION, StreamResponse, TaskPushNotificationConfig, VERSION};
@@ -14,7 +15,7 @@ use reqwest::{
 use std::{io, sync::OnceLock, time::Duration};
 
 /// A receiver has so long for connecting, TLS, the request and the head of its answer.
-const ANSWER_TIME: Duration = Duration::from_secs(15);
+pub(super) const ANSWER_TIME: Duration = Duration::from_secs(15);
 
 /// Delivers to webhooks. The HTTP client comes with the first delivery: most nodes never make one.
 pub(super) struct Sender {
@@ -27,7 +28,11 @@ impl Sender {
         Self { rules, client: OnceLock::new() }
     }
 
-    /// Posts `event` to the webhook of `config`.
+    pub(super) fn rules(&self) -> WebhookRules {
+        self.rules
+    }
+
+    /// Posts `event` to the webhook of `config`; `home` is where its owner's own node listens now.
     ///
     /// # Errors
     /// Why it was not taken, for the log.
@@ -35,11 +40,18 @@ impl Sender {
         &self,
         config: &TaskPushNotificationConfig,
         event: &StreamResponse,
+        home: Option<&Home>,
     ) -> Result<(), String> {
-        let url = target::url(&config.url, self.rules).map_err(|error| error.problem.message)?;
-        // An address in the URL itself never reaches the resolver below.
-        target::resolve(&url, self.rules).await.map_err(refused)?;
-        let client = self.client.get_or_init(|| build(self.rules)).as_ref().ok_or("there is no HTTP client")?;
+        let url = target::url(&config.url, self.rules, home).map_err(|error| error.problem.message)?;
+        let client = match home.filter(|home| home.has(&url)) {
+            Some(home) => home.client().await?,
+            None => {
+                // An address in the URL itself never reaches the resolver below.
+                target::resolve(&url, self.rules).await.map_err(refused)?;
+                let client = self.client.get_or_init(|| build(self.rules)).clone();
+                client.ok_or("there is no HTTP client")?
+            }
+        };
         let body = serde_json::to_vec(event).map_err(|error| error.to_string())?;
         let mut request = client
             .post(url)
@@ -130,7 +142,7 @@ mod tests {
                 authentication: None,
                 tenant: None,
             };
-            let why = sender.deliver(&config, &StreamResponse::Task(task.clone())).await.unwrap_err();
+            let why = sender.deliver(&config, &StreamResponse::Task(task.clone()), None).await.unwrap_err();
             assert!(why.contains("not a public address"), "{host}: {why}");
         }
         // The resolver of the connection itself, which has the last word.

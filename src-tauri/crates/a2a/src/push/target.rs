@@ -2,7 +2,7 @@
 //! can reach. Checked when a webhook is made and again whenever it is called, on the very addresses that are then
 //! connected to, so that a name which changes its mind in between gains nothing.
 
-use super::WebhookRules;
+use super::{WebhookRules, home::Home};
 use crate::A2aError;
 use a2a::TaskPushNotificationConfig;
 use reqwest::Url;
@@ -18,12 +18,16 @@ const MAX_SECRET: usize = 4096;
 /// A name that is not resolved by then counts as unknown.
 const RESOLVE_TIME: Duration = Duration::from_secs(5);
 
-/// Whether a webhook may be kept.
+/// Whether a webhook may be kept; `home` is where its owner's own node listens.
 ///
 /// # Errors
 /// [`crate::ErrorKind::InvalidParams`] naming the member. A name that does not resolve is no error: it may later.
-pub(crate) async fn check(hook: &TaskPushNotificationConfig, rules: WebhookRules) -> Result<(), A2aError> {
-    let url = url(&hook.url, rules)?;
+pub(crate) async fn check(
+    hook: &TaskPushNotificationConfig,
+    rules: WebhookRules,
+    home: Option<&Home>,
+) -> Result<(), A2aError> {
+    let url = url(&hook.url, rules, home)?;
     if let Some(id) = &hook.id
         && id.len() > 256
     {
@@ -40,6 +44,9 @@ pub(crate) async fn check(hook: &TaskPushNotificationConfig, rules: WebhookRules
         if let Some(credentials) = &authentication.credentials {
             secret("authentication.credentials", credentials)?;
         }
+    }
+    if home.is_some_and(|home| home.has(&url)) {
+        return Ok(());
     }
     match resolve(&url, rules).await {
         Ok(_) | Err(Refused::Unresolved) => Ok(()),
@@ -64,14 +71,14 @@ fn secret(name: &str, text: &str) -> Result<(), A2aError> {
 ///
 /// # Errors
 /// [`crate::ErrorKind::InvalidParams`] unless it is https with a host, without user and fragment; plain http only to
-/// loopback, where the rules allow it.
-pub(crate) fn url(text: &str, rules: WebhookRules) -> Result<Url, A2aError> {
+/// loopback, where the rules allow it or the owner's node listens.
+pub(crate) fn url(text: &str, rules: WebhookRules, home: Option<&Home>) -> Result<Url, A2aError> {
     if text.len() > MAX_URL {
         return Err(A2aError::invalid(format!("the webhook's url is longer than {MAX_URL} bytes")));
     }
     let url = Url::parse(text).map_err(|error| A2aError::invalid(format!("the webhook's url is not one: {error}")))?;
     let plain = url.scheme() == "http" && rules.loopback && url.host_str().is_some_and(may_be_loopback);
-    if url.scheme() != "https" && !plain {
+    if url.scheme() != "https" && !plain && !home.is_some_and(|home| home.has(&url)) {
         return Err(A2aError::invalid("the webhook's url must begin with https://"));
     }
     if !url.username().is_empty() || url.password().is_some() {
@@ -86,7 +93,7 @@ pub(crate) fn url(text: &str, rules: WebhookRules) -> Result<Url, A2aError> {
     Ok(url)
 }
 
-fn may_be_loopback(host: &str) -> bool {
+pub(super) fn may_be_loopback(host: &str) -> bool {
     host == "localhost" || literal(host).is_some_and(|ip| ip.is_loopback())
 }
 
@@ -281,18 +288,18 @@ mod tests {
             "https://",
             "file:///etc/passwd",
         ] {
-            let error = check(&hook(text), PRODUCT).await.unwrap_err();
+            let error = check(&hook(text), PRODUCT, None).await.unwrap_err();
             assert_eq!(error.kind, crate::ErrorKind::InvalidParams, "{text}");
         }
-        assert!(check(&hook(&format!("https://1.1.1.1/{}", "x".repeat(2048))), PRODUCT).await.is_err());
+        assert!(check(&hook(&format!("https://1.1.1.1/{}", "x".repeat(2048))), PRODUCT, None).await.is_err());
         for text in ["https://1.1.1.1/", "https://1.1.1.1:8443/a?b", "https://does-not-exist.invalid/"] {
-            check(&hook(text), PRODUCT).await.unwrap();
+            check(&hook(text), PRODUCT, None).await.unwrap();
         }
         for text in ["http://127.0.0.1:1/", "http://localhost:1/", "http://[::1]:1/", "https://127.0.0.1/"] {
-            check(&hook(text), TARGET).await.unwrap();
+            check(&hook(text), TARGET, None).await.unwrap();
         }
         for text in ["http://1.1.1.1/", "http://10.0.0.1/", "https://10.0.0.1/"] {
-            check(&hook(text), TARGET).await.unwrap_err();
+            check(&hook(text), TARGET, None).await.unwrap_err();
         }
     }
 
@@ -302,14 +309,14 @@ mod tests {
             authentication: Some(AuthenticationInfo { scheme: scheme.into(), credentials: Some(credentials.into()) }),
             ..hook("https://1.1.1.1/")
         };
-        check(&with("Bearer", "a b+/="), PRODUCT).await.unwrap();
+        check(&with("Bearer", "a b+/="), PRODUCT, None).await.unwrap();
         for (scheme, credentials) in
             [("", "x"), ("Bea rer", "x"), ("B\r\n", "x"), ("Bearer", "x\r\nHost: y"), ("Bearer", "\0"), ("Bearer", "ü")]
         {
-            check(&with(scheme, credentials), PRODUCT).await.unwrap_err();
+            check(&with(scheme, credentials), PRODUCT, None).await.unwrap_err();
         }
-        check(&with("Bearer", &"x".repeat(4097)), PRODUCT).await.unwrap_err();
+        check(&with("Bearer", &"x".repeat(4097)), PRODUCT, None).await.unwrap_err();
         let token = TaskPushNotificationConfig { token: Some("a\nb".into()), ..hook("https://1.1.1.1/") };
-        check(&token, PRODUCT).await.unwrap_err();
+        check(&token, PRODUCT, None).await.unwrap_err();
     }
 }

@@ -60,7 +60,6 @@ pub(crate) struct Server {
     card: CardSource,
     auth: Authenticator,
     limits: Limits,
-    webhooks: WebhookRules,
     pub(crate) push: Queue,
     requests: Requests,
     streams: Arc<Open<Origin>>,
@@ -82,7 +81,6 @@ pub fn router(
     let server = Arc::new(Server {
         agent,
         log,
-        webhooks,
         push: Queue::new(webhooks),
         card,
         auth,

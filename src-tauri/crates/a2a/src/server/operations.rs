@@ -12,7 +12,7 @@ use crate::{
     agent::Call,
     contract,
     log::{Cursor, ListQuery, Logged, Owner},
-    push::{OpenHook, target},
+    push::OpenHook,
 };
 use a2a::{
     AgentCard, CancelTaskRequest, GetTaskPushNotificationConfigRequest, GetTaskRequest,
@@ -90,11 +90,11 @@ impl Server {
             Some(configuration) => configuration.task_push_notification_config.take(),
             None => None,
         };
+        let owner = call.owner();
         if let Some(hook) = &hook {
             self.pushes()?;
-            target::check(hook, self.webhooks).await?;
+            self.check_hook(&owner, hook).await?;
         }
-        let owner = call.owner();
         let (task, once) = if contract::belongs(&request.message) {
             // A signed document names its contract itself, and is answered as the first time when it comes again.
             (None, None)
@@ -261,8 +261,8 @@ impl Server {
     ) -> Result<TaskPushNotificationConfig, A2aError> {
         self.pushes()?;
         check_id("taskId", &hook.task_id)?;
-        target::check(&hook, self.webhooks).await?;
         let owner = call.owner();
+        self.check_hook(&owner, &hook).await?;
         let logged = self.read(&owner, &hook.task_id).await?;
         self.keep_hook(&owner, hook, logged.newest()).await
     }

@@ -154,7 +154,7 @@ async fn methods_of_older_versions_are_told_their_successor() {
 
 #[tokio::test]
 async fn what_is_wrong_is_named() {
-    let site = Site::start().await;
+    let site = Site::without_push().await;
     let message = |patch: Value| {
         let mut params = text("x");
         for (name, value) in patch.as_object().unwrap() {

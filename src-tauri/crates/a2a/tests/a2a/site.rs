@@ -380,11 +380,19 @@ impl Site {
         Self::with(Limits::default(), None, None).await
     }
 
+    /// One whose card offers no push notifications.
+    pub async fn without_push() -> Self {
+        let site = Self::start().await;
+        let mut card = signed_card(format!("{}/", site.url), None);
+        card.capabilities.push_notifications = None;
+        site.source.publish(&card, now()).unwrap();
+        site
+    }
+
     /// One whose card offers push notifications and an extended card.
     pub async fn offering() -> Self {
         let site = Self::start().await;
         let mut card = signed_card(format!("{}/", site.url), None);
-        card.capabilities.push_notifications = Some(true);
         card.capabilities.extended_agent_card = Some(true);
         site.source.publish(&card, now()).unwrap();
         site

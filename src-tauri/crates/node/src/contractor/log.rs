@@ -116,6 +116,11 @@ impl Hooks for NodeLog {
         };
         self.0.store.move_hook(owner.as_str(), task, id, to).await.map_err(failed)
     }
+
+    async fn home(&self, owner: &Owner) -> Option<String> {
+        let peer = self.0.store.peer(&owner.did()?).await.ok()??;
+        peer.address.filter(|_| !peer.removed)
+    }
 }
 
 impl NodeLog {
