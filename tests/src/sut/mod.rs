@@ -7,12 +7,15 @@ mod script;
 mod steps;
 
 use script::Script;
-use std::{net::TcpListener, sync::Arc};
+use std::{
+    net::{SocketAddr, TcpListener},
+    sync::Arc,
+};
 use tender_a2a::{
     Authenticator, CardSource, Limits, MemoryLog, WebhookRules, router, serve,
     wire::{
-        AgentCapabilities, AgentCard, AgentExtension, AgentInterface, AgentSkill, TRANSPORT_PROTOCOL_HTTP_JSON,
-        TRANSPORT_PROTOCOL_JSONRPC,
+        AgentCapabilities, AgentCard, AgentExtension, AgentInterface, AgentSkill, TRANSPORT_PROTOCOL_GRPC,
+        TRANSPORT_PROTOCOL_HTTP_JSON, TRANSPORT_PROTOCOL_JSONRPC,
     },
 };
 use tender_base::{Clock, Problem, Signer, signed::KeySigner, time::SystemClock};
@@ -38,7 +41,7 @@ pub async fn run(listener: TcpListener, target: Target) -> Result<(), Problem> {
         .local_addr()
         .map_err(|error| Problem::new(tender_base::Code::Unavailable, error.to_string(), "choose another --listen"))?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-    let card = card(&format!("http://{address}/"), &target);
+    let card = card(address, &target);
     let source = CardSource::new(&card, clock.now())?;
     let log = Arc::new(MemoryLog::new(clock.clone()));
     let agent = Arc::new(Script::new(log.clone(), card, target.required));
@@ -63,7 +66,8 @@ const LIMITS: Limits = Limits {
     peer_body_bytes: 1 << 20,
 };
 
-fn card(url: &str, target: &Target) -> AgentCard {
+fn card(address: SocketAddr, target: &Target) -> AgentCard {
+    let url = format!("http://{address}/");
     let modes: Vec<String> = ["text/plain", "application/json", "application/octet-stream"].map(str::to_owned).to_vec();
     let required = target.required.as_ref().map(|uri| {
         vec![AgentExtension {
@@ -78,8 +82,10 @@ fn card(url: &str, target: &Target) -> AgentCard {
         description: "Plays the scenarios of the A2A technology compatibility kit.".to_owned(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
         supported_interfaces: vec![
-            AgentInterface::new(url, TRANSPORT_PROTOCOL_JSONRPC),
-            AgentInterface::new(url, TRANSPORT_PROTOCOL_HTTP_JSON),
+            AgentInterface::new(url.as_str(), TRANSPORT_PROTOCOL_JSONRPC),
+            AgentInterface::new(url.as_str(), TRANSPORT_PROTOCOL_HTTP_JSON),
+            // What gRPC dials is an address without a scheme.
+            AgentInterface::new(address.to_string(), TRANSPORT_PROTOCOL_GRPC),
         ],
         capabilities: AgentCapabilities {
             streaming: Some(target.capabilities),

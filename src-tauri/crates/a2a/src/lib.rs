@@ -1,7 +1,7 @@
 //! The Agent2Agent protocol, version 1.0: server, client, agent card, and the contract extension.
 //!
-//! Both bindings (JSON-RPC and HTTP+JSON) are spoken with the wire types of the official crate `a2a-lf`, which is
-//! re-exported as [`wire`]. Server and client are our own:
+//! JSON-RPC and HTTP+JSON are spoken with the wire types of the official crate `a2a-lf`, which is re-exported as
+//! [`wire`], and gRPC with those of `a2a-pb`. Server and client are our own:
 //!
 //! - `a2a-server-lf` checks the protocol version on one binding only, has no caller in its task store and leaves
 //!   required fields unchecked.
@@ -27,7 +27,7 @@ pub mod tls;
 pub use a2a as wire;
 pub use agent::{Agent, Call, Identity, Incoming, Once, Reply};
 pub use auth::{ApiKey, Authenticator, CLOCK_SKEW, KEY_PREFIX, MAX_TOKEN_LIFE, bearer};
-pub use client::{Client, TaskEvent, TaskEvents};
+pub use client::{Answer, Client, ForeignClient, Talk, TaskEvent, TaskEvents};
 pub use contract::CONTRACT_EXTENSION;
 pub use error::{A2aError, ErrorKind};
 pub use limits::Limits;

@@ -11,6 +11,7 @@ use tender_a2a::{
     Authenticator, CardSource, Limits, WebhookRules,
     card::{self, CardFacts, SkillFacts},
     tls::{self, ServerTls},
+    wire::{AgentInterface, TRANSPORT_PROTOCOL_GRPC},
 };
 use tender_base::{Code, JobKind, Problem, Sha256, frames::TextLimits};
 use tender_engine::Settings as EngineSettings;
@@ -145,6 +146,10 @@ impl Node {
             tls_key_sha256,
             skills,
         });
+        if settings.a2a_grpc {
+            // Last, for clients that take the first that they know; the server answers where the card says so.
+            card.supported_interfaces.push(AgentInterface::new(&self.a2a_address, TRANSPORT_PROTOCOL_GRPC));
+        }
         card::sign(&mut card, self.identity.signer.as_ref())?;
         Ok(card)
     }

@@ -32,6 +32,8 @@ pub struct Settings {
     pub requests_per_second: u32,
     /// Event streams that one caller may have open at the A2A interface.
     pub streams: u32,
+    /// gRPC is offered on the agent card, beside the other two bindings.
+    pub a2a_grpc: bool,
     /// Clients' kernels run here although the worker's sandbox lacks a layer.
     pub sell_unconfined_kernels: bool,
     /// Electricity price, USD per kWh.
@@ -117,6 +119,12 @@ pub const KNOWN: &[Known] = &[
         default: || json!(32),
         about: "Open A2A event streams of one address or key, and twice as many connections: 1 to 10000. From the next start.",
         accepts: |v| whole(v, 1, 10_000, "a whole number from 1 to 10000"),
+    },
+    Known {
+        key: "a2a_grpc",
+        default: || json!(false),
+        about: "Offer gRPC at the A2A interface too. Some clients refuse an agent card that names it.",
+        accepts: boolean,
     },
     Known {
         key: "sell_unconfined_kernels",
@@ -284,6 +292,7 @@ impl Settings {
             text_slots: u32::try_from(whole("text_slots")).unwrap_or(1),
             requests_per_second: u32::try_from(whole("requests_per_second")).unwrap_or(50),
             streams: u32::try_from(whole("streams")).unwrap_or(32),
+            a2a_grpc: flag("a2a_grpc"),
             sell_unconfined_kernels: flag("sell_unconfined_kernels"),
             tariff_usd_per_kwh: float("tariff_usd_per_kwh"),
             card_watts: float("card_watts"),

@@ -29,6 +29,7 @@ const KNOWN: Record<string, Known> = {
   text_slots: { group: 'selling', label: m.set_text_slots, unit: m.unit_texts },
   requests_per_second: { group: 'selling', label: m.set_requests, unit: m.unit_requests },
   streams: { group: 'selling', label: m.set_streams, unit: m.unit_streams },
+  a2a_grpc: { group: 'selling', label: m.set_grpc },
   sell_unconfined_kernels: { group: 'selling', label: m.set_unconfined },
   review_seconds: { group: 'selling', label: m.set_review, unit: m.unit_seconds },
   daily_spend_cap_micro_usd: { group: 'buying', label: m.set_daily_cap, about: m.set_daily_cap_about },

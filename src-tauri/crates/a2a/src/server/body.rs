@@ -4,7 +4,7 @@ use super::{INLINE_BYTES, Server};
 use crate::{A2aError, Call, ErrorKind, server::decode};
 use a2a::{ListTasksRequest, Role, SendMessageRequest};
 use axum::{
-    body::{Body, HttpBody},
+    body::{Body, BodyDataStream, HttpBody},
     http::{HeaderMap, header},
 };
 use bytes::{Bytes, BytesMut};
@@ -12,7 +12,7 @@ use futures::StreamExt;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use std::time::Duration;
-use tokio::sync::SemaphorePermit;
+use tokio::sync::OwnedSemaphorePermit;
 
 /// A sender that is silent for so long in the middle of a body has gone.
 const BODY_IDLE: Duration = Duration::from_secs(10);
@@ -24,58 +24,71 @@ const MAX_PARTS: usize = 64;
 pub(super) const MAX_ID_CHARS: usize = 256;
 
 /// A request body, and the place it takes among the large ones.
-pub(super) struct Received<'a> {
+pub(super) struct Received {
     pub(super) bytes: Bytes,
-    pub(super) _place: Option<SemaphorePermit<'a>>,
+    pub(super) place: Option<OwnedSemaphorePermit>,
 }
 
 impl Server {
-    /// Reads the body of a call, never more than it may send. Who announces too much is refused unread.
-    pub(super) async fn receive(&self, call: &Call, headers: &HeaderMap, body: Body) -> Result<Received<'_>, A2aError> {
-        let small = self.limits.anonymous_body_bytes;
+    /// Reads the body of a call, never more than it may send, and never more than `most` bytes. Who announces too much
+    /// is refused unread.
+    pub(super) async fn receive(
+        &self,
+        call: &Call,
+        headers: &HeaderMap,
+        body: Body,
+        most: usize,
+    ) -> Result<Received, A2aError> {
+        let small = self.limits.anonymous_body_bytes.min(most);
         let announced = headers
             .get(header::CONTENT_LENGTH)
             .and_then(|value| value.to_str().ok()?.parse::<usize>().ok())
             .or_else(|| usize::try_from(body.size_hint().exact()?).ok());
-        if announced.is_some_and(|length| length <= small) {
-            return Ok(Received { bytes: within(SMALL_BODY_TIME, read(body, small)).await?, _place: None });
+        let mut arriving = Arriving { stream: body.into_data_stream(), bytes: BytesMut::new() };
+        if announced.is_none_or(|length| length <= small) && within(SMALL_BODY_TIME, arriving.read(small)).await? {
+            return Ok(Received { bytes: arriving.bytes.freeze(), place: None });
         }
-        // Unknown length or a large one: who is it? Only a paired peer's large body is worth memory.
+        // A large one: who is it? Only a paired peer's is worth memory.
         let peer = match call.did() {
             Some(did) => self.agent.is_peer(&did).await,
             None => false,
         };
-        let limit = if peer { self.limits.peer_body_bytes } else { small };
-        if announced.is_some_and(|length| length > limit) {
-            return Err(too_large(limit, peer));
-        }
         if !peer {
-            return Ok(Received { bytes: within(SMALL_BODY_TIME, read(body, small)).await?, _place: None });
+            return Err(too_large(small, false));
         }
-        let place = self.large_bodies.acquire().await.map_err(|_| {
+        let limit = self.limits.peer_body_bytes.min(most);
+        if announced.is_some_and(|length| length > limit) {
+            return Err(too_large(limit, true));
+        }
+        let place = self.large_bodies.clone().acquire_owned().await.map_err(|_| {
             A2aError::new(ErrorKind::Unavailable, "the agent is shutting down", "try again in a moment")
         })?;
-        let bytes = read(body, limit).await.map_err(|error| match error.kind {
-            ErrorKind::TooLarge => too_large(limit, true),
-            _ => error,
-        })?;
-        Ok(Received { bytes, _place: Some(place) })
+        if !arriving.read(limit).await? {
+            return Err(too_large(limit, true));
+        }
+        Ok(Received { bytes: arriving.bytes.freeze(), place: Some(place) })
     }
 }
 
-async fn read(body: Body, limit: usize) -> Result<Bytes, A2aError> {
-    let mut stream = body.into_data_stream();
-    let mut bytes = BytesMut::new();
-    loop {
-        let next = tokio::time::timeout(BODY_IDLE, stream.next()).await;
-        match next.map_err(|_| stalled())? {
-            None => return Ok(bytes.freeze()),
-            Some(Ok(chunk)) if bytes.len() + chunk.len() > limit => return Err(too_large(limit, false)),
-            Some(Ok(chunk)) => bytes.extend_from_slice(&chunk),
-            Some(Err(_)) => {
-                return Err(A2aError::new(ErrorKind::InvalidRequest, "the body ended early", "send it again"));
+/// A body, as far as it is there.
+struct Arriving {
+    stream: BodyDataStream,
+    bytes: BytesMut,
+}
+
+impl Arriving {
+    /// Reads on; false when there is more than `limit`, and nothing is lost then.
+    async fn read(&mut self, limit: usize) -> Result<bool, A2aError> {
+        while self.bytes.len() <= limit {
+            match tokio::time::timeout(BODY_IDLE, self.stream.next()).await.map_err(|_| stalled())? {
+                None => return Ok(true),
+                Some(Ok(chunk)) => self.bytes.extend_from_slice(&chunk),
+                Some(Err(_)) => {
+                    return Err(A2aError::new(ErrorKind::InvalidRequest, "the body ended early", "send it again"));
+                }
             }
         }
+        Ok(false)
     }
 }
 

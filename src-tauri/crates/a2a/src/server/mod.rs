@@ -1,4 +1,4 @@
-//! The server: JSON-RPC and HTTP+JSON on one router, before an [`Agent`].
+//! The server: JSON-RPC, HTTP+JSON and gRPC on one router, before an [`Agent`].
 //!
 //! What a request passes, in this order: requests per address and in total, the token, the size of the body, the
 //! protocol version; then [`operations`], the same for every binding.
@@ -7,6 +7,7 @@ mod body;
 mod decode;
 mod events;
 mod follow;
+mod grpc;
 mod operations;
 mod rest;
 mod rpc;
@@ -29,7 +30,7 @@ use axum::{
     http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri, header},
     middleware::{self, Next},
     response::{IntoResponse, Response},
-    routing::{get, post},
+    routing::{any, get, post},
 };
 use serde::Serialize;
 use std::{
@@ -64,11 +65,11 @@ pub(crate) struct Server {
     requests: Requests,
     streams: Arc<Open<Origin>>,
     callers_streams: Arc<Open<Did>>,
-    large_bodies: Semaphore,
+    large_bodies: Arc<Semaphore>,
 }
 
-/// The A2A interface of `agent`, whose tasks are in `log`: JSON-RPC at `POST /`, the REST routes, and the card, which
-/// says what of the protocol is offered. Serve it with [`serve`], which tells it the callers' addresses. It goes on with
+/// The A2A interface of `agent`, whose tasks are in `log`: JSON-RPC at `POST /`, the REST routes, gRPC, and the card,
+/// which says what of the protocol is offered. Serve it with [`serve`], which tells it the callers' addresses. It goes on with
 /// the push notifications that are open, on the runtime that it is called in.
 pub fn router(
     agent: Arc<dyn Agent>,
@@ -88,11 +89,12 @@ pub fn router(
         requests: Requests::new(&limits),
         streams: Open::new(limits.streams_per_address, limits.connections_in_total),
         callers_streams: Open::new(limits.streams_per_caller, limits.connections_in_total),
-        large_bodies: Semaphore::new(limits.large_bodies as usize),
+        large_bodies: Arc::new(Semaphore::new(limits.large_bodies as usize)),
     });
     tokio::spawn(server.clone().serve_open_hooks());
     let operations = Router::new()
         .route("/", post(rpc::handle).fallback(rpc::other_method))
+        .route(grpc::ROUTE, any(grpc::handle))
         .fallback(rest::handle)
         .layer(middleware::from_fn_with_state(server.clone(), identify));
     Router::new()
@@ -247,7 +249,13 @@ impl Server {
 
 /// An error before it is known which request it answers.
 fn refuse(uri: &Uri, headers: &HeaderMap, error: &A2aError) -> Response {
-    if uri.path() == "/" { rpc::failure(&a2a::JsonRpcId::Null, error) } else { rest::failure(headers, error) }
+    if grpc::is_grpc(headers) {
+        grpc::failure(error)
+    } else if uri.path() == "/" {
+        rpc::failure(&a2a::JsonRpcId::Null, error)
+    } else {
+        rest::failure(headers, error)
+    }
 }
 
 /// A JSON body with its media type.

@@ -9,7 +9,7 @@ use super::{
     check_content_type, check_version,
     decode::{LIST, PUSH, Query, SEND, TASK},
     events::respond,
-    json, with_error_headers,
+    json, refuse, with_error_headers,
 };
 use crate::{A2aError, Call, ErrorKind};
 use a2a::{
@@ -122,7 +122,7 @@ pub(super) async fn handle(
 ) -> Response {
     match answer(&server, &call, &method, &uri, &headers, request).await {
         Ok(response) => response,
-        Err(error) => failure(&headers, &error),
+        Err(error) => refuse(&uri, &headers, &error),
     }
 }
 
@@ -152,7 +152,7 @@ async fn answer(
             success(headers, &server.get(call, GetTaskRequest { id, history_length, tenant: None }).await?)
         }
         Route::Cancel(id) => {
-            let received = server.receive(call, headers, received).await?;
+            let received = server.receive(call, headers, received, usize::MAX).await?;
             let metadata = if received.bytes.is_empty() {
                 None
             } else {
@@ -168,7 +168,7 @@ async fn answer(
         Route::CreateHook(task) => {
             server.pushes()?;
             check_content_type(headers)?;
-            let received = server.receive(call, headers, received).await?;
+            let received = server.receive(call, headers, received, usize::MAX).await?;
             let mut body = body::parse(received.bytes).await?;
             // The path names the task.
             if let Value::Object(members) = &mut body {
@@ -225,7 +225,7 @@ async fn message(
     received: Body,
 ) -> Result<SendMessageRequest, A2aError> {
     check_content_type(headers)?;
-    let received = server.receive(call, headers, received).await?;
+    let received = server.receive(call, headers, received, usize::MAX).await?;
     let large = body::is_large(received.bytes.len());
     request(body::parse(received.bytes).await?, &SEND, large).await
 }

@@ -135,7 +135,7 @@ async fn answer(
     id: &mut JsonRpcId,
 ) -> Result<Response, A2aError> {
     check_content_type(headers)?;
-    let received = server.receive(call, headers, received).await?;
+    let received = server.receive(call, headers, received, usize::MAX).await?;
     let large = body::is_large(received.bytes.len());
     let Envelope { method, params } = envelope(body::parse(received.bytes).await?, id)?;
     if let Some(now) = successor(&method) {

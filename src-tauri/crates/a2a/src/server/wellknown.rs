@@ -2,7 +2,7 @@
 
 use super::Server;
 use crate::{A2aError, ErrorKind, error::readable};
-use a2a::{AgentCard, Message};
+use a2a::{AgentCard, Message, TRANSPORT_PROTOCOL_GRPC};
 use axum::{
     body::Body,
     extract::State,
@@ -31,6 +31,8 @@ pub(crate) struct Facts {
     pub(super) streaming: bool,
     pub(super) push: bool,
     pub(super) extended_card: bool,
+    /// Whether one of the interfaces is gRPC.
+    pub(super) grpc: bool,
     /// URIs of the extensions that the agent speaks.
     pub(super) extensions: Vec<String>,
     /// Media types that some skill takes.
@@ -45,6 +47,7 @@ impl Facts {
             streaming: capabilities.streaming == Some(true),
             push: capabilities.push_notifications == Some(true),
             extended_card: capabilities.extended_agent_card == Some(true),
+            grpc: card.supported_interfaces.iter().any(|it| it.protocol_binding == TRANSPORT_PROTOCOL_GRPC),
             extensions: capabilities.extensions.iter().flatten().map(|extension| extension.uri.clone()).collect(),
             input_modes: card.default_input_modes.iter().chain(skills).cloned().collect(),
         }

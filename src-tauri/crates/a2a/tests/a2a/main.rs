@@ -3,6 +3,8 @@
 #![allow(clippy::unwrap_used)]
 
 mod client;
+mod foreign;
+mod grpc;
 mod http;
 mod push;
 mod site;
