@@ -10,6 +10,7 @@ use script::Script;
 use std::{
     net::{SocketAddr, TcpListener},
     sync::Arc,
+    time::Duration,
 };
 use tender_a2a::{
     Authenticator, CardSource, Limits, MemoryLog, WebhookRules, router, serve,
@@ -64,6 +65,7 @@ const LIMITS: Limits = Limits {
     large_bodies: 2,
     anonymous_body_bytes: 1 << 20,
     peer_body_bytes: 1 << 20,
+    write_time: Duration::from_secs(30),
 };
 
 fn card(address: SocketAddr, target: &Target) -> AgentCard {

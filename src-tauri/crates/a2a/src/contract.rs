@@ -183,8 +183,9 @@ fn parse(mut value: Value) -> Result<Message, Problem> {
     })
 }
 
-/// `5.0` → `5` where a double holds the integer exactly; no document knows the difference.
-fn restore_integers(value: &mut Value) {
+/// `5.0` → `5` where a double holds the integer exactly, up to 2^53: protobuf's `Struct`, which some clients pass their
+/// data through, knows only doubles, and no document knows the difference.
+pub fn restore_integers(value: &mut Value) {
     /// 2^53: above it a double does not tell neighbouring integers apart.
     const EXACT: f64 = 9_007_199_254_740_992.0;
     match value {

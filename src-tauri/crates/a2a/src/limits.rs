@@ -35,6 +35,8 @@ pub struct Limits {
     pub anonymous_body_bytes: usize,
     /// Largest body of a paired peer.
     pub peer_body_bytes: usize,
+    /// A connection of which nothing is read for so long, while something is written to it, is closed.
+    pub write_time: Duration,
 }
 
 impl Default for Limits {
@@ -53,6 +55,7 @@ impl Default for Limits {
             large_bodies: 2,
             anonymous_body_bytes: 64 << 10,
             peer_body_bytes: 96 << 20,
+            write_time: Duration::from_secs(30),
         }
     }
 }

@@ -18,7 +18,7 @@ use bytes::Bytes;
 use chrono::DateTime;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use std::{collections::HashMap, fmt, sync::Arc};
+use std::{collections::HashMap, fmt, ops::Range, sync::Arc};
 use tender_base::{BlobRef, Did, Sha256, Timestamp};
 use tokio::sync::watch;
 
@@ -97,11 +97,13 @@ pub trait TaskLog: Hooks + Send + Sync + 'static {
         None
     }
 
-    /// The bytes of an [`Output`]; none when they are no longer kept.
+    /// These of the bytes of an [`Output`], none of them to learn whether they are there; nothing when they are no
+    /// longer kept. `range` lies within the blob. All of them at once are as they were stored; whoever reads them in
+    /// pieces compares the hash.
     ///
     /// # Errors
     /// When the log cannot be read.
-    async fn blob(&self, blob: &BlobRef) -> Result<Option<Bytes>, A2aError>;
+    async fn blob(&self, blob: &BlobRef, range: Range<u64>) -> Result<Option<Bytes>, A2aError>;
 }
 
 /// A task and what happened to it.
@@ -163,7 +165,8 @@ pub struct Output {
     pub artifact_id: String,
     /// Where its bytes are.
     pub blob: BlobRef,
-    /// What they are. `text/plain` in UTF-8 is told as text, everything else as raw bytes.
+    /// What they are. `text/plain` in UTF-8 is told as text, everything else as raw bytes, and what is large as an
+    /// address.
     pub media_type: String,
     /// How a file with them might be called.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -303,7 +306,8 @@ pub fn fold(logged: &Logged, upto: u64, history: Option<usize>) -> Task {
     task
 }
 
-fn keep(artifacts: &mut Vec<Artifact>, artifact: Artifact, append: bool) {
+/// Adds an artifact, or more of one, to those that are there.
+pub(crate) fn keep(artifacts: &mut Vec<Artifact>, artifact: Artifact, append: bool) {
     match artifacts.iter_mut().find(|known| known.artifact_id == artifact.artifact_id) {
         Some(known) if append => known.parts.extend(artifact.parts),
         Some(known) => *known = artifact,

@@ -7,7 +7,8 @@ use crate::{Store, StoreError, database, rows, writer::Work};
 use sqlx::SqliteConnection;
 use std::{
     fs,
-    io::{ErrorKind, Write},
+    io::{self, ErrorKind, Read, Seek, SeekFrom, Write},
+    ops::Range,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -156,6 +157,30 @@ impl Store {
             Ok(_) => Err(StoreError::DamagedBlob { blob: blob.sha256.to_string() }),
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
             Err(error) => Err(StoreError::io("reading", &file, &error)),
+        })
+        .await
+    }
+
+    /// A piece of a blob, none of it to learn whether it is here; nothing when it is not here. Its content is not
+    /// checked against the hash, which only the whole has.
+    ///
+    /// # Errors
+    /// [`StoreError::DamagedBlob`] when the file has another length than its name says, [`StoreError::Io`].
+    pub async fn blob_range(&self, blob: &BlobRef, range: Range<u64>) -> Result<Option<Vec<u8>>, StoreError> {
+        let (file, blob) = (path(&self.inner.dir, &blob.sha256), *blob);
+        blocking(move || {
+            let mut open = match fs::File::open(&file) {
+                Ok(open) => open,
+                Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+                Err(error) => return Err(StoreError::io("opening", &file, &error)),
+            };
+            let failed = |error: io::Error| StoreError::io("reading", &file, &error);
+            if open.metadata().map_err(failed)?.len() != blob.bytes {
+                return Err(StoreError::DamagedBlob { blob: blob.sha256.to_string() });
+            }
+            let mut piece = vec![0; usize::try_from(range.end.saturating_sub(range.start)).unwrap_or(usize::MAX)];
+            open.seek(SeekFrom::Start(range.start)).and_then(|_| open.read_exact(&mut piece)).map_err(failed)?;
+            Ok(Some(piece))
         })
         .await
     }

@@ -10,6 +10,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use std::{
     collections::{BTreeMap, HashMap},
+    ops::Range,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 use tender_base::{BlobRef, Clock};
@@ -179,8 +180,9 @@ impl TaskLog for MemoryLog {
         self.kept().tasks.get(task)?.live.clone()
     }
 
-    async fn blob(&self, blob: &BlobRef) -> Result<Option<Bytes>, A2aError> {
-        Ok(self.kept().blobs.get(blob).cloned())
+    async fn blob(&self, blob: &BlobRef, range: Range<u64>) -> Result<Option<Bytes>, A2aError> {
+        let at = |place: u64| usize::try_from(place).unwrap_or(usize::MAX);
+        Ok(self.kept().blobs.get(blob).map(|bytes| bytes.slice(at(range.start)..at(range.end))))
     }
 }
 

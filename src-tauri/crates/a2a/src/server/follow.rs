@@ -140,7 +140,7 @@ impl Server {
             for output in logged.outputs(upto).collect::<Vec<_>>().into_iter().rev() {
                 let artifact = task.artifacts.iter_mut().flatten().find(|it| it.artifact_id == output.artifact_id);
                 if let Some(artifact) = artifact.filter(|artifact| artifact.parts.is_empty()) {
-                    artifact.parts.extend(self.part(output).await?);
+                    artifact.parts.extend(self.part(&logged.id, output).await?);
                 }
             }
             task.artifacts.iter_mut().for_each(|artifacts| artifacts.retain(|artifact| !artifact.parts.is_empty()));
@@ -157,24 +157,11 @@ impl Server {
         Ok(task)
     }
 
-    /// The one part of an output; none when its bytes are no longer kept.
-    async fn part(&self, output: &log::Output) -> Result<Option<Part>, A2aError> {
-        let Some(bytes) = self.log.blob(&output.blob).await? else { return Ok(None) };
-        let text = if output.media_type == "text/plain" { std::str::from_utf8(&bytes).ok() } else { None };
-        let mut part = match text {
-            Some(text) => Part::text(text),
-            None => Part::raw(bytes.to_vec()),
-        };
-        part.media_type = Some(output.media_type.clone());
-        part.filename.clone_from(&output.filename);
-        Ok(Some(part))
-    }
-
     /// A record as an event; none for what is only history, and for an output whose bytes are gone.
     pub(crate) async fn event(&self, task: &Logged, record: &Record) -> Result<Option<StreamResponse>, A2aError> {
         let mut event = log::event(task, record);
         if let (Change::Output(output), Some(StreamResponse::ArtifactUpdate(update))) = (&record.change, &mut event) {
-            match self.part(output).await? {
+            match self.part(&task.id, output).await? {
                 Some(part) => update.artifact.parts.push(part),
                 None => return Ok(None),
             }

@@ -6,6 +6,7 @@
 mod body;
 mod decode;
 mod events;
+mod files;
 mod follow;
 mod grpc;
 mod operations;

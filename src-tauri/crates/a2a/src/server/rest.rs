@@ -9,7 +9,7 @@ use super::{
     check_content_type, check_version,
     decode::{LIST, PUSH, Query, SEND, TASK},
     events::respond,
-    json, refuse, with_error_headers,
+    files, json, refuse, with_error_headers,
 };
 use crate::{A2aError, Call, ErrorKind};
 use a2a::{
@@ -51,10 +51,11 @@ enum Route {
     GetHook(String, String),
     DeleteHook(String, String),
     ExtendedCard,
+    Output(String, String),
 }
 
 /// What the first segment of a route may be.
-const FIRST: [&str; 4] = ["message:send", "message:stream", "extendedAgentCard", "tasks"];
+const FIRST: [&str; 5] = ["message:send", "message:stream", "extendedAgentCard", "tasks", files::FIRST];
 /// The front of the routes of 0.3, which is no tenant.
 const OLD: &str = "v1";
 
@@ -93,10 +94,13 @@ fn route(method: &Method, path: &str) -> Result<Route, A2aError> {
         ["tasks", task, "pushNotificationConfigs", id] if delete => {
             return Ok(Route::DeleteHook(task.to_owned(), id.to_owned()));
         }
+        [files::FIRST, task, artifact] if get || *method == Method::HEAD => {
+            return Ok(Route::Output(task.to_owned(), artifact.to_owned()));
+        }
         ["tasks", _, "pushNotificationConfigs"] => "GET or POST",
         ["tasks", _, "pushNotificationConfigs", _] => "GET or DELETE",
         ["message:send" | "message:stream"] => "POST",
-        ["extendedAgentCard" | "tasks"] => "GET",
+        ["extendedAgentCard" | "tasks"] | [files::FIRST, _, _] => "GET",
         _ => {
             return Err(A2aError::new(
                 ErrorKind::MethodNotFound,
@@ -135,7 +139,10 @@ async fn answer(
     received: Body,
 ) -> Result<Response, A2aError> {
     let route = route(method, uri.path())?;
-    check_version(uri, headers)?;
+    // A file is for whoever follows the address in a part, and no operation of the protocol.
+    if !matches!(route, Route::Output(..)) {
+        check_version(uri, headers)?;
+    }
     match route {
         Route::Send => {
             let request = message(server, call, headers, received).await?;
@@ -190,6 +197,7 @@ async fn answer(
             success(headers, &json!({}))
         }
         Route::ExtendedCard => success(headers, &server.extended_card(call).await?),
+        Route::Output(task, artifact) => server.output(call, &task, &artifact, headers).await,
     }
 }
 

@@ -29,8 +29,6 @@ use tokio::{
 
 /// Request line and headers must have arrived by then.
 const HEADER_TIME: Duration = Duration::from_secs(10);
-/// A reader that takes nothing for so long has gone.
-const WRITE_TIME: Duration = Duration::from_secs(30);
 /// What runs may finish within this after a shutdown; event streams are cut, and their clients resume.
 const GRACE: Duration = Duration::from_millis(500);
 
@@ -61,7 +59,8 @@ pub async fn serve(
         shutdown.await;
         stop.graceful_shutdown(Some(GRACE));
     });
-    let counted = Counted { open: Open::new(limits.connections_per_address, limits.connections_in_total) };
+    let open = Open::new(limits.connections_per_address, limits.connections_in_total);
+    let counted = Counted { open, write_time: limits.write_time };
     let service = router.into_make_service_with_connect_info::<SocketAddr>();
     let server = axum_server::from_tcp(listener).map_err(|error| failed(&error))?.handle(handle);
     let served = match tls {
@@ -95,6 +94,7 @@ fn failed(error: &io::Error) -> Problem {
 #[derive(Clone)]
 struct Counted {
     open: Arc<Open<Origin>>,
+    write_time: Duration,
 }
 
 impl<S> Accept<TcpStream, S> for Counted {
@@ -107,7 +107,7 @@ impl<S> Accept<TcpStream, S> for Counted {
             stream.set_nodelay(true)?;
             let place =
                 self.open.enter(Origin::of(address.ip())).ok_or_else(|| io::Error::other("too many connections"))?;
-            Ok((CountedStream { stream, stuck: None, _place: place }, service))
+            Ok((CountedStream { stream, write_time: self.write_time, stuck: None, _place: place }, service))
         }))
     }
 }
@@ -116,6 +116,8 @@ impl<S> Accept<TcpStream, S> for Counted {
 /// has a time-out for that, and an event stream may be written to for hours.
 struct CountedStream {
     stream: TcpStream,
+    /// How long nothing may be taken.
+    write_time: Duration,
     /// Until when something must be taken, while nothing is.
     stuck: Option<Pin<Box<Sleep>>>,
     _place: Place<Origin>,
@@ -127,7 +129,8 @@ impl CountedStream {
             self.stuck = None;
             return written;
         }
-        let stuck = self.stuck.get_or_insert_with(|| Box::pin(tokio::time::sleep(WRITE_TIME)));
+        let span = self.write_time;
+        let stuck = self.stuck.get_or_insert_with(|| Box::pin(tokio::time::sleep(span)));
         ready!(stuck.as_mut().poll(cx));
         Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
     }

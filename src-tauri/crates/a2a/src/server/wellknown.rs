@@ -33,6 +33,8 @@ pub(crate) struct Facts {
     pub(super) extended_card: bool,
     /// Whether one of the interfaces is gRPC.
     pub(super) grpc: bool,
+    /// The first HTTP interface, with a slash at its end.
+    url: Option<String>,
     /// URIs of the extensions that the agent speaks.
     pub(super) extensions: Vec<String>,
     /// Media types that some skill takes.
@@ -43,7 +45,9 @@ impl Facts {
     fn of(card: &AgentCard) -> Self {
         let capabilities = &card.capabilities;
         let skills = card.skills.iter().flat_map(|skill| skill.input_modes.iter().flatten());
+        let url = card.supported_interfaces.iter().find(|it| it.protocol_binding != TRANSPORT_PROTOCOL_GRPC);
         Self {
+            url: url.map(|it| format!("{}/", it.url.trim_end_matches('/'))),
             streaming: capabilities.streaming == Some(true),
             push: capabilities.push_notifications == Some(true),
             extended_card: capabilities.extended_agent_card == Some(true),
@@ -51,6 +55,11 @@ impl Facts {
             extensions: capabilities.extensions.iter().flatten().map(|extension| extension.uri.clone()).collect(),
             input_modes: card.default_input_modes.iter().chain(skills).cloned().collect(),
         }
+    }
+
+    /// The address of what lies at `path`, whose segments are encoded; none on a card without an HTTP interface.
+    pub(super) fn address(&self, path: &str) -> Option<String> {
+        self.url.as_ref().map(|url| format!("{url}{path}"))
     }
 
     /// Whether the agent takes every part; one without a media type is taken at its member's word.

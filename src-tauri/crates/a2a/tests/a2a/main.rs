@@ -4,6 +4,7 @@
 
 mod client;
 mod foreign;
+mod files;
 mod grpc;
 mod http;
 mod push;

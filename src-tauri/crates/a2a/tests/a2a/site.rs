@@ -4,6 +4,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use std::{
     net::{SocketAddr, TcpListener},
+    ops::Range,
     sync::{
         Arc, Mutex,
         atomic::{AtomicBool, Ordering},
@@ -13,7 +14,9 @@ use std::{
 use tender_a2a::{
     A2aError, Agent, Authenticator, Call, CardSource, ErrorKind, Identity, Incoming, Limits, MemoryLog, Owner, Reply,
     TaskLog, WebhookRules,
-    card::{self, CardFacts, SkillFacts},
+    card::{
+        self, Availability, Benchmark, CardFacts, Offer, Resource, ResourceKind, SkillFacts, SkillPredicates, Software,
+    },
     contract,
     log::{Change, ListQuery, Live, Logged, Output, Page, Sent},
     push::{Delivered, Hooks, OpenHook},
@@ -149,6 +152,33 @@ pub fn facts(url: String, tls_key_sha256: Option<Sha256>) -> CardFacts {
         version: "0.1.0".into(),
         tls_key_sha256,
         skills: vec![SkillFacts { kind: JobKind::Gemm, model: None, rate: rate() }],
+        offer: Offer {
+            resources: vec![Resource {
+                kind: ResourceKind::Gpu,
+                class: "NVIDIA GeForce RTX 4080".into(),
+                vendor: Some("NVIDIA".into()),
+                memory_bytes: Some(17_171_480_576),
+                api: "vulkan".into(),
+                measured: true,
+            }],
+            skills: vec![SkillPredicates {
+                skill: "gemm".into(),
+                models: Vec::new(),
+                kernels: Vec::new(),
+                software: vec![Software { name: "tender-worker".into(), version: "0.1.0".into() }],
+                protocols: vec!["a2a/1.0".into(), "contract/v1".into()],
+            }],
+            benchmarks: vec![Benchmark {
+                name: "gemm".into(),
+                unit: "flop/s".into(),
+                value: 5.2e12,
+                measured_at: now(),
+                n: 30,
+            }],
+            availability: Some(Availability::Always),
+            max_quote_seconds: Some(30),
+        },
+        successions: Vec::new(),
     }
 }
 
@@ -335,8 +365,8 @@ impl TaskLog for Breakable {
     fn live(&self, task: &str) -> Option<Live> {
         self.log.live(task)
     }
-    async fn blob(&self, blob: &BlobRef) -> Result<Option<Bytes>, A2aError> {
-        self.log()?.blob(blob).await
+    async fn blob(&self, blob: &BlobRef, range: Range<u64>) -> Result<Option<Bytes>, A2aError> {
+        self.log()?.blob(blob, range).await
     }
 }
 

@@ -6,9 +6,9 @@ use crate::{
 };
 use reqwest::{Method, RequestBuilder, StatusCode};
 use serde_json::{Value, json};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tender_a2a::{
-    CONTRACT_EXTENSION, Owner, bearer,
+    CONTRACT_EXTENSION, Limits, Owner, bearer,
     contract::OUTPUT,
     log::{Change, Live},
     wire::{Artifact, Part, TaskState},
@@ -206,13 +206,8 @@ async fn work_outlives_the_connection_that_asked_for_it() {
     panic!("the task did not go on");
 }
 
-#[tokio::test]
-async fn a_reader_that_does_not_read_holds_up_nobody() {
-    let site = Site::start().await;
-    let owner = Owner::key(&client_key().did());
-    let task = site.task(&owner, TaskState::Working);
-    let token = bearer(&client_key(), &contractor_key().did(), &SystemClock);
-    // A stream that is opened and never read.
+/// A stream that is opened and not read.
+async fn unread(site: &Site, task: &str, token: &str) -> TcpStream {
     let mut stuck = TcpStream::connect(site.address).await.unwrap();
     let ask = format!(
         "GET /tasks/{task}:subscribe HTTP/1.1\r\nHost: x\r\nA2A-Version: 1.0\r\nAuthorization: Bearer {token}\r\n\r\n"
@@ -221,6 +216,45 @@ async fn a_reader_that_does_not_read_holds_up_nobody() {
     let mut first = [0; 12];
     stuck.read_exact(&mut first).await.unwrap();
     assert_eq!(&first, b"HTTP/1.1 200");
+    stuck
+}
+
+#[tokio::test]
+async fn a_reader_that_does_not_read_is_cut_off() {
+    let limits = Limits { streams_per_address: 1, write_time: Duration::from_millis(500), ..Limits::default() };
+    let site = Site::with(limits, None, None).await;
+    let task = site.task(&Owner::key(&client_key().did()), TaskState::Working);
+    let token = bearer(&client_key(), &contractor_key().did(), &SystemClock);
+    let mut stuck = unread(&site, &task, &token).await;
+    // Silence is not being stuck: what is sent is taken by the kernel.
+    tokio::time::sleep(Duration::from_millis(1500)).await;
+    let again = || plain_client().get(format!("{}/tasks/{task}:subscribe", site.url)).header("A2A-Version", "1.0");
+    let again = || again().bearer_auth(&token).send();
+    assert_eq!(again().await.unwrap().status(), StatusCode::TOO_MANY_REQUESTS);
+    // More than the kernel keeps for a connection.
+    for _ in 0..64 {
+        site.log.append(&task, None, vec![artifact(&"x".repeat(256 << 10), false)]).unwrap();
+    }
+    let began = Instant::now();
+    while again().await.unwrap().status() != StatusCode::OK {
+        assert!(began.elapsed() < Duration::from_secs(10), "the place did not come back");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    assert!(began.elapsed() >= Duration::from_millis(400), "not before its time");
+    // What the kernel still had arrives, and then no end of the stream.
+    let mut rest = Vec::new();
+    let end = stuck.read_to_end(&mut rest).await;
+    assert!(rest.len() < 64 * (256 << 10), "{end:?}");
+    assert!(!rest.ends_with(b"0\r\n\r\n"));
+}
+
+#[tokio::test]
+async fn a_reader_that_does_not_read_holds_up_nobody() {
+    let site = Site::start().await;
+    let owner = Owner::key(&client_key().did());
+    let task = site.task(&owner, TaskState::Working);
+    let token = bearer(&client_key(), &contractor_key().did(), &SystemClock);
+    let stuck = unread(&site, &task, &token).await;
 
     let reader = plain_client()
         .get(format!("{}/tasks/{task}:subscribe", site.url))

@@ -8,7 +8,7 @@ use super::agent::identify;
 use crate::node::Node;
 use async_trait::async_trait;
 use axum::body::Bytes;
-use std::sync::Arc;
+use std::{ops::Range, sync::Arc};
 use tender_a2a::{
     A2aError, ErrorKind, Owner, TaskLog, contract,
     log::{Change, Cursor, ListQuery, Live, Logged, Output, Page, Record, Sent},
@@ -67,8 +67,11 @@ impl TaskLog for NodeLog {
         Some(Live { done: progress.done.into(), total: progress.total.into(), text: progress.text })
     }
 
-    async fn blob(&self, blob: &BlobRef) -> Result<Option<Bytes>, A2aError> {
-        Ok(self.0.store.blob(blob).await.map_err(failed)?.map(Into::into))
+    async fn blob(&self, blob: &BlobRef, range: Range<u64>) -> Result<Option<Bytes>, A2aError> {
+        let store = &self.0.store;
+        let whole = range == (0..blob.bytes);
+        let bytes = if whole { store.blob(blob).await } else { store.blob_range(blob, range).await };
+        Ok(bytes.map_err(failed)?.map(Into::into))
     }
 }
 

@@ -14,6 +14,7 @@ use serde_json::{Value, json};
 use std::{sync::Arc, time::Duration};
 use tender_a2a::{
     A2aError, ApiKey, CONTRACT_EXTENSION, Call, ErrorKind, Identity, Incoming, Once, Reply,
+    contract::restore_integers,
     log::Change,
     wire::{self as a2a, Message as WireMessage, Part, PartContent, SendMessageConfiguration, Task},
 };
@@ -473,24 +474,6 @@ fn asked(message: &WireMessage) -> Result<Option<SubmitWork>, Problem> {
             })
         }
         _ => Ok(None),
-    }
-}
-
-/// `5.0` → `5`: protobuf's `Struct`, which some clients pass their data through, knows only doubles.
-fn restore_integers(value: &mut Value) {
-    match value {
-        Value::Number(number) => {
-            // Up to 2^53 a double holds an integer exactly.
-            if let Some(float) =
-                number.as_f64().filter(|float| number.is_f64() && float.abs() <= 9_007_199_254_740_992.0)
-                && float.fract() == 0.0
-            {
-                *value = Value::from(float as i64);
-            }
-        }
-        Value::Array(items) => items.iter_mut().for_each(restore_integers),
-        Value::Object(members) => members.values_mut().for_each(restore_integers),
-        _ => {}
     }
 }
 
