@@ -4,14 +4,14 @@
 //! protocol version; then [`operations`], the same for every binding.
 
 mod body;
-mod decode;
+pub(crate) mod decode;
 mod events;
 mod files;
 mod follow;
 mod grpc;
 mod operations;
-mod rest;
-mod rpc;
+pub(crate) mod rest;
+pub(crate) mod rpc;
 mod serve;
 mod wellknown;
 
@@ -53,6 +53,9 @@ const INLINE_BYTES: usize = 256 << 10;
 
 /// Until a stream may have ended.
 const FULL_WAIT: Duration = Duration::from_secs(1);
+/// Headers that are read as one value; a second one would leave open which of them counts.
+const SINGLE: [&str; 6] =
+    ["authorization", "x-api-key", "content-type", a2a::SVC_PARAM_VERSION, "idempotency-key", "last-event-id"];
 /// Most extensions of a request that are looked at.
 const MAX_EXTENSIONS: usize = 32;
 
@@ -138,7 +141,8 @@ async fn identify(
     let spoken: Vec<&str> =
         extensions.iter().map(String::as_str).filter(|uri| known.extensions.iter().any(|it| it == uri)).collect();
     let spoken = HeaderValue::from_str(&spoken.join(", ")).ok().filter(|value| !value.is_empty());
-    let call = server.auth.identify(request.headers()).and_then(|identity| {
+    let identity = single(request.headers()).and_then(|()| server.auth.identify(request.headers()));
+    let call = identity.and_then(|identity| {
         let once = plain(request.headers(), "idempotency-key");
         if once.as_ref().is_some_and(|key| key.len() > body::MAX_ID_CHARS) {
             return Err(A2aError::invalid(format!("Idempotency-Key is longer than {} characters", body::MAX_ID_CHARS)));
@@ -165,6 +169,22 @@ async fn identify(
     headers.insert(HeaderName::from_static("a2a-version"), HeaderValue::from_static(VERSION));
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     response
+}
+
+/// The same value twice, as some clients send it, is one value.
+fn single(headers: &HeaderMap) -> Result<(), A2aError> {
+    let twice = |name: &&str| {
+        let mut values = headers.get_all(*name).iter();
+        let first = values.next();
+        values.any(|value| Some(value) != first)
+    };
+    match SINGLE.into_iter().find(twice) {
+        Some(name) => {
+            let message = format!("the header {name} is there with two values");
+            Err(A2aError::new(ErrorKind::InvalidRequest, message, "send it once"))
+        }
+        None => Ok(()),
+    }
 }
 
 /// A header as text; an empty one is none.

@@ -67,7 +67,8 @@ async fn both_bindings_answer_the_same_and_echo_the_extension() {
         let body = body(response).await;
         assert_eq!((&body["id"], &body["result"]["message"]["parts"]), (&json!("7"), &json!([{"text": "hi"}])));
     }
-    let response = post(&site, "/message:send", &text("hi"))
+    let response = request(&site, Method::POST, "/message:send")
+        .body(text("hi").to_string())
         .header("Content-Type", "application/a2a+json")
         .header("X-A2A-Extensions", format!("urn:other, {CONTRACT_EXTENSION}"))
         .send()

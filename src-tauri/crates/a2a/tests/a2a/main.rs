@@ -4,8 +4,8 @@
 
 mod bad_input;
 mod client;
-mod foreign;
 mod files;
+mod foreign;
 mod grpc;
 mod http;
 mod push;
