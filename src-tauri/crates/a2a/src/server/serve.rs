@@ -113,7 +113,8 @@ impl<S> Accept<TcpStream, S> for Counted {
 }
 
 /// A connection that holds its place. One that takes nothing of what is written to it is closed: neither HTTP version
-/// has a time-out for that, and an event stream may be written to for hours.
+/// has a time-out for that, and an event stream may be written to for hours. Of an HTTP/2 connection that is read, one
+/// stream may be left unread: it keeps its caller's place among the streams, and costs nobody else anything.
 struct CountedStream {
     stream: TcpStream,
     /// How long nothing may be taken.

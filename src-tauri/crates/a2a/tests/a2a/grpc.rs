@@ -16,7 +16,8 @@ use prost_types::{Any, Struct, Value, value::Kind};
 use std::{collections::HashMap, time::Duration};
 use tender_a2a::{
     CONTRACT_EXTENSION, Limits, Owner, bearer,
-    wire::{AgentInterface, TRANSPORT_PROTOCOL_GRPC, TaskState},
+    log::Change,
+    wire::{AgentInterface, Artifact, TRANSPORT_PROTOCOL_GRPC, TaskState},
 };
 use tender_base::{Signer, signed::KeySigner, time::SystemClock};
 use tonic::{Code, IntoRequest, Request, Status, transport::Channel};
@@ -322,6 +323,34 @@ async fn streams_are_counted_and_their_places_come_back() {
         }
     }
     panic!("the place did not come back");
+}
+
+#[tokio::test]
+async fn a_stream_that_is_not_read_holds_up_nobody_and_goes_on_when_it_is() {
+    let site = offering().await;
+    let task = site.task(&site.anyone(), TaskState::Working);
+    let subscribe = || ask(SubscribeToTaskRequest { id: task.clone(), ..Default::default() });
+    // HTTP/2 stops the one stream; the connection is read and stays.
+    let unread = client(&site).await.subscribe_to_task(subscribe()).await.unwrap().into_inner();
+    let read = client(&site).await.subscribe_to_task(subscribe()).await.unwrap().into_inner();
+    let read = tokio::spawn(read.try_collect::<Vec<_>>());
+    for number in 0..64 {
+        let artifact = Artifact {
+            artifact_id: number.to_string(),
+            name: None,
+            description: None,
+            parts: vec![tender_a2a::wire::Part::text("x".repeat(256 << 10))],
+            metadata: None,
+            extensions: None,
+        };
+        site.log.append(&task, None, vec![Change::Artifact { artifact, append: false, last: true }]).unwrap();
+        tokio::task::yield_now().await;
+    }
+    site.log.append(&task, None, vec![status(TaskState::Completed, None)]).unwrap();
+    let read = tokio::time::timeout(Duration::from_secs(30), read).await.unwrap().unwrap().unwrap();
+    assert_eq!(read.len(), 66);
+    let late = tokio::time::timeout(Duration::from_secs(30), unread.try_collect::<Vec<_>>()).await.unwrap().unwrap();
+    assert!(late == read, "every event, once and in order");
 }
 
 /// A request by hand: its status and reason.
