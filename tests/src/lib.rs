@@ -8,6 +8,7 @@
 #![allow(clippy::unwrap_used, reason = "a test stops at what it did not expect")]
 
 mod cli;
+mod draw;
 mod events;
 mod node;
 mod runtime;
@@ -16,6 +17,7 @@ pub mod sut;
 pub mod work;
 
 pub use cli::{Cli, Said, programs};
+pub use draw::draw;
 pub use events::{Events, Seen};
 pub use node::{Launch, Refused, TestNode, pair};
 pub use runtime::{Runtime, Says};

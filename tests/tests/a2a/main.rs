@@ -2,4 +2,9 @@
 
 #![allow(clippy::unwrap_used, reason = "a test stops at what it did not expect")]
 
+mod durability;
+mod files;
+mod fuzz;
+mod grpc;
 mod plain;
+mod sdk;

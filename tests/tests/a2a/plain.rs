@@ -9,19 +9,19 @@ use tender_node::api::types::{ByDid, IssuedKey, KeyInput, Nothing, Paid, PayInpu
 use tender_tests::{TestNode, work};
 
 /// A client that knows nothing but A2A 1.0.
-struct Plain {
+pub(crate) struct Plain {
     http: Client,
     address: String,
     key: Option<String>,
 }
 
 impl Plain {
-    fn new(node: &TestNode, key: Option<&str>) -> Self {
+    pub(crate) fn new(node: &TestNode, key: Option<&str>) -> Self {
         let http = Client::builder().no_proxy().build().unwrap();
         Self { http, address: node.a2a.clone(), key: key.map(str::to_owned) }
     }
 
-    fn request(&self, method: &str, params: &Value) -> reqwest::RequestBuilder {
+    pub(crate) fn request(&self, method: &str, params: &Value) -> reqwest::RequestBuilder {
         let request = self.http.post(format!("{}/", self.address)).header("A2A-Version", "1.0");
         let request = match &self.key {
             Some(key) => request.header("X-API-Key", key),
@@ -30,28 +30,28 @@ impl Plain {
         request.json(&json!({"jsonrpc": "2.0", "id": 1, "method": method, "params": params}))
     }
 
-    async fn raw(&self, method: &str, params: Value) -> (u16, Value) {
+    pub(crate) async fn raw(&self, method: &str, params: Value) -> (u16, Value) {
         let answer = self.request(method, &params).send().await.unwrap();
         (answer.status().as_u16(), answer.json().await.unwrap())
     }
 
-    async fn ask(&self, method: &str, params: Value) -> Value {
+    pub(crate) async fn ask(&self, method: &str, params: Value) -> Value {
         let (_, body) = self.raw(method, params).await;
         assert!(body.get("error").is_none(), "{body}");
         body["result"].clone()
     }
 
-    async fn refused(&self, method: &str, params: Value) -> Value {
+    pub(crate) async fn refused(&self, method: &str, params: Value) -> Value {
         let (_, body) = self.raw(method, params).await;
         assert!(body.get("error").is_some(), "{body}");
         body["error"].clone()
     }
 
-    async fn send(&self, id: &str, task: Option<&str>, part: Value) -> Value {
+    pub(crate) async fn send(&self, id: &str, task: Option<&str>, part: Value) -> Value {
         self.ask("SendMessage", message(id, task, part)).await["task"].clone()
     }
 
-    async fn ended(&self, task: &str) -> Value {
+    pub(crate) async fn ended(&self, task: &str) -> Value {
         for _ in 0..600 {
             let found = self.ask("GetTask", json!({"id": task})).await;
             let state = found["status"]["state"].as_str().unwrap().to_owned();
@@ -64,7 +64,7 @@ impl Plain {
     }
 }
 
-fn message(id: &str, task: Option<&str>, part: Value) -> Value {
+pub(crate) fn message(id: &str, task: Option<&str>, part: Value) -> Value {
     let mut message = json!({"messageId": id, "role": "ROLE_USER", "parts": [part]});
     if let Some(task) = task {
         message["taskId"] = json!(task);
@@ -72,22 +72,22 @@ fn message(id: &str, task: Option<&str>, part: Value) -> Value {
     json!({"message": message, "configuration": {}})
 }
 
-fn text(text: &str) -> Value {
+pub(crate) fn text(text: &str) -> Value {
     json!({"text": text})
 }
 
-fn gemm(side: u32) -> Value {
+pub(crate) fn gemm(side: u32) -> Value {
     // As clients send it that pass their data through protobuf.
     let side = f64::from(side);
     let input = BASE64.encode(work::gemm_input(side as u32));
     json!({"data": {"kind": "gemm", "m": side, "k": side, "n": side, "input_base64": input}})
 }
 
-async fn key(node: &TestNode, name: &str, limit: i64) -> IssuedKey {
+pub(crate) async fn key(node: &TestNode, name: &str, limit: i64) -> IssuedKey {
     node.ask("issue_key", &KeyInput { name: name.to_owned(), credit_limit_micro_usd: limit }).await
 }
 
-fn state(task: &Value) -> &str {
+pub(crate) fn state(task: &Value) -> &str {
     task["status"]["state"].as_str().unwrap()
 }
 

@@ -17,6 +17,8 @@ pub mod card;
 mod client;
 pub mod contract;
 mod error;
+#[doc(hidden)]
+pub mod fuzz;
 mod limits;
 pub mod log;
 pub mod push;

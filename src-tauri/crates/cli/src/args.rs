@@ -431,4 +431,6 @@ pub(crate) enum BenchName {
     Generate,
     /// Sentence embeddings.
     Embed,
+    /// The A2A interface of a node under load, beside the Python SDK's server.
+    A2a,
 }

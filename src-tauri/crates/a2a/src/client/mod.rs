@@ -9,7 +9,7 @@ mod files;
 mod foreign;
 mod http;
 mod interface;
-mod sse;
+pub(crate) mod sse;
 mod stream;
 mod talk;
 mod who;

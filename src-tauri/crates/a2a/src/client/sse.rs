@@ -10,7 +10,7 @@ pub(super) const MAX_EVENT_BYTES: usize = (MAX_BLOB_BYTES as usize).div_ceil(3) 
 const MAX_ID_BYTES: usize = 256;
 
 /// Splits a byte stream into its events. Comments and other fields are skipped.
-pub(super) struct Decoder {
+pub(crate) struct Decoder {
     /// Most bytes of one event.
     most: usize,
     buffer: BytesMut,
@@ -23,7 +23,7 @@ pub(super) struct Decoder {
 
 /// One event.
 #[derive(Debug, PartialEq)]
-pub(super) struct Event {
+pub(crate) struct Event {
     /// What it is resumed after, if it says so.
     pub(super) id: Option<String>,
     pub(super) data: Vec<u8>,
@@ -31,7 +31,7 @@ pub(super) struct Event {
 
 impl Decoder {
     /// Refuses events of more bytes than `most`.
-    pub(super) fn new(most: usize) -> Self {
+    pub(crate) fn new(most: usize) -> Self {
         Self { most, buffer: BytesMut::new(), scanned: 0, data: Vec::new(), has_data: false, id: None }
     }
 
@@ -39,7 +39,7 @@ impl Decoder {
     ///
     /// # Errors
     /// [`Code::TooLarge`] when an event is larger than it may be.
-    pub(super) fn push(&mut self, bytes: &[u8]) -> Result<(), Problem> {
+    pub(crate) fn push(&mut self, bytes: &[u8]) -> Result<(), Problem> {
         if self.buffer.len() + self.data.len() + bytes.len() > self.most {
             return Err(Problem::new(
                 Code::TooLarge,
@@ -52,7 +52,7 @@ impl Decoder {
     }
 
     /// The next complete event.
-    pub(super) fn next(&mut self) -> Option<Event> {
+    pub(crate) fn next(&mut self) -> Option<Event> {
         while let Some(at) = self.buffer[self.scanned..].iter().position(|byte| *byte == b'\n') {
             let mut line = self.buffer.split_to(self.scanned + at + 1);
             self.scanned = 0;

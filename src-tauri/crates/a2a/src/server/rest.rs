@@ -39,7 +39,7 @@ fn media_type(headers: &HeaderMap) -> &'static str {
 }
 
 /// An operation, and the task and the push notification config that it names.
-enum Route {
+pub(crate) enum Route {
     Send,
     Stream,
     List,
@@ -59,7 +59,7 @@ const FIRST: [&str; 5] = ["message:send", "message:stream", "extendedAgentCard",
 /// The front of the routes of 0.3, which is no tenant.
 const OLD: &str = "v1";
 
-fn route(method: &Method, path: &str) -> Result<Route, A2aError> {
+pub(crate) fn route(method: &Method, path: &str) -> Result<Route, A2aError> {
     let path = path.trim_matches('/');
     let segments: Vec<String> =
         path.split('/').map(|text| percent_decode_str(text).decode_utf8_lossy().into_owned()).collect();
@@ -212,7 +212,7 @@ fn member<T: DeserializeOwned>(mut body: Value, name: &str) -> Result<Option<T>,
     }
 }
 
-fn list(uri: &Uri) -> Result<ListTasksRequest, A2aError> {
+pub(crate) fn list(uri: &Uri) -> Result<ListTasksRequest, A2aError> {
     let query = Query::read(uri.query(), &LIST)?;
     Ok(ListTasksRequest {
         context_id: query.text("contextId"),

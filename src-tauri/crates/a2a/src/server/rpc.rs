@@ -70,12 +70,12 @@ pub(super) async fn handle(
 }
 
 /// A request whose envelope is in order.
-struct Envelope {
+pub(crate) struct Envelope {
     method: String,
-    params: Value,
+    pub(crate) params: Value,
 }
 
-fn envelope(value: Value, id: &mut JsonRpcId) -> Result<Envelope, A2aError> {
+pub(crate) fn envelope(value: Value, id: &mut JsonRpcId) -> Result<Envelope, A2aError> {
     let bad = |message: &str| {
         A2aError::new(
             ErrorKind::InvalidRequest,
