@@ -18,6 +18,8 @@ mod contractor;
 #[cfg(feature = "host")]
 pub mod demo;
 #[cfg(feature = "host")]
+mod agents;
+#[cfg(feature = "host")]
 mod entropy;
 #[cfg(feature = "host")]
 pub mod identity;

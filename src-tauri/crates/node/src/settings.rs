@@ -56,6 +56,8 @@ pub struct Settings {
     pub added_models: Vec<crate::models::Added>,
     /// Runtimes of language models that the owner attached.
     pub(crate) runtimes: Vec<crate::runtimes::Attached>,
+    /// A2A agents that may be hired.
+    pub(crate) agents: Vec<crate::agents::Agent>,
     /// The worker's executable; the sibling of `tender` when empty.
     pub worker: Option<PathBuf>,
 }
@@ -304,6 +306,7 @@ impl Settings {
             models_source: text("models_source"),
             added_models: crate::models::added_in(stored),
             runtimes: crate::runtimes::attached_in(stored),
+            agents: crate::agents::agents_in(stored),
             worker: folder("worker"),
         }
     }

@@ -68,3 +68,6 @@ WHERE contracts.role = 'contractor'
                CASE WHEN state IN ('awarded', 'running', 'delivered') THEN -seq ELSE seq END
       LIMIT 1)
   AND EXISTS (SELECT 1 FROM contract_states WHERE contract = contracts.id AND state = 'awarded');
+
+-- What is reserved for a job that is bought without a contract is looked up by its id.
+CREATE INDEX entries_by_contract ON entries (contract);

@@ -167,6 +167,7 @@ async fn doctor(node: &Arc<Node>, _: Nothing) -> Answer<Doctor> {
     ));
     checks.extend(crate::models::checks(&node.models().await));
     checks.extend(crate::runtimes::checks(&node.list_runtimes()));
+    checks.extend(crate::agents::checks(&node.list_agents()));
     let kept = node.identity.store.describe(&node.config.data_dir);
     checks.push(views::check("Identity", Ok(format!("{kept}; {}", node.did()))));
     let balanced = node.store.ledger_balances().await.map_err(|e| e.problem())?;
@@ -241,6 +242,22 @@ async fn attach_runtime(node: &Arc<Node>, input: AttachRuntimeInput) -> Answer<R
 async fn detach_runtime(node: &Arc<Node>, by: ByRuntime) -> Answer<Runtimes> {
     node.detach_runtime(&by.name).await?;
     Ok(node.list_runtimes())
+}
+
+async fn agents(node: &Arc<Node>, _: Nothing) -> Answer<Agents> {
+    Ok(node.list_agents())
+}
+
+async fn watch_agents(node: &Arc<Node>, _: Nothing) -> Answer<Agents> {
+    Ok(node.list_agents())
+}
+
+async fn add_agent(node: &Arc<Node>, input: AddAgentInput) -> Answer<Agents> {
+    node.add_agent(input).await
+}
+
+async fn remove_agent(node: &Arc<Node>, by: ByAgent) -> Answer<Agents> {
+    node.remove_agent(&by.name).await
 }
 
 async fn submit(node: &Arc<Node>, input: SubmitInput) -> Answer<Submitted> {

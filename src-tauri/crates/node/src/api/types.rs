@@ -23,9 +23,11 @@ macro_rules! api_types {
     };
 }
 
+pub mod agents;
 pub mod models;
 pub mod runtimes;
 pub mod submit;
+pub use agents::*;
 pub use models::*;
 pub use runtimes::*;
 pub use submit::*;

@@ -3,6 +3,7 @@
 mod award;
 mod check;
 mod cloud;
+mod hire;
 mod submit;
 mod tendering;
 
@@ -56,6 +57,9 @@ impl Node {
                 ContractState::Announced | ContractState::Proposed => self.decline(&record).await,
                 _ => {}
             }
+        }
+        if resumed {
+            self.release(&self.unfinished(id).await?).await?;
         }
         let mut wait_until = resumed.then(|| self.now().after(RECOVERY));
         let (mut failed, mut empty, mut rejected) = (0, 0, 0);
@@ -124,6 +128,7 @@ impl Node {
                     }
                     match &alternative.source {
                         Source::Cloud { name, .. } => self.run_in_cloud(job, name).await,
+                        Source::Foreign { name, .. } => self.hire(job, name).await,
                         Source::Local | Source::Peer { .. } => self.run_here(job).await,
                     }
                 }
@@ -207,7 +212,7 @@ impl Node {
         self.learn(&job.spec.work, runtime, output.units, output.wall_ms).await;
         let blob = self.store.put_blob(&output.bytes).await.map_err(|e| e.problem())?;
         let cost = self.estimate(&job.spec.work, runtime).await;
-        let actual = Actual { charged: cost.micro_usd, wall_ms: output.wall_ms, contract: None };
+        let actual = Actual { charged: cost.micro_usd, wall_ms: output.wall_ms, contract: None, by: None };
         let done = Event::JobMoved {
             job: job.id,
             state: JobState::Completed,
@@ -363,8 +368,11 @@ impl Node {
         let mut throughput = self.throughput(runtime).await;
         throughput.learn(work.kind(), units, wall_ms);
         let value = serde_json::to_value(throughput).unwrap_or(Value::Null);
-        let event = Event::SettingChanged { key: throughput_of(runtime), value, at: self.now() };
-        if let Err(problem) = self.apply(vec![event], Vec::new()).await {
+        let mut events = vec![Event::SettingChanged { key: throughput_of(runtime), value, at: self.now() }];
+        if let (None, Some(per_second)) = (runtime, throughput.of(work.kind()).filter(|_| units > 0 && wall_ms > 0)) {
+            events.extend(self.ran(work.kind(), per_second).await);
+        }
+        if let Err(problem) = self.apply(events, Vec::new()).await {
             tracing::warn!(%problem, "the measured throughput could not be stored");
         }
     }

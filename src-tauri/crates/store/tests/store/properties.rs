@@ -4,7 +4,9 @@ use crate::documents::{Counting, Trade, at, client, paid, payment, spec};
 use proptest::prelude::*;
 use serde_json::json;
 use tender_base::{
-    Book, ContractState as S, JobState, MicroUsd, Problem, Role, Sha256, Signer, ids::JobId, ledger::Account,
+    Book, ContractState as S, JobState, MicroUsd, Problem, Role, Sha256, Signer,
+    ids::JobId,
+    ledger::{Account, Entry},
     problem::Code,
 };
 use tender_store::{Event, Guard, PeerRecord, Store, StoreError, TaskMessage, TaskState};
@@ -126,17 +128,18 @@ fn request(attempt: &Attempt, trades: &mut Vec<Trade>) -> Option<(Vec<Event>, Ve
         Attempt::Job { which, state } => {
             let job = trades.get(which)?.job?;
             let reason = Some(Problem::new(Code::Lost, "the peer went away", ""));
-            let moved = Event::JobMoved {
-                job,
-                state: JOB_STATES[state],
-                reason,
-                output: None,
-                charged: None,
-                checked: None,
-                entries: Vec::new(),
-                at: at(3),
-            };
-            Some((vec![moved], vec![]))
+            let state = JOB_STATES[state];
+            // Somebody is hired for it without a contract; every end of the job gives the reservation back.
+            let (mut entries, mut guards) = (Vec::new(), vec![]);
+            if state == JobState::Running {
+                let (amount, hire) = (MicroUsd(50), Some(job.hire()));
+                entries.push(Entry::transfer(Book::Real, hire, Account::Reserved, Account::Unreserved, amount));
+                let day_start = at(0).start_of_day();
+                guards.push(Guard::DailySpend { book: Book::Real, day_start, cap: CAP, amount });
+            }
+            let moved =
+                Event::JobMoved { job, state, reason, output: None, charged: None, checked: None, entries, at: at(3) };
+            Some((vec![moved], guards))
         }
         Attempt::Task { which, expected, state, message } => {
             // A contract's own id among them: what is an extension's contract is nobody's plain task.

@@ -243,6 +243,7 @@ async fn contracts_of_an_older_database_become_the_tasks_that_they_would_have_be
         "DROP TABLE task_records",
         "DROP TABLE tasks",
         "ALTER TABLE peers DROP COLUMN by_key",
+        "DROP INDEX entries_by_contract",
         "DELETE FROM _sqlx_migrations WHERE version = 2",
     ] {
         sqlx::query(statement).execute(&mut connection).await.unwrap();
