@@ -9,14 +9,16 @@ use crate::{
     log::Cursor,
     server::{
         decode::{self, LIST, PUSH, Query, SEND, TASK},
-        rest, rpc,
+        grpc, rest, rpc,
     },
 };
 use a2a::{
     CancelTaskRequest, GetTaskPushNotificationConfigRequest, GetTaskRequest, JsonRpcId, ListTasksRequest,
     SendMessageRequest, TaskPushNotificationConfig,
 };
+use a2a_pb::{pbconv::to_proto_send_message_request, proto};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, header};
+use prost::Message;
 use serde::Serialize;
 use serde_json::Value;
 use std::sync::Arc;
@@ -26,8 +28,8 @@ use tender_base::{Clock, Did, Signer, Timestamp, signed::KeySigner};
 pub type Target = (&'static str, fn(&[u8]));
 
 /// All of them.
-pub const TARGETS: [Target; 6] =
-    [("rpc", rpc), ("rest", rest), ("sse", sse), ("card", card), ("token", token), ("page", page)];
+pub const TARGETS: [Target; 7] =
+    [("rpc", rpc), ("rest", rest), ("grpc", grpc), ("sse", sse), ("card", card), ("token", token), ("page", page)];
 
 /// The key whose token and card are among the inputs.
 #[must_use]
@@ -96,6 +98,19 @@ fn rest(bytes: &[u8]) {
         .and_then(|value| readable(decode::request::<SendMessageRequest>(value, &SEND)))
     {
         is_stable(&request, &SEND);
+    }
+}
+
+/// A message of gRPC: one that is sent, or a query for tasks.
+fn grpc(bytes: &[u8]) {
+    if let Ok(sent) = proto::SendMessageRequest::decode(bytes)
+        && let Some(request) = readable(grpc::message(&sent))
+    {
+        let written = to_proto_send_message_request(&request);
+        assert_eq!(grpc::message(&written), Ok(request), "{written:?}");
+    }
+    if let Ok(asked) = proto::ListTasksRequest::decode(bytes) {
+        readable(grpc::list(&asked));
     }
 }
 

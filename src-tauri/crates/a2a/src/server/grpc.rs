@@ -228,7 +228,7 @@ impl A2aService for Grpc {
 
 /// A message, after what the conversion would read leniently: it takes a part without content for empty text, and a
 /// number that is none for null.
-fn message(request: &proto::SendMessageRequest) -> Result<a2a::SendMessageRequest, A2aError> {
+pub(crate) fn message(request: &proto::SendMessageRequest) -> Result<a2a::SendMessageRequest, A2aError> {
     let Some(message) = &request.message else { return Err(A2aError::invalid("message is missing")) };
     for (index, part) in message.parts.iter().enumerate() {
         let at = format!("message.parts[{index}]");
@@ -261,7 +261,7 @@ fn check_value(value: &prost_types::Value, path: &str) -> Result<(), A2aError> {
 }
 
 /// A query for tasks, with what the conversion would leave out when it is out of range.
-fn list(request: &proto::ListTasksRequest) -> Result<a2a::ListTasksRequest, A2aError> {
+pub(crate) fn list(request: &proto::ListTasksRequest) -> Result<a2a::ListTasksRequest, A2aError> {
     if request.status != 0 && from_proto_task_state(request.status) == TaskState::Unspecified {
         return Err(A2aError::invalid(format!("status {} is no state of a task", request.status)));
     }

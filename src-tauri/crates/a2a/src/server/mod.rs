@@ -1,14 +1,14 @@
 //! The server: JSON-RPC, HTTP+JSON and gRPC on one router, before an [`Agent`].
 //!
-//! What a request passes, in this order: requests per address and in total, the token, the size of the body, the
-//! protocol version; then [`operations`], the same for every binding.
+//! What a request passes, in this order: requests per address and in total, headers that say one thing, the token, the
+//! size of the body, the protocol version; then [`operations`], the same for every binding.
 
 mod body;
 pub(crate) mod decode;
 mod events;
 mod files;
 mod follow;
-mod grpc;
+pub(crate) mod grpc;
 mod operations;
 pub(crate) mod rest;
 pub(crate) mod rpc;
@@ -73,8 +73,8 @@ pub(crate) struct Server {
 }
 
 /// The A2A interface of `agent`, whose tasks are in `log`: JSON-RPC at `POST /`, the REST routes, gRPC, and the card,
-/// which says what of the protocol is offered. Serve it with [`serve`], which tells it the callers' addresses. It goes on with
-/// the push notifications that are open, on the runtime that it is called in.
+/// which says what of the protocol is offered. Serve it with [`serve`], which tells it the callers' addresses. It goes on
+/// with the push notifications that are open, on the runtime that it is called in.
 pub fn router(
     agent: Arc<dyn Agent>,
     log: Arc<dyn TaskLog>,
