@@ -4,7 +4,11 @@
 
 mod durability;
 mod files;
+mod foreign;
 mod fuzz;
 mod grpc;
+mod keys;
 mod plain;
+mod rotation;
 mod sdk;
+mod webhooks;

@@ -85,6 +85,8 @@ impl Site {
             version: "1".to_owned(),
             tls_key_sha256: None,
             skills: Vec::new(),
+            offer: card::Offer::default(),
+            successions: Vec::new(),
         });
         card::sign(&mut card, &KeySigner::from_seed(&[card_by; 32])).unwrap();
         let log = Arc::new(MemoryLog::new(Arc::new(SystemClock)));

@@ -59,6 +59,16 @@ pub(crate) enum Command {
         #[command(subcommand)]
         command: Option<RuntimesCommand>,
     },
+    /// A2A agents that are no peers: hired for texts, at a price that you or their card state.
+    Agents {
+        #[command(subcommand)]
+        command: Option<AgentsCommand>,
+    },
+    /// This node's keys: show them, or put new ones in their place.
+    Identity {
+        #[command(subcommand)]
+        command: Option<IdentityCommand>,
+    },
     /// Jobs bought and sold, newest first; with an id, everything about one.
     Jobs {
         /// Job or contract id.
@@ -288,6 +298,16 @@ pub(crate) enum SettingsCommand {
 }
 
 #[derive(Subcommand)]
+pub(crate) enum IdentityCommand {
+    /// The public key, and where the secret is.
+    Show,
+    /// Go on under a new key, which the old one names to your peers. Nothing may be open or owed, and no node may run.
+    Rotate,
+    /// A new key for the encrypted connection; peers follow by themselves. No node may run.
+    RotateTls,
+}
+
+#[derive(Subcommand)]
 pub(crate) enum PeersCommand {
     /// Print a one-line invitation to paste on the other machine.
     Invite {
@@ -406,6 +426,37 @@ pub(crate) struct AttachArgs {
     /// A cloud's price of a million tokens of text, USD.
     #[arg(long, value_name = "USD", requires = "prompt_price")]
     pub(crate) text_price: Option<f64>,
+}
+
+#[derive(Subcommand)]
+pub(crate) enum AgentsCommand {
+    /// Read an agent's card and add it.
+    Add(AddAgentArgs),
+    /// The agents that may be hired.
+    List,
+    /// Forget an agent and the key for it.
+    Remove {
+        /// Its name.
+        name: String,
+    },
+}
+
+#[derive(clap::Args)]
+pub(crate) struct AddAgentArgs {
+    /// https://HOST/…, below which its card is; http:// for this machine only.
+    pub(crate) url: String,
+    /// What it is to be called: letters, digits, - and _ [default: by its own name].
+    #[arg(long)]
+    pub(crate) name: Option<String>,
+    /// What one text may cost at most, USD [default: the price on its card].
+    #[arg(long, value_name = "USD")]
+    pub(crate) price: Option<f64>,
+    /// The did:key that must sign its card; without one it counts as unsigned.
+    #[arg(long, value_name = "DID")]
+    pub(crate) did: Option<String>,
+    /// Read a key for it from standard input; it goes to the secret store.
+    #[arg(long)]
+    pub(crate) key_stdin: bool,
 }
 
 #[derive(clap::Args)]

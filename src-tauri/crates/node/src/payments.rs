@@ -135,11 +135,12 @@ impl Node {
         };
         let answered =
             Event::SettingChanged { key: unanswered_key(&peer.did), value: serde_json::Value::Null, at: self.now() };
-        let client = self.clients.to(peer).await?;
+        let client = self.client_of(peer).await?;
         let confirmation = match client.exchange(Message::Payment(payment.clone())).await {
             Ok(Message::PaymentConfirmation(confirmation)) => confirmation,
             Ok(_) => return Err(Problem::new(Code::Forged, "the peer answers the payment with something else", "")),
             Err(problem) => {
+                self.clients.failed(&peer.did, &problem).await;
                 // Refused: nothing was booked over there, so a corrected payment may follow.
                 if !matches!(problem.code, Code::Lost | Code::Unavailable | Code::TooMany | Code::Storage) {
                     self.apply(vec![answered], Vec::new()).await?;

@@ -35,10 +35,15 @@ impl Clients {
         Self { signer, clock, open: Mutex::default() }
     }
 
+    /// The connection to a peer that is open already.
+    async fn known(&self, did: &Did) -> Option<Arc<Client>> {
+        self.open.lock().await.get(did).cloned()
+    }
+
     /// The connection to a peer; its card is checked against its pinned key first.
-    pub(crate) async fn to(&self, peer: &PeerRecord) -> Result<Arc<Client>, Problem> {
-        if let Some(client) = self.open.lock().await.get(&peer.did) {
-            return Ok(client.clone());
+    async fn to(&self, peer: &PeerRecord) -> Result<Arc<Client>, Problem> {
+        if let Some(client) = self.known(&peer.did).await {
+            return Ok(client);
         }
         let address = peer.address.as_deref().ok_or_else(|| {
             Problem::new(Code::Unavailable, format!("{} does not sell: it has no address", peer.name), "")
@@ -53,11 +58,21 @@ impl Clients {
         Client::connect(address, did, self.signer.clone(), self.clock.clone()).await
     }
 
+    /// Forgets a connection over which a request failed in a way that another connection might mend: the peer is gone, or
+    /// has new keys.
+    pub(crate) async fn failed(&self, did: &Did, problem: &Problem) {
+        if matches!(problem.code, Code::Lost | Code::Unavailable | Code::Unauthenticated | Code::Forged) {
+            self.forget(did).await;
+        }
+    }
+
     /// Forgets a connection that failed, so that the next call looks at the card again.
     pub(crate) async fn forget(&self, did: &Did) {
         self.open.lock().await.remove(did);
     }
 }
+
+mod succession;
 
 impl Node {
     /// The paired peers; the second node of a demonstration is not one of them.

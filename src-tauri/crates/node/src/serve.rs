@@ -1,5 +1,9 @@
 //! The A2A listener of a node: its TLS key, its card, its address.
 
+mod card;
+
+pub(crate) use card::{FIGURES, Figures};
+
 use crate::{
     contractor::{Contractor, NodeLog},
     identity::write_private,
@@ -9,15 +13,13 @@ use crate::{
 use std::{fs, net::TcpListener, sync::Arc, time::Duration};
 use tender_a2a::{
     Authenticator, CardSource, Limits, WebhookRules,
-    card::{self, CardFacts, SkillFacts},
     tls::{self, ServerTls},
-    wire::{AgentInterface, TRANSPORT_PROTOCOL_GRPC},
 };
-use tender_base::{Code, JobKind, Problem, Sha256, frames::TextLimits};
+use tender_base::{Code, Problem, Sha256, frames::TextLimits};
 use tender_engine::Settings as EngineSettings;
 
 /// Name of the file with the TLS key.
-const TLS_FILE: &str = "tls.key";
+pub(crate) const TLS_FILE: &str = "tls.key";
 /// An idle worker is ended after this: a warm one answers an award at once, but holds video memory.
 const WORKER_IDLE: Duration = Duration::from_secs(60);
 
@@ -100,17 +102,12 @@ pub(crate) async fn a2a(node: Arc<Node>, listener: TcpListener, tls: Option<Serv
     }
 }
 
-/// The card says what is for sale now: it changes with the settings and the models.
+/// The card says what is for sale now: it changes with the settings, the models and what is measured.
 async fn refresh_card(node: Arc<Node>, source: CardSource, key: Option<Sha256>) {
     let mut ticks = node.live.watch();
-    let facts = || {
-        let settings = node.settings();
-        let models = JobKind::ALL.map(|kind| node.for_sale(&settings, kind));
-        (settings, models)
-    };
-    let mut published = facts();
+    let mut published = node.on_the_card();
     while ticks.changed().await.is_ok() {
-        let now = facts();
+        let now = node.on_the_card();
         if now == published {
             continue;
         }
@@ -118,40 +115,6 @@ async fn refresh_card(node: Arc<Node>, source: CardSource, key: Option<Sha256>) 
         if let Err(problem) = node.card(key).and_then(|card| source.publish(&card, node.now())) {
             tracing::warn!(%problem, "the card was not refreshed");
         }
-    }
-}
-
-impl Node {
-    /// The signed card.
-    fn card(&self, tls_key_sha256: Option<Sha256>) -> Result<tender_a2a::wire::AgentCard, Problem> {
-        let settings = self.settings();
-        let mut skills = Vec::new();
-        if self.willing(self.now()).is_ok() {
-            for kind in JobKind::ALL {
-                let rate = settings.prices.rate(kind);
-                match self.for_sale(&settings, kind) {
-                    None => skills.push(SkillFacts { kind, model: None, rate }),
-                    Some(models) => {
-                        skills.extend(models.into_iter().map(|model| SkillFacts { kind, model: Some(model), rate }));
-                    }
-                }
-            }
-        }
-        let mut card = card::build(&CardFacts {
-            name: settings.name,
-            description: "Sells GPU computation under signed contracts.".to_owned(),
-            url: format!("{}/", self.a2a_address),
-            did: self.did(),
-            version: env!("CARGO_PKG_VERSION").to_owned(),
-            tls_key_sha256,
-            skills,
-        });
-        if settings.a2a_grpc {
-            // Last, for clients that take the first that they know; the server answers where the card says so.
-            card.supported_interfaces.push(AgentInterface::new(&self.a2a_address, TRANSPORT_PROTOCOL_GRPC));
-        }
-        card::sign(&mut card, self.identity.signer.as_ref())?;
-        Ok(card)
     }
 }
 

@@ -1,7 +1,8 @@
 //! One request: guards, then events with the tables they change.
 
 use crate::{
-    EVENT_VERSION, Event, Guard, MAX_ROWS, StoreError, contracts, guards, jobs, payments, peers, rows, settings, tasks,
+    EVENT_VERSION, Event, Guard, MAX_ROWS, StoreError, contracts, guards, jobs, payments, peers, rows, settings,
+    succession, tasks,
 };
 use sqlx::{Row, SqliteConnection};
 use tender_base::Timestamp;
@@ -58,6 +59,7 @@ pub(crate) async fn one(
 async fn change_tables(connection: &mut SqliteConnection, seq: i64, event: &Event) -> Result<Effect, StoreError> {
     match event {
         Event::IdentityCreated { did, data_id } => settings::identity_created(connection, did, *data_id).await,
+        Event::IdentitySucceeded { from, to, .. } => succession::of_this_node(connection, from, to).await,
         Event::JobSubmitted { job, book, spec, peers_only, submitted_at } => {
             jobs::submitted(connection, seq, *job, *book, (spec, *peers_only), *submitted_at).await
         }
@@ -128,6 +130,7 @@ async fn change_tables(connection: &mut SqliteConnection, seq: i64, event: &Even
             peers::changed(connection, did, *credit_limit, address.as_deref(), name.as_deref()).await
         }
         Event::PeerRemoved { did, at } => peers::removed(connection, did, *at).await,
+        Event::PeerSucceeded { from, to, at } => succession::of_a_peer(connection, from, to, *at).await,
         Event::InvitationIssued { record } => peers::invited(connection, record).await,
         Event::InvitationUsed { invitation, by, at } => peers::invitation_used(connection, *invitation, by, *at).await,
         Event::SettingChanged { key, value, at } => settings::changed(connection, key, value, *at).await,

@@ -24,9 +24,10 @@ fn identify(message: &Message) -> Result<(&'static str, Sha256), StoreError> {
         Message::Payment(_)
         | Message::PaymentConfirmation(_)
         | Message::PairingRequest(_)
-        | Message::PairingAnswer(_) => {
+        | Message::PairingAnswer(_)
+        | Message::Succession(_) => {
             return Err(StoreError::invalid(
-                "payments and pairings are events of their own, not documents of a contract",
+                "payments, pairings and successions are events of their own, not documents of a contract",
             ));
         }
     })

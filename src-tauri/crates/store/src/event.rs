@@ -29,6 +29,16 @@ pub enum Event {
         /// The data directory's own identifier, which names the secret in the keyring.
         data_id: Uuid,
     },
+    /// The node goes on under another key. Refused while a contract is open or anything is owed, since those name the
+    /// old one.
+    IdentitySucceeded {
+        /// The key until now.
+        from: Did,
+        /// The key from now on.
+        to: Did,
+        /// When.
+        at: Timestamp,
+    },
     /// A job of this node's owner came in; it is queued.
     JobSubmitted {
         /// New identifier.
@@ -183,6 +193,16 @@ pub enum Event {
     PeerRemoved {
         /// Which peer.
         did: Did,
+        /// When.
+        at: Timestamp,
+    },
+    /// A peer goes on under another key. Its row, its ended contracts and its payments follow; the old key's row is removed.
+    /// Refused while a contract with it is open or anything is owed.
+    PeerSucceeded {
+        /// The key until now.
+        from: Did,
+        /// The key from now on.
+        to: Did,
         /// When.
         at: Timestamp,
     },

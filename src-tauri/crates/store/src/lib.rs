@@ -24,6 +24,7 @@ mod peers;
 mod replay;
 mod rows;
 mod settings;
+mod succession;
 mod tasks;
 mod writer;
 

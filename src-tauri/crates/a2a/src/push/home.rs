@@ -11,6 +11,7 @@ use crate::{
 use a2a::{SVC_PARAM_VERSION, VERSION};
 use bytes::BytesMut;
 use reqwest::{Client, Url, redirect};
+use std::sync::Arc;
 use tender_base::{Did, Problem};
 
 /// Where a paired peer's own node listens, and whose it must prove to be.
@@ -28,7 +29,7 @@ impl Home {
     }
 
     /// None unless `address` is https, or http on this machine.
-    fn at(did: Did, address: &str) -> Option<Self> {
+    pub(crate) fn at(did: Did, address: &str) -> Option<Self> {
         let origin = Url::parse(address).ok()?;
         let host = origin.host_str()?;
         let usable = match origin.scheme() {
@@ -50,9 +51,30 @@ impl Home {
     /// Why nothing is posted there, for the log.
     pub(super) async fn client(&self) -> Result<Client, String> {
         let said = |problem: Problem| problem.message;
+        let (client, pin) = self.connect()?;
+        let card = card::verify(&self.read_card(&client).await?, &self.did).map_err(said)?;
+        if self.origin.scheme() == "https" {
+            let named = Terms::of(&card).map_err(said)?.and_then(|terms| terms.tls_key_sha256);
+            if named.is_none() || named != pin.seen() {
+                return Err("the connection's TLS key is not the one on its node's card".to_owned());
+            }
+        }
+        Ok(client)
+    }
+
+    /// The card that stands there, whoever signed it.
+    ///
+    /// # Errors
+    /// Why it cannot be read.
+    pub(crate) async fn card(&self) -> Result<BytesMut, String> {
+        let (client, _) = self.connect()?;
+        self.read_card(&client).await
+    }
+
+    fn connect(&self) -> Result<(Client, Arc<Pin>), String> {
         let pin = Pin::new();
         let client = Client::builder()
-            .tls_backend_preconfigured(pin.client_config().map_err(said)?)
+            .tls_backend_preconfigured(pin.client_config().map_err(|problem| problem.message)?)
             .redirect(redirect::Policy::none())
             .no_proxy()
             .timeout(ANSWER_TIME)
@@ -60,6 +82,10 @@ impl Home {
             .user_agent(concat!("tender/", env!("CARGO_PKG_VERSION")))
             .build()
             .map_err(|error| error.to_string())?;
+        Ok((client, pin))
+    }
+
+    async fn read_card(&self, client: &Client) -> Result<BytesMut, String> {
         let mut url = self.origin.clone();
         url.set_path("/.well-known/agent-card.json");
         let answer = client.get(url).header(SVC_PARAM_VERSION, VERSION).send().await;
@@ -74,14 +100,7 @@ impl Home {
             }
             bytes.extend_from_slice(&piece);
         }
-        let card = card::verify(&bytes, &self.did).map_err(said)?;
-        if self.origin.scheme() == "https" {
-            let named = Terms::of(&card).map_err(said)?.and_then(|terms| terms.tls_key_sha256);
-            if named.is_none() || named != pin.seen() {
-                return Err("the connection's TLS key is not the one on its node's card".to_owned());
-            }
-        }
-        Ok(client)
+        Ok(bytes)
     }
 }
 

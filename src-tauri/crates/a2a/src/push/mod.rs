@@ -2,6 +2,8 @@
 
 mod home;
 pub(crate) mod queue;
+pub(crate) use home::Home;
+
 mod send;
 pub(crate) mod target;
 

@@ -78,6 +78,10 @@ impl Contractor {
                 node.on_abandonment(did, note.clone()).await?;
                 Message::Abandonment(note)
             }
+            Message::Succession(word) => match node.on_succession(did, &word).await {
+                Ok(()) => Message::Succession(word),
+                Err(problem) => Message::Refusal(problem),
+            },
             Message::Payment(payment) => Message::PaymentConfirmation(node.on_payment(did, payment).await?),
             Message::Proposal(_)
             | Message::Refusal(_)

@@ -29,7 +29,7 @@ use tender_market::{
 use tender_store::{ContractFilter, ContractRecord, Event, Guard, PeerRecord};
 
 /// How long a proposal holds its slot: time for the client to hear the other peers and to fail over once.
-const PROPOSAL_VALID: Duration = Duration::from_secs(30);
+pub(crate) const PROPOSAL_VALID: Duration = Duration::from_secs(30);
 /// How much longer than the client the contractor waits before silence counts.
 const SILENCE_GRACE: Duration = Duration::from_secs(60);
 /// Latest deadline of a job that is taken, from now: what is open keeps its input and its place in every check.
