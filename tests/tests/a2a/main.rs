@@ -11,4 +11,5 @@ mod keys;
 mod plain;
 mod rotation;
 mod sdk;
+mod strangers;
 mod webhooks;
