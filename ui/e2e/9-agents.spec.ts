@@ -64,10 +64,10 @@ test('an agent is added with a price, shown as unsigned, and removed when asked 
 
     // A card without a price needs one that is entered.
     await dialog.getByLabel('Address').fill(agent.url);
-    await dialog.getByRole('radio', { name: 'Its card states it' }).click();
+    await dialog.getByRole('radio', { name: 'The price on its card' }).click();
     await send.click();
     await expect(dialog.getByRole('alert')).toContainText('states no price');
-    await dialog.getByRole('radio', { name: 'I enter it' }).click();
+    await dialog.getByRole('radio', { name: 'A price that I enter' }).click();
     await dialog.getByLabel('Price of a text, dollars').fill('0.002');
     await send.click();
 
