@@ -11,7 +11,8 @@ use tender_base::{Code, Problem};
 use tender_node::api::types::*;
 
 pub(crate) async fn run(dir: &Path, command: Option<AgentsCommand>, json: bool) -> Result<(), Problem> {
-    let node = Source::of(dir, command.is_none()).await?;
+    let looking = matches!(command, None | Some(AgentsCommand::List));
+    let node = Source::of(dir, looking).await?;
     let agents: Agents = match command {
         None | Some(AgentsCommand::List) => node.ask("agents", &Nothing {}).await?,
         Some(AgentsCommand::Add(args)) => node.ask("add_agent", &add(args)?).await?,

@@ -2,7 +2,7 @@
 //! with where the connection broke, and compared with the stated hash.
 
 use super::{
-    http::{HEAD_TIME, Http, READ_TIME, lost, no_answer, not_a2a, unexpected},
+    http::{Http, lost, no_answer, not_a2a, unexpected},
     interface::Interface,
     who::Who,
 };
@@ -15,7 +15,7 @@ use std::{collections::HashMap, time::Duration};
 use tender_base::{Code, Problem, Sha256};
 
 /// Attempts in a row without a byte of progress.
-const TRIES: u32 = 5;
+const TRIES: u32 = 3;
 /// Pause before the first new attempt, doubled each time.
 const PAUSE: Duration = Duration::from_millis(200);
 
@@ -63,13 +63,19 @@ impl File {
         Ok(Self { url, stated })
     }
 
-    /// Fetches it.
+    /// Fetches it. An agent that sends nothing for `silence` is asked again, or given up.
     ///
     /// # Errors
     /// [`Code::Lost`] when the connection breaks again and again, [`Code::TooLarge`], [`Code::Forged`] when it is
     /// another file than stated.
-    pub(super) async fn fetch(&self, http: &Http, who: &Who, limit: u64) -> Result<Vec<u8>, Problem> {
-        let limit = self.stated.map_or(limit, |stated| stated.bytes);
+    pub(super) async fn fetch(
+        &self,
+        http: &Http,
+        who: &Who,
+        limit: u64,
+        silence: Duration,
+    ) -> Result<Vec<u8>, Problem> {
+        let limit = (self.stated.map_or(limit, |stated| stated.bytes), silence);
         let (mut bytes, mut etag) = (Vec::new(), None);
         let (mut tries, mut pause) = (0, PAUSE);
         loop {
@@ -100,11 +106,11 @@ impl File {
         who: &Who,
         bytes: &mut Vec<u8>,
         etag: &mut Option<String>,
-        limit: u64,
+        (limit, silence): (u64, Duration),
     ) -> Result<(), Problem> {
         let from = etag.as_deref().filter(|_| !bytes.is_empty()).map(|etag| (bytes.len() as u64, etag));
         let asked = from.is_some();
-        let mut response = http.file(&self.url, who, from, HEAD_TIME).await?;
+        let mut response = http.file(&self.url, who, from, silence).await?;
         let goes_on = response.headers().get(header::CONTENT_RANGE).and_then(|range| range.to_str().ok());
         let goes_on = goes_on.is_some_and(|range| range.starts_with(&format!("bytes {}-", bytes.len())));
         match response.status() {
@@ -115,7 +121,7 @@ impl File {
         let strong = response.headers().get(header::ETAG).and_then(|tag| tag.to_str().ok());
         *etag = strong.filter(|tag| !tag.starts_with("W/")).map(str::to_owned);
         loop {
-            match tokio::time::timeout(READ_TIME, response.chunk()).await {
+            match tokio::time::timeout(silence, response.chunk()).await {
                 Err(_) => return Err(lost("the peer stopped in the middle of its output")),
                 Ok(Err(error)) => return Err(no_answer(&error)),
                 Ok(Ok(None)) => break,

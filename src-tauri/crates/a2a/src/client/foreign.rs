@@ -168,7 +168,7 @@ impl Link {
         let address = super::files::address(part).unwrap_or_default();
         let limit = MAX_BYTES as u64;
         let file = super::File::of(address, part.metadata.as_ref(), &self.interface, &self.http, limit)?;
-        file.fetch(&self.http, &self.who, limit).await
+        file.fetch(&self.http, &self.who, limit, http::HEAD_TIME).await
     }
 
     /// All pages of the caller's tasks with their histories, up to `most` tasks.

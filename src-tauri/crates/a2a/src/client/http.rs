@@ -25,7 +25,7 @@ const CONNECT_TIME: Duration = Duration::from_secs(3);
 /// From the request's last byte to the response's head.
 pub(super) const HEAD_TIME: Duration = Duration::from_secs(10);
 /// An answer whose body stops for so long will not come.
-pub(super) const READ_TIME: Duration = Duration::from_secs(5);
+const READ_TIME: Duration = Duration::from_secs(5);
 /// Largest answer to a document: the largest documents have a few kB, errors less.
 const MAX_ANSWER_BYTES: usize = 1 << 20;
 /// Bodies leave in pieces of this size, so that a slow upload is told from a stuck one.

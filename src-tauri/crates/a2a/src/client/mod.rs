@@ -225,7 +225,7 @@ impl Client {
     }
 
     async fn file(&self, file: &File) -> Result<Vec<u8>, Problem> {
-        file.fetch(&self.0.http, &self.0.who, MAX_BLOB_BYTES).await
+        file.fetch(&self.0.http, &self.0.who, MAX_BLOB_BYTES, SILENCE).await
     }
 
     fn known(&self) -> std::sync::MutexGuard<'_, Known> {

@@ -4,7 +4,10 @@ use crate::site::{Site, award, call, client_key, contract, contractor_key};
 use futures::StreamExt;
 use std::{
     net::SocketAddr,
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicI64, Ordering},
+    },
     time::{Duration, Instant},
 };
 use tender_a2a::{Client, TaskEvent, TaskEvents, wire::TaskState};
@@ -22,6 +25,8 @@ pub struct Relay {
     /// Bumped to cut what is open.
     generation: watch::Sender<u64>,
     still: watch::Sender<bool>,
+    /// Bytes that still come back before the connection that carries them is cut, once.
+    left: Arc<AtomicI64>,
 }
 
 impl Relay {
@@ -32,28 +37,35 @@ impl Relay {
         let (generation, cut) = watch::channel(0);
         let (still, held) = watch::channel(false);
         let to = target.clone();
+        let left = Arc::new(AtomicI64::new(i64::MAX));
+        let budget = left.clone();
         tokio::spawn(async move {
             while let Ok((near, _)) = listener.accept().await {
                 let address = *to.lock().unwrap();
                 let Ok(far) = TcpStream::connect(address).await else { continue };
-                let (mut cut, held) = (cut.clone(), held.clone());
+                let (mut cut, held, budget) = (cut.clone(), held.clone(), budget.clone());
                 cut.mark_unchanged();
                 tokio::spawn(async move {
                     let (near, far) = (near.into_split(), far.into_split());
                     tokio::select! {
-                        _ = pump(near.0, far.1, held.clone()) => {}
-                        _ = pump(far.0, near.1, held) => {}
+                        _ = pump(near.0, far.1, held.clone(), Arc::new(AtomicI64::new(i64::MAX))) => {}
+                        _ = pump(far.0, near.1, held, budget) => {}
                         _ = cut.changed() => {}
                     }
                 });
             }
         });
-        Self { address, target, generation, still }
+        Self { address, target, generation, still, left }
     }
 
     pub fn turn_to(&self, target: SocketAddr) {
         *self.target.lock().unwrap() = target;
         self.generation.send_modify(|generation| *generation += 1);
+    }
+
+    /// Cuts the connection over which so many more bytes have come back.
+    fn cut_after(&self, bytes: i64) {
+        self.left.store(bytes, Ordering::SeqCst);
     }
 
     /// From now on nothing arrives any more, and nothing is closed: a machine without power.
@@ -62,7 +74,12 @@ impl Relay {
     }
 }
 
-async fn pump(mut from: impl AsyncReadExt + Unpin, mut to: impl AsyncWriteExt + Unpin, held: watch::Receiver<bool>) {
+async fn pump(
+    mut from: impl AsyncReadExt + Unpin,
+    mut to: impl AsyncWriteExt + Unpin,
+    held: watch::Receiver<bool>,
+    left: Arc<AtomicI64>,
+) {
     let mut buffer = vec![0; 16 << 10];
     loop {
         let Ok(n @ 1..) = from.read(&mut buffer).await else { return };
@@ -70,6 +87,10 @@ async fn pump(mut from: impl AsyncReadExt + Unpin, mut to: impl AsyncWriteExt + 
             std::future::pending::<()>().await;
         }
         if to.write_all(&buffer[..n]).await.is_err() {
+            return;
+        }
+        if left.fetch_sub(n as i64, Ordering::SeqCst) <= n as i64 {
+            left.store(i64::MAX, Ordering::SeqCst);
             return;
         }
     }
@@ -126,6 +147,21 @@ async fn large_inputs_and_outputs_arrive_whole() {
     let events = awarded(&client, &input).await;
     let Some(Ok(TaskEvent::Delivered { output, .. })) = events.last() else { panic!("{:?}", events.last()) };
     assert!(output.iter().rev().eq(&input));
+}
+
+#[tokio::test]
+async fn a_large_output_is_gone_on_with_where_its_connection_broke() {
+    let site = Site::start().await;
+    let relay = Relay::start(site.address).await;
+    let client = client(&format!("http://{}", relay.address)).await;
+    let input: Vec<u8> = (0..3_000_000_u32).map(|i| (i.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
+    relay.cut_after(1_000_000);
+    let events = awarded(&client, &input).await;
+    let Some(Ok(TaskEvent::Delivered { output, .. })) = events.last() else { panic!("{:?}", events.last()) };
+    assert!(output.iter().rev().eq(&input));
+    // Since the cut: the rest of the output, and not all of it again.
+    let came = i64::MAX - relay.left.load(Ordering::SeqCst);
+    assert!((1_500_000..2_900_000).contains(&came), "{came}");
 }
 
 #[tokio::test]
