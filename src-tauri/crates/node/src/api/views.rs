@@ -114,7 +114,8 @@ pub(super) async fn bought(node: &Arc<Node>, job: &JobRecord) -> Result<JobSumma
         reason: job_reason(job, chosen, with.as_deref()),
         with,
         amount_micro_usd: amount.map(|a| a.0),
-        progress: node.live.progress(job.id).map(progress),
+        // Of an agent's text nobody knows how much is still to come.
+        progress: node.live.progress(job.id).filter(|live| live.total > 0).map(progress),
         created_at: job.submitted_at.to_string(),
         changed_at: job.changed_at.to_string(),
     })

@@ -14,7 +14,7 @@ use tender_a2a::{
     wire::{Part, PartContent, TaskState},
 };
 use tender_base::{
-    BlobRef, Book, Code, JobState, MicroUsd, Problem, Sha256, Work,
+    BlobRef, Book, Code, JobState, MicroUsd, Problem, Sha256, Timestamp, Work,
     job::GenerateWork,
     ledger::{Account, Entry},
     text::{Chat, ChatRole, Finish, Generation, Prompt, Raw},
@@ -99,19 +99,26 @@ impl Node {
         let guard = Guard::DailySpend { book: job.book, day_start, cap, amount: allowed };
         self.apply(vec![self.hired(job, vec![reserved])], vec![guard]).await?;
         let started = self.now();
-        let written = match self.written_by(&agent, job, work, allowed).await {
-            Ok(written) => written,
+        let done = match self.written_by(&agent, job, work, allowed).await {
+            Ok(written) => self.paid(&agent, job, written, started).await,
             Err(problem) => {
                 let problem = blamed(name, problem);
                 self.agents.failed(name, &problem);
-                self.release(job).await?;
-                return Err(problem);
+                Err(problem)
             }
         };
+        if done.is_err() {
+            self.release(job).await?;
+        }
+        done
+    }
+
+    /// Stores a text and books what it cost, in one transaction with the end of the job.
+    async fn paid(&self, agent: &Agent, job: &JobRecord, written: Written, started: Timestamp) -> Result<(), Problem> {
         let wall_ms = u64::try_from(self.now().since(started).as_millis()).unwrap_or(u64::MAX);
-        self.learn(&job.spec.work, Some(&place(name)), job.spec.work.units(), wall_ms).await;
+        self.learn(&job.spec.work, Some(&place(&agent.name)), job.spec.work.units(), wall_ms).await;
         let blob = self.store.put_blob(&written.output).await.map_err(|e| e.problem())?;
-        let actual = Actual { charged: written.charged, wall_ms, contract: None, by: Some(source(&agent)) };
+        let actual = Actual { charged: written.charged, wall_ms, contract: None, by: Some(source(agent)) };
         let mut events = self.decided_with(job.id, actual).await?;
         // The end of the job gives the reservation back.
         let spent =
