@@ -156,12 +156,12 @@ impl ErrorKind {
         }
     }
 
-    /// HTTP status of the JSON-RPC binding: 200, unless HTTP itself has a word for it that proxies and clients
-    /// act upon.
+    /// HTTP status of the JSON-RPC binding: 200, unless it is HTTP's own business who asks, how much and how often. What
+    /// the agent cannot do now is an answer like any other: clients read no body behind a 503.
     #[must_use]
     pub fn rpc_status(self) -> StatusCode {
         match self {
-            K::Unauthenticated | K::Forbidden | K::TooLarge | K::TooMany | K::Unavailable => self.http().0,
+            K::Unauthenticated | K::Forbidden | K::TooLarge | K::TooMany => self.http().0,
             _ => StatusCode::OK,
         }
     }
@@ -366,10 +366,10 @@ pub(crate) fn readable(text: &str) -> String {
 impl From<Problem> for A2aError {
     fn from(problem: Problem) -> Self {
         let kind = match problem.code {
-            Code::Invalid | Code::Forged => K::InvalidParams,
+            // What is not there is what a field names. Of a task `task_not_found` speaks.
+            Code::Invalid | Code::Forged | Code::NotFound => K::InvalidParams,
             Code::Unauthenticated => K::Unauthenticated,
             Code::Forbidden => K::Forbidden,
-            Code::NotFound => K::TaskNotFound,
             Code::Conflict | Code::Expired | Code::OverLimit => K::UnsupportedOperation,
             Code::TooLarge => K::TooLarge,
             Code::TooMany => K::TooMany,
@@ -397,6 +397,15 @@ mod tests {
             assert_eq!(A2aError::from_rpc_body(&sent.rpc_body()), sent, "{kind:?}");
             assert_eq!(A2aError::from_rest_body(&sent.rest_body()["error"]), sent, "{kind:?}");
         }
+    }
+
+    #[test]
+    fn what_an_agent_lacks_is_no_task_and_what_it_cannot_do_now_is_an_answer() {
+        let of = |code| A2aError::from(Problem::new(code, "there is no model x", "choose another"));
+        let lacks = of(Code::NotFound);
+        assert_eq!((lacks.kind, lacks.problem.code), (K::InvalidParams, Code::NotFound));
+        let busy = of(Code::Unavailable).kind;
+        assert_eq!((busy.rpc_status(), busy.http().0), (StatusCode::OK, StatusCode::SERVICE_UNAVAILABLE));
     }
 
     #[test]

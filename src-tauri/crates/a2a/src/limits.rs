@@ -25,9 +25,9 @@ pub struct Limits {
     pub connections_per_address: u32,
     /// Open connections of all addresses.
     pub connections_in_total: u32,
-    /// Open event streams of one address.
+    /// Open event streams and waiting `SendMessage`s of one address.
     pub streams_per_address: u32,
-    /// Open event streams of one key, from wherever.
+    /// Open event streams and waiting `SendMessage`s of one key, from wherever.
     pub streams_per_caller: u32,
     /// Bodies above `anonymous_body_bytes` that are in memory at the same time; more wait.
     pub large_bodies: u32,
@@ -35,7 +35,8 @@ pub struct Limits {
     pub anonymous_body_bytes: usize,
     /// Largest body of a paired peer.
     pub peer_body_bytes: usize,
-    /// A connection of which nothing is read for so long, while something is written to it, is closed.
+    /// A connection of which nothing is read for so long, while something is written to it, is closed; a response over
+    /// HTTP/2 of which nothing is read for so long is dropped.
     pub write_time: Duration,
 }
 

@@ -9,7 +9,7 @@ mod memory;
 pub use cursor::Cursor;
 pub use memory::MemoryLog;
 
-use crate::{A2aError, agent::Call, limits::Origin, push::Hooks};
+use crate::{A2aError, agent::Call, contract::Used, limits::Origin, push::Hooks};
 use a2a::{
     Artifact, Message, StreamResponse, Task, TaskArtifactUpdateEvent, TaskState, TaskStatus, TaskStatusUpdateEvent,
 };
@@ -88,8 +88,8 @@ pub trait TaskLog: Hooks + Send + Sync + 'static {
     /// When the log cannot be read.
     async fn sent(&self, owner: &Owner, key: &str) -> Result<Option<Sent>, A2aError>;
 
-    /// Moves whenever the task has a new record, or is further than before. Closed when the log goes away.
-    fn watch(&self, task: &str) -> watch::Receiver<()>;
+    /// Rings whenever the task has a new record, or is further than before.
+    fn watch(&self, task: &str) -> Bell;
 
     /// How far work on the task is, while there is work; not stored.
     fn live(&self, task: &str) -> Option<Live> {
@@ -104,6 +104,45 @@ pub trait TaskLog: Hooks + Send + Sync + 'static {
     /// # Errors
     /// When the log cannot be read.
     async fn blob(&self, blob: &BlobRef, range: Range<u64>) -> Result<Option<Bytes>, A2aError>;
+}
+
+/// Rings for one task, once for all that happened since it was last heard.
+///
+/// It hangs on a counter of new records, which is also marked as changed, with the same value, when there is progress:
+/// work may be further a hundred times per second, and only who tells progress wants to wake for that.
+#[derive(Debug)]
+pub struct Bell {
+    records: watch::Receiver<u64>,
+    heard: u64,
+}
+
+impl Bell {
+    /// What rings with `records` from now on.
+    #[must_use]
+    pub fn of(mut records: watch::Receiver<u64>) -> Self {
+        let heard = *records.borrow_and_update();
+        Self { records, heard }
+    }
+
+    /// Waits for a new record.
+    ///
+    /// # Errors
+    /// When the log has gone away.
+    pub async fn changed(&mut self) -> Result<(), watch::error::RecvError> {
+        let heard = self.heard;
+        self.heard = *self.records.wait_for(|count| *count != heard).await?;
+        Ok(())
+    }
+
+    /// Waits for a new record or for progress; true for a record.
+    ///
+    /// # Errors
+    /// When the log has gone away.
+    pub async fn progressed(&mut self) -> Result<bool, watch::error::RecvError> {
+        self.records.changed().await?;
+        let count = *self.records.borrow_and_update();
+        Ok(std::mem::replace(&mut self.heard, count) != count)
+    }
 }
 
 /// A task and what happened to it.
@@ -177,7 +216,7 @@ pub struct Output {
 }
 
 /// How far work on a task is, for whoever listens now. It only grows, so that who missed a step lost nothing.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Live {
     /// Units done.
     pub done: u64,
@@ -185,6 +224,8 @@ pub struct Live {
     pub total: u64,
     /// The text so far; empty for other work.
     pub text: Arc<str>,
+    /// What was used so far, where it is known.
+    pub used: Option<Used>,
 }
 
 /// What a message did that was sent before.

@@ -4,6 +4,7 @@ use std::{
     collections::HashMap,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
+use tender_a2a::log::Bell;
 use tender_store::Event;
 use tokio::sync::{broadcast, watch};
 
@@ -17,32 +18,43 @@ pub(crate) struct Bells(Mutex<Hung>);
 
 #[derive(Default)]
 struct Hung {
-    bells: HashMap<String, watch::Sender<()>>,
+    bells: HashMap<String, watch::Sender<u64>>,
     left: usize,
 }
 
 impl Bells {
     /// Rings whenever something is recorded of the task, or its work is further.
-    pub(crate) fn listen(&self, task: &str) -> watch::Receiver<()> {
+    pub(crate) fn listen(&self, task: &str) -> Bell {
         let mut hung = self.hung();
         if hung.bells.len() >= (2 * hung.left).max(FEWEST) {
             hung.bells.retain(|_, bell| bell.receiver_count() > 0);
             hung.left = hung.bells.len();
         }
-        hung.bells.entry(task.to_owned()).or_insert_with(|| watch::Sender::new(())).subscribe()
+        Bell::of(hung.bells.entry(task.to_owned()).or_insert_with(|| watch::Sender::new(0)).subscribe())
     }
 
-    pub(crate) fn ring(&self, task: &str) {
+    /// Something is recorded of the task.
+    fn ring(&self, task: &str) {
+        self.strike(task, |records| *records += 1);
+    }
+
+    /// Its work is further, and nothing is recorded.
+    pub(crate) fn progress(&self, task: &str) {
+        self.strike(task, |_| {});
+    }
+
+    fn strike(&self, task: &str, count: impl FnOnce(&mut u64)) {
         let mut hung = self.hung();
-        if hung.bells.get(task).is_some_and(|bell| bell.send(()).is_err()) {
-            // Nobody listens.
-            hung.bells.remove(task);
+        match hung.bells.get(task) {
+            Some(bell) if bell.receiver_count() > 0 => bell.send_modify(count),
+            Some(_) => drop(hung.bells.remove(task)),
+            None => {}
         }
     }
 
     fn ring_all(&self) {
         for bell in self.hung().bells.values() {
-            bell.send_replace(());
+            bell.send_modify(|records| *records += 1);
         }
     }
 
@@ -70,6 +82,12 @@ impl Bells {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use futures::FutureExt;
+
+    /// What the bell rang for, when it did.
+    fn heard(bell: &mut Bell) -> Option<bool> {
+        bell.progressed().now_or_never().map(Result::unwrap)
+    }
 
     #[test]
     fn a_bell_rings_for_its_task_and_goes_with_its_last_listener() {
@@ -77,11 +95,18 @@ mod tests {
         let (mut one, mut two) = (bells.listen("one"), bells.listen("two"));
         bells.ring("one");
         bells.ring("nobody");
-        assert!(one.has_changed().unwrap() && !two.has_changed().unwrap());
-        one.mark_unchanged();
+        assert_eq!((heard(&mut one), heard(&mut two)), (Some(true), None));
+        bells.progress("one");
+        assert_eq!((heard(&mut one), heard(&mut two)), (Some(false), None));
         bells.ring_all();
-        assert!(one.has_changed().unwrap() && two.has_changed().unwrap());
-        two.mark_unchanged();
+        assert_eq!((heard(&mut one), heard(&mut two)), (Some(true), Some(true)));
+
+        // Who waits for records sleeps through progress.
+        bells.progress("one");
+        assert!(one.changed().now_or_never().is_none());
+        bells.ring("one");
+        bells.progress("one");
+        assert!(one.changed().now_or_never().is_some() && one.changed().now_or_never().is_none());
 
         drop(one);
         bells.ring("one");
@@ -91,6 +116,6 @@ mod tests {
         }
         assert!(bells.hung().bells.len() <= FEWEST);
         bells.ring("two");
-        assert!(two.has_changed().unwrap(), "a bell that is heard stays");
+        assert_eq!(heard(&mut two), Some(true), "a bell that is heard stays");
     }
 }

@@ -5,13 +5,14 @@ use std::{
     collections::HashMap,
     sync::{Mutex, PoisonError},
 };
+use tender_a2a::contract::Used;
 use tender_engine::Progress;
 use tokio::sync::watch;
 
 /// Progress by job or contract id, a bell per task, and a tick that moves with every change of anything.
 pub(crate) struct Live {
     pub(crate) bells: Bells,
-    progress: Mutex<HashMap<String, Progress>>,
+    progress: Mutex<HashMap<String, (Progress, Option<Used>)>>,
     tick: watch::Sender<u64>,
 }
 
@@ -22,9 +23,14 @@ impl Live {
 
     /// Notes progress and wakes the watchers.
     pub(crate) fn report(&self, id: impl ToString, progress: Progress) {
+        self.report_metered(id, progress, None);
+    }
+
+    /// The same, with what was used so far.
+    pub(crate) fn report_metered(&self, id: impl ToString, progress: Progress, used: Option<Used>) {
         let id = id.to_string();
-        self.lock().insert(id.clone(), progress);
-        self.bells.ring(&id);
+        self.lock().insert(id.clone(), (progress, used));
+        self.bells.progress(&id);
         self.touch();
     }
 
@@ -35,6 +41,10 @@ impl Live {
     }
 
     pub(crate) fn progress(&self, id: impl ToString) -> Option<Progress> {
+        self.metered(id).map(|(progress, _)| progress)
+    }
+
+    pub(crate) fn metered(&self, id: impl ToString) -> Option<(Progress, Option<Used>)> {
         self.lock().get(&id.to_string()).cloned()
     }
 
@@ -48,7 +58,7 @@ impl Live {
         self.tick.subscribe()
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<String, Progress>> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<String, (Progress, Option<Used>)>> {
         self.progress.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

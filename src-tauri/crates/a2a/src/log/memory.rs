@@ -1,6 +1,6 @@
 //! A log that forgets with the process: for tests, and for the conformance target.
 
-use super::{Change, Cursor, ListQuery, Live, Logged, Owner, Page, Record, Sent, TaskLog};
+use super::{Bell, Change, Cursor, ListQuery, Live, Logged, Owner, Page, Record, Sent, TaskLog};
 use crate::{
     A2aError, ErrorKind, Once,
     push::{Delivered, Hooks, MAX_HOOKS, OpenHook},
@@ -33,7 +33,7 @@ struct Entry {
     owner: Owner,
     logged: Logged,
     live: Option<Live>,
-    bell: watch::Sender<()>,
+    bell: watch::Sender<u64>,
     hooks: BTreeMap<String, Hook>,
 }
 
@@ -68,7 +68,7 @@ impl MemoryLog {
             }
         }
         let logged = Logged { id: id.clone(), context, records: Vec::new() };
-        let bell = watch::Sender::new(());
+        let bell = watch::Sender::new(0);
         let mut entry = Entry { owner: owner.clone(), logged, live: None, bell, hooks: BTreeMap::new() };
         entry.push(changes, self.clock.as_ref());
         kept.tasks.insert(id.clone(), entry);
@@ -101,7 +101,7 @@ impl MemoryLog {
     pub fn set_live(&self, task: &str, live: Option<Live>) {
         if let Some(entry) = self.kept().tasks.get_mut(task) {
             entry.live = live;
-            entry.bell.send_replace(());
+            entry.bell.send_modify(|_| {});
         }
     }
 
@@ -125,7 +125,7 @@ impl Entry {
             let version = self.logged.newest() + 1;
             self.logged.records.push(Record { version, at, change });
         }
-        self.bell.send_replace(());
+        self.bell.send_modify(|records| *records += 1);
     }
 }
 
@@ -169,11 +169,11 @@ impl TaskLog for MemoryLog {
         Ok(self.kept().sent.get(&(owner.clone(), key.to_owned())).cloned())
     }
 
-    fn watch(&self, task: &str) -> watch::Receiver<()> {
-        match self.kept().tasks.get(task) {
+    fn watch(&self, task: &str) -> Bell {
+        Bell::of(match self.kept().tasks.get(task) {
             Some(entry) => entry.bell.subscribe(),
-            None => watch::channel(()).1,
-        }
+            None => watch::channel(0).1,
+        })
     }
 
     fn live(&self, task: &str) -> Option<Live> {
@@ -214,7 +214,6 @@ impl Hooks for MemoryLog {
     async fn forget_hook(&self, owner: &Owner, task: &str, id: &str) -> Result<(), A2aError> {
         if let Some(entry) = self.kept().own(owner, task) {
             entry.hooks.remove(id);
-            entry.bell.send_replace(());
         }
         Ok(())
     }

@@ -42,6 +42,14 @@ impl Queue {
         }
     }
 
+    /// The task that calls this serves its webhook no more; another may serve it by now.
+    fn ended(&self, key: &(String, String)) {
+        let mut running = self.running();
+        if running.get(key).map(AbortHandle::id) == tokio::task::try_id() {
+            running.remove(key);
+        }
+    }
+
     async fn attempt(
         &self,
         config: &TaskPushNotificationConfig,
@@ -54,13 +62,18 @@ impl Queue {
 }
 
 impl Server {
-    /// Whether `owner` may have this webhook.
+    /// Whether `owner` may have this webhook; its host's name is resolved when `lookup` is set.
     ///
     /// # Errors
     /// [`crate::ErrorKind::InvalidParams`] naming the member.
-    pub(crate) async fn check_hook(&self, owner: &Owner, hook: &TaskPushNotificationConfig) -> Result<(), A2aError> {
+    pub(crate) async fn check_hook(
+        &self,
+        owner: &Owner,
+        hook: &TaskPushNotificationConfig,
+        lookup: bool,
+    ) -> Result<(), A2aError> {
         let home = Home::of(self.log.as_ref(), owner).await;
-        target::check(hook, self.push.sender.rules(), home.as_ref()).await
+        target::check(hook, self.push.sender.rules(), home.as_ref(), lookup).await
     }
 
     async fn attempt(&self, hook: &OpenHook, event: &StreamResponse) -> Result<(), String> {
@@ -141,7 +154,7 @@ async fn run(server: Weak<Server>, key: (String, String), mut hook: OpenHook) {
         };
         if let Some(end) = over {
             held.note(&hook, &key.1, end).await;
-            held.push.running().remove(&key);
+            held.push.ended(&key);
             return;
         }
         drop(held);

@@ -10,6 +10,7 @@ use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     time::Duration,
 };
+use tokio::sync::Semaphore;
 
 /// Longest URL of a webhook, in bytes.
 const MAX_URL: usize = 2048;
@@ -17,8 +18,12 @@ const MAX_URL: usize = 2048;
 const MAX_SECRET: usize = 4096;
 /// A name that is not resolved by then counts as unknown.
 const RESOLVE_TIME: Duration = Duration::from_secs(5);
+/// Names that are resolved at the same time. The system's resolver cannot be interrupted and takes a thread of those
+/// that read files too, so that one slow name server must not get them all.
+static LOOKUPS: Semaphore = Semaphore::const_new(8);
 
-/// Whether a webhook may be kept; `home` is where its owner's own node listens.
+/// Whether a webhook may be kept; `home` is where its owner's own node listens. A name is resolved only when `lookup` is
+/// set: this machine's resolver knows names that are nobody else's business. Delivering looks at the addresses anyway.
 ///
 /// # Errors
 /// [`crate::ErrorKind::InvalidParams`] naming the member. A name that does not resolve is no error: it may later.
@@ -26,6 +31,7 @@ pub(crate) async fn check(
     hook: &TaskPushNotificationConfig,
     rules: WebhookRules,
     home: Option<&Home>,
+    lookup: bool,
 ) -> Result<(), A2aError> {
     let url = url(&hook.url, rules, home)?;
     if let Some(id) = &hook.id
@@ -45,14 +51,16 @@ pub(crate) async fn check(
             secret("authentication.credentials", credentials)?;
         }
     }
-    if home.is_some_and(|home| home.has(&url)) {
+    let is_name = url.host_str().is_some_and(|host| literal(host).is_none());
+    if home.is_some_and(|home| home.has(&url)) || (is_name && !lookup) {
         return Ok(());
     }
     match resolve(&url, rules).await {
         Ok(_) | Err(Refused::Unresolved) => Ok(()),
-        Err(Refused::NotPublic(ip)) => Err(A2aError::invalid(format!(
-            "the webhook's host is {ip}, which is not a public address; webhooks go to public addresses only"
-        ))),
+        // Which one it is, is not told: a name of this network stays a name.
+        Err(Refused::NotPublic(_)) => {
+            Err(A2aError::invalid("the webhook's host has no public address; webhooks go to public addresses only"))
+        }
     }
 }
 
@@ -123,10 +131,7 @@ pub(crate) async fn resolve(url: &Url, rules: WebhookRules) -> Result<Vec<Socket
 pub(crate) async fn lookup(host: &str, port: u16, rules: WebhookRules) -> Result<Vec<SocketAddr>, Refused> {
     let addresses: Vec<SocketAddr> = match literal(host) {
         Some(ip) => vec![SocketAddr::new(ip, port)],
-        None => {
-            let found = tokio::time::timeout(RESOLVE_TIME, tokio::net::lookup_host((host, port))).await;
-            found.ok().and_then(Result::ok).into_iter().flatten().collect()
-        }
+        None => tokio::time::timeout(RESOLVE_TIME, names(host.to_owned(), port)).await.unwrap_or_default(),
     };
     if addresses.is_empty() {
         return Err(Refused::Unresolved);
@@ -136,6 +141,17 @@ pub(crate) async fn lookup(host: &str, port: u16, rules: WebhookRules) -> Result
         Some(address) => Err(Refused::NotPublic(address.ip())),
         None => Ok(addresses),
     }
+}
+
+/// What the system knows of a name. The place is held until it has answered, also when nobody waits for that any more.
+async fn names(host: String, port: u16) -> Vec<SocketAddr> {
+    let Ok(place) = LOOKUPS.acquire().await else { return Vec::new() };
+    let found = tokio::spawn(async move {
+        let found = tokio::net::lookup_host((host, port)).await.map(Iterator::collect);
+        drop(place);
+        found
+    });
+    found.await.ok().and_then(Result::ok).unwrap_or_default()
 }
 
 /// Whether an address is somewhere on the internet (IANA special-purpose registries), and not a way to one that is
@@ -288,18 +304,23 @@ mod tests {
             "https://",
             "file:///etc/passwd",
         ] {
-            let error = check(&hook(text), PRODUCT, None).await.unwrap_err();
+            let error = check(&hook(text), PRODUCT, None, true).await.unwrap_err();
             assert_eq!(error.kind, crate::ErrorKind::InvalidParams, "{text}");
         }
-        assert!(check(&hook(&format!("https://1.1.1.1/{}", "x".repeat(2048))), PRODUCT, None).await.is_err());
+        // A name is not looked up for everybody, and what it leads to is told to nobody.
+        check(&hook("https://localhost/"), PRODUCT, None, false).await.unwrap();
+        check(&hook("https://127.0.0.1/"), PRODUCT, None, false).await.unwrap_err();
+        let error = check(&hook("https://localhost/"), PRODUCT, None, true).await.unwrap_err();
+        assert!(!error.problem.message.contains(['1', ':']), "{error}");
+        assert!(check(&hook(&format!("https://1.1.1.1/{}", "x".repeat(2048))), PRODUCT, None, true).await.is_err());
         for text in ["https://1.1.1.1/", "https://1.1.1.1:8443/a?b", "https://does-not-exist.invalid/"] {
-            check(&hook(text), PRODUCT, None).await.unwrap();
+            check(&hook(text), PRODUCT, None, true).await.unwrap();
         }
         for text in ["http://127.0.0.1:1/", "http://localhost:1/", "http://[::1]:1/", "https://127.0.0.1/"] {
-            check(&hook(text), TARGET, None).await.unwrap();
+            check(&hook(text), TARGET, None, true).await.unwrap();
         }
         for text in ["http://1.1.1.1/", "http://10.0.0.1/", "https://10.0.0.1/"] {
-            check(&hook(text), TARGET, None).await.unwrap_err();
+            check(&hook(text), TARGET, None, true).await.unwrap_err();
         }
     }
 
@@ -309,14 +330,14 @@ mod tests {
             authentication: Some(AuthenticationInfo { scheme: scheme.into(), credentials: Some(credentials.into()) }),
             ..hook("https://1.1.1.1/")
         };
-        check(&with("Bearer", "a b+/="), PRODUCT, None).await.unwrap();
+        check(&with("Bearer", "a b+/="), PRODUCT, None, true).await.unwrap();
         for (scheme, credentials) in
             [("", "x"), ("Bea rer", "x"), ("B\r\n", "x"), ("Bearer", "x\r\nHost: y"), ("Bearer", "\0"), ("Bearer", "ü")]
         {
-            check(&with(scheme, credentials), PRODUCT, None).await.unwrap_err();
+            check(&with(scheme, credentials), PRODUCT, None, true).await.unwrap_err();
         }
-        check(&with("Bearer", &"x".repeat(4097)), PRODUCT, None).await.unwrap_err();
+        check(&with("Bearer", &"x".repeat(4097)), PRODUCT, None, true).await.unwrap_err();
         let token = TaskPushNotificationConfig { token: Some("a\nb".into()), ..hook("https://1.1.1.1/") };
-        check(&token, PRODUCT, None).await.unwrap_err();
+        check(&token, PRODUCT, None, true).await.unwrap_err();
     }
 }

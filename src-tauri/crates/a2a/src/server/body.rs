@@ -1,7 +1,7 @@
 //! Reading requests: bounded in size and time before they are parsed, and checked for what the protocol requires.
 
 use super::{INLINE_BYTES, Server};
-use crate::{A2aError, Call, ErrorKind, server::decode};
+use crate::{A2aError, Call, ErrorKind, limits::too_many, server::decode};
 use a2a::{ListTasksRequest, Role, SendMessageRequest};
 use axum::{
     body::{Body, BodyDataStream, HttpBody},
@@ -12,21 +12,32 @@ use futures::StreamExt;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use std::time::Duration;
-use tokio::sync::OwnedSemaphorePermit;
+use tokio::{
+    sync::OwnedSemaphorePermit,
+    time::{Instant, timeout, timeout_at},
+};
 
 /// A sender that is silent for so long in the middle of a body has gone.
 const BODY_IDLE: Duration = Duration::from_secs(10);
-/// A small body that takes longer is not meant to arrive.
-const SMALL_BODY_TIME: Duration = Duration::from_secs(30);
+/// A body that is not there by then, and one second later for each [`LEAST_RATE`] of it that is, is not meant to arrive.
+const BODY_TIME: Duration = Duration::from_secs(30);
+/// Slowest arrival, in bytes per second: a sender must not keep a place among the large bodies by dripping.
+const LEAST_RATE: usize = 64 << 10;
+/// Longest wait for a place among the large bodies.
+const PLACE_WAIT: Duration = Duration::from_secs(30);
 /// Most parts of one message: a document and its input are two.
 const MAX_PARTS: usize = 64;
 /// Longest id of a message, task or context: a hash has 64 characters, a UUID 36.
 pub(super) const MAX_ID_CHARS: usize = 256;
 
-/// A request body, and the place it takes among the large ones.
+/// A place among the large bodies, which is given back as soon as the request is no longer in memory: never while the
+/// task that it became is waited for.
+pub(super) type BodyPlace = Option<OwnedSemaphorePermit>;
+
+/// A request body, and its place.
 pub(super) struct Received {
     pub(super) bytes: Bytes,
-    pub(super) place: Option<OwnedSemaphorePermit>,
+    pub(super) place: BodyPlace,
 }
 
 impl Server {
@@ -44,8 +55,9 @@ impl Server {
             .get(header::CONTENT_LENGTH)
             .and_then(|value| value.to_str().ok()?.parse::<usize>().ok())
             .or_else(|| usize::try_from(body.size_hint().exact()?).ok());
-        let mut arriving = Arriving { stream: body.into_data_stream(), bytes: BytesMut::new() };
-        if announced.is_none_or(|length| length <= small) && within(SMALL_BODY_TIME, arriving.read(small)).await? {
+        let began = Instant::now();
+        let mut arriving = Arriving { stream: body.into_data_stream(), bytes: BytesMut::new(), began };
+        if announced.is_none_or(|length| length <= small) && arriving.read(small).await? {
             return Ok(Received { bytes: arriving.bytes.freeze(), place: None });
         }
         // A large one: who is it? Only a paired peer's is worth memory.
@@ -60,9 +72,13 @@ impl Server {
         if announced.is_some_and(|length| length > limit) {
             return Err(too_large(limit, true));
         }
-        let place = self.large_bodies.clone().acquire_owned().await.map_err(|_| {
+        let place = timeout(PLACE_WAIT, self.large_bodies.clone().acquire_owned()).await;
+        let place = place.map_err(|_| too_many("too many large messages arrive at once", PLACE_WAIT))?;
+        let place = place.map_err(|_| {
             A2aError::new(ErrorKind::Unavailable, "the agent is shutting down", "try again in a moment")
         })?;
+        // The wait was not the sender's.
+        arriving.began = Instant::now();
         if !arriving.read(limit).await? {
             return Err(too_large(limit, true));
         }
@@ -74,13 +90,16 @@ impl Server {
 struct Arriving {
     stream: BodyDataStream,
     bytes: BytesMut,
+    began: Instant,
 }
 
 impl Arriving {
     /// Reads on; false when there is more than `limit`, and nothing is lost then.
     async fn read(&mut self, limit: usize) -> Result<bool, A2aError> {
         while self.bytes.len() <= limit {
-            match tokio::time::timeout(BODY_IDLE, self.stream.next()).await.map_err(|_| stalled())? {
+            let due = self.began + BODY_TIME + Duration::from_secs((self.bytes.len() / LEAST_RATE) as u64);
+            let due = due.min(Instant::now() + BODY_IDLE);
+            match timeout_at(due, self.stream.next()).await.map_err(|_| stalled())? {
                 None => return Ok(true),
                 Some(Ok(chunk)) => self.bytes.extend_from_slice(&chunk),
                 Some(Err(_)) => {
@@ -90,10 +109,6 @@ impl Arriving {
         }
         Ok(false)
     }
-}
-
-async fn within<T>(span: Duration, read: impl Future<Output = Result<T, A2aError>>) -> Result<T, A2aError> {
-    tokio::time::timeout(span, read).await.map_err(|_| stalled())?
 }
 
 fn stalled() -> A2aError {

@@ -16,6 +16,8 @@ use std::{fmt, str::FromStr};
 
 /// Deepest nesting of a request.
 const MAX_DEPTH: usize = 64;
+/// Most parameters of a query, which are compared with each other: anybody may send a URI with thousands.
+const MAX_PARAMETERS: usize = 32;
 
 /// Parses one JSON value.
 ///
@@ -229,12 +231,13 @@ fn standard(raw: &mut String) {
     }
 }
 
-/// The parameters of a REST request's query. Unknown ones are left alone, as the protocol asks.
+/// The parameters of a REST request's query. Unknown ones mean nothing, as the protocol asks.
 pub(crate) struct Query(Vec<(String, String)>);
 
 impl Query {
     /// # Errors
-    /// [`ErrorKind::InvalidParams`] when it is not readable, or has a parameter of `shape` twice.
+    /// [`ErrorKind::InvalidParams`] when it is not readable, has more than [`MAX_PARAMETERS`], or has one twice, be it in
+    /// the two spellings of `shape`.
     pub(crate) fn read(query: Option<&str>, shape: &Shape) -> Result<Self, A2aError> {
         let text = |encoded: &str| {
             let spaced = encoded.replace('+', " ");
@@ -243,6 +246,9 @@ impl Query {
         };
         let mut pairs: Vec<(String, String)> = Vec::new();
         for pair in query.unwrap_or_default().split('&').filter(|pair| !pair.is_empty()) {
+            if pairs.len() == MAX_PARAMETERS {
+                return Err(A2aError::invalid(format!("the query has more than {MAX_PARAMETERS} parameters")));
+            }
             let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
             let name = text(name)?;
             let known = shape.names.iter().find(|known| snake(known) == name);
@@ -367,6 +373,11 @@ mod tests {
         assert_eq!(query.text("contextId").as_deref(), Some("a b c"));
         assert!(Query::read(Some("page_size=7&pageSize=7"), &LIST).is_err());
         assert!(Query::read(Some("a=%ff"), &LIST).is_err());
+        assert!(Query::read(Some("x=1&x=2"), &LIST).is_err());
+        let many = |count: usize| (0..count).map(|number| format!("{number}")).collect::<Vec<_>>().join("&");
+        assert!(Query::read(Some(&many(MAX_PARAMETERS)), &LIST).is_ok());
+        let refused = Query::read(Some(&many(MAX_PARAMETERS + 1)), &LIST).err().unwrap();
+        assert!(refused.problem.message.contains("32 parameters"), "{refused}");
         assert!(query.parse::<bool>("contextId", "true or false").is_err());
     }
 }

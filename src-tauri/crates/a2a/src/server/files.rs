@@ -21,20 +21,21 @@ use std::{collections::HashMap, io, ops::Range, sync::Arc};
 /// First segment of the address of an output: `/artifacts/{task}/{artifact}`.
 pub(super) const FIRST: &str = "artifacts";
 /// Larger outputs are told as an address: an event stays far below the 4 MiB that a gRPC client takes.
-const MAX_INLINE_BYTES: u64 = 1 << 20;
+pub(super) const MAX_INLINE_BYTES: u64 = 1 << 20;
 /// How much of a file is in memory at once.
 const PIECE_BYTES: u64 = 256 << 10;
 
 impl Server {
-    /// The one part of an output; none when its bytes are no longer kept.
-    pub(super) async fn part(&self, task: &str, output: &log::Output) -> Result<Option<Part>, A2aError> {
+    /// The one part of an output, which is an address when there are more than `inline` bytes and the card says where
+    /// this agent is; none when its bytes are no longer kept.
+    pub(super) async fn part(&self, task: &str, output: &log::Output, inline: u64) -> Result<Option<Part>, A2aError> {
         let length = output.blob.bytes;
         let segment = |id: &str| utf8_percent_encode(id, NON_ALPHANUMERIC).to_string();
         let address = || {
             let path = format!("{FIRST}/{}/{}", segment(task), segment(&output.artifact_id));
             self.card.facts().address(&path)
         };
-        let mut part = match (length > MAX_INLINE_BYTES).then(address).flatten() {
+        let mut part = match (length > inline).then(address).flatten() {
             Some(address) => {
                 if self.log.blob(&output.blob, 0..0).await?.is_none() {
                     return Ok(None);

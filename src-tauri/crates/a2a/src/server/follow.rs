@@ -2,14 +2,14 @@
 //!
 //! Nothing is kept for a stream but the records of one reading, so that a slow reader costs no memory and holds up
 //! nobody: it reads the log when it can. The version of a record is the event's id; a stream that was cut goes on after
-//! the last one that arrived. Progress is not in the log: who misses a step gets the newest one.
+//! the last one that arrived. Progress is not in the log: it costs no reading, and who misses a step gets the newest one.
 
-use super::{Server, StreamPlace, operations::is_interrupted};
+use super::{Server, StreamPlace, files::MAX_INLINE_BYTES, operations::is_interrupted};
 use crate::{
     A2aError, CONTRACT_EXTENSION, ErrorKind,
     agent::Call,
     contract::{self, OUTPUT, Piece, Progress},
-    log::{self, Change, Live, Logged, Owner, Record},
+    log::{self, Bell, Change, Live, Logged, Owner, Record},
 };
 use a2a::{
     Artifact, Message, Part, PartContent, StreamResponse, Task, TaskArtifactUpdateEvent, TaskState, TaskStatus,
@@ -17,9 +17,12 @@ use a2a::{
 };
 use chrono::DateTime;
 use futures::{StreamExt, stream, stream::BoxStream};
-use std::{collections::VecDeque, sync::Arc};
+use std::{collections::VecDeque, sync::Arc, time::Duration};
 use tender_base::Timestamp;
-use tokio::sync::watch;
+use tokio::time::{Instant, timeout_at};
+
+/// Progress is told no more often: a text of a hundred tokens per second is ten events.
+const PACE: Duration = Duration::from_millis(100);
 
 /// One event, with its id when it can be resumed after.
 pub(super) struct Event {
@@ -60,7 +63,7 @@ struct Follow {
     owner: Owner,
     /// The task without its records.
     task: Logged,
-    bell: watch::Receiver<()>,
+    bell: Bell,
     /// Read and not yet told.
     waiting: VecDeque<Record>,
     seen: u64,
@@ -70,6 +73,8 @@ struct Follow {
     /// Whether the client speaks the contract extension, in which progress is told.
     extension: bool,
     told: Option<Live>,
+    /// When progress is told again.
+    due: Instant,
     over: bool,
     _place: StreamPlace,
 }
@@ -89,7 +94,7 @@ impl Server {
         let extension = call.speaks(CONTRACT_EXTENSION);
         // Before the snapshot, which may know more: what comes twice is recognised, what is left out is not.
         let live = self.log.live(task);
-        let first = self.task(&logged, from, start.history, true, extension).await?;
+        let first = self.task(&logged, from, start.history, Some(MAX_INLINE_BYTES), extension).await?;
         let state = first.status.state.clone();
         let parked = start.opened == Opened::BySubscribing && state == TaskState::InputRequired;
         let told = live.filter(|_| extension && from == newest && state == TaskState::Working);
@@ -108,6 +113,7 @@ impl Server {
             since: since.unwrap_or(Timestamp::from_millis(0)),
             extension,
             told,
+            due: Instant::now(),
             over,
             _place: start.place,
         };
@@ -125,22 +131,23 @@ impl Server {
         self.log.records(owner, task).await?.ok_or_else(|| A2aError::task_not_found(task))
     }
 
-    /// The task as of a version, with its outputs, and with the progress of now when the client understands it.
+    /// The task as of a version, with its outputs, of which at most `artifacts` bytes each are in it and none without a
+    /// number, and with the progress of now when the client understands it.
     pub(super) async fn task(
         &self,
         logged: &Logged,
         upto: u64,
         history: Option<usize>,
-        artifacts: bool,
+        artifacts: Option<u64>,
         extension: bool,
     ) -> Result<Task, A2aError> {
         let mut task = log::fold(logged, upto, history);
-        if artifacts {
+        if let Some(inline) = artifacts {
             // The newest of each artifact comes last.
             for output in logged.outputs(upto).collect::<Vec<_>>().into_iter().rev() {
                 let artifact = task.artifacts.iter_mut().flatten().find(|it| it.artifact_id == output.artifact_id);
                 if let Some(artifact) = artifact.filter(|artifact| artifact.parts.is_empty()) {
-                    artifact.parts.extend(self.part(&logged.id, output).await?);
+                    artifact.parts.extend(self.part(&logged.id, output, inline).await?);
                 }
             }
             task.artifacts.iter_mut().for_each(|artifacts| artifacts.retain(|artifact| !artifact.parts.is_empty()));
@@ -161,7 +168,7 @@ impl Server {
     pub(crate) async fn event(&self, task: &Logged, record: &Record) -> Result<Option<StreamResponse>, A2aError> {
         let mut event = log::event(task, record);
         if let (Change::Output(output), Some(StreamResponse::ArtifactUpdate(update))) = (&record.change, &mut event) {
-            match self.part(&task.id, output).await? {
+            match self.part(&task.id, output, MAX_INLINE_BYTES).await? {
                 Some(part) => update.artifact.parts.push(part),
                 None => return Ok(None),
             }
@@ -183,16 +190,23 @@ impl Follow {
                     Err(error) => return Some(Err(error)),
                 }
             }
-            if let Some(response) = self.progress() {
-                return Some(Ok(Event { id: None, response }));
-            }
-            if self.bell.changed().await.is_err() {
-                let down = A2aError::new(
-                    ErrorKind::Unavailable,
-                    "this agent is shutting down",
-                    "subscribe to the task again later",
-                );
-                return Some(Err(down));
+            let rung = if Instant::now() < self.due {
+                timeout_at(self.due, self.bell.changed()).await.map_or(Ok(false), |record| record.map(|()| true))
+            } else {
+                if let Some(response) = self.progress() {
+                    self.due = Instant::now() + PACE;
+                    return Some(Ok(Event { id: None, response }));
+                }
+                self.bell.progressed().await
+            };
+            match rung {
+                Ok(true) => {}
+                Ok(false) => continue,
+                Err(_) => {
+                    let down = "this agent is shutting down";
+                    let down = A2aError::new(ErrorKind::Unavailable, down, "subscribe to the task again later");
+                    return Some(Err(down));
+                }
             }
             match self.server.read(&self.owner, &self.task.id).await {
                 Ok(logged) => {
@@ -263,7 +277,7 @@ impl Follow {
 fn progress(live: &Live, known: usize) -> Progress {
     let more = live.text.get(known..).filter(|more| !more.is_empty());
     let text = more.map(|more| Piece { at: known as u64, more: more.to_owned() });
-    Progress { done: live.done, total: live.total, text }
+    Progress { done: live.done, total: live.total, text, meter: live.used }
 }
 
 /// Terminal, or waiting for what a new request brings. AUTH_REQUIRED goes on by itself (A2A §7.6.1).

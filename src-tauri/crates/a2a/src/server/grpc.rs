@@ -5,7 +5,7 @@
 //!
 //! Events have no numbers here: a stream that was cut goes on by `SubscribeToTask`, whose first event is the task.
 
-use super::{Server, check_version, follow::Events, rest};
+use super::{Server, body::BodyPlace, check_version, follow::Events, rest};
 use crate::{A2aError, Call, ErrorKind};
 use a2a::{DeleteTaskPushNotificationConfigRequest, ListTaskPushNotificationConfigsRequest, TaskState};
 use a2a_pb::{
@@ -32,9 +32,9 @@ use axum::{
     http::{HeaderMap, Version, header},
     response::Response,
 };
-use futures::{StreamExt, stream, stream::BoxStream};
+use futures::{StreamExt, stream::BoxStream};
 use prost_types::value::Kind;
-use std::{convert::Infallible, sync::Arc};
+use std::sync::{Arc, Mutex, PoisonError};
 use tonic::{Code, Status, codegen::Service};
 
 /// Where the methods are.
@@ -78,12 +78,9 @@ async fn answer(server: Arc<Server>, call: Call, request: Request) -> Result<Res
     check_version(request.uri(), request.headers())?;
     let (parts, body) = request.into_parts();
     let received = server.receive(&call, &parts.headers, body, MAX_MESSAGE_BYTES + PREFIX_BYTES).await?;
-    // Its place is held until the body is read and dropped, which is when the message is decoded.
-    let body = stream::unfold((Some(received.bytes), received.place), |(bytes, place)| async move {
-        Some((Ok::<_, Infallible>(bytes?), (None, place)))
-    });
-    let mut service = A2aServiceServer::new(Grpc { server, call }).max_decoding_message_size(MAX_MESSAGE_BYTES);
-    let response = match service.call(Request::from_parts(parts, Body::from_stream(body))).await {
+    let grpc = Grpc { server, call, place: Mutex::new(received.place) };
+    let mut service = A2aServiceServer::new(grpc).max_decoding_message_size(MAX_MESSAGE_BYTES);
+    let response = match service.call(Request::from_parts(parts, Body::from(received.bytes))).await {
         Ok(response) => response.map(Body::new),
         Err(never) => match never {},
     };
@@ -116,6 +113,13 @@ fn no_method(message: &str) -> A2aError {
 struct Grpc {
     server: Arc<Server>,
     call: Call,
+    place: Mutex<BodyPlace>,
+}
+
+impl Grpc {
+    fn place(&self) -> BodyPlace {
+        self.place.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
 }
 
 type Answer<T> = Result<tonic::Response<T>, Status>;
@@ -143,8 +147,11 @@ impl A2aService for Grpc {
         request: tonic::Request<proto::SendMessageRequest>,
     ) -> Answer<proto::SendMessageResponse> {
         let answer = async {
-            let request = message(request.get_ref())?;
-            self.server.send(&self.call, request).await.map(|answer| to_proto_send_message_response(&answer))
+            let request = message(&request.into_inner())?;
+            self.server
+                .send(&self.call, request, self.place())
+                .await
+                .map(|answer| to_proto_send_message_response(&answer))
         };
         told(answer.await)
     }
@@ -152,8 +159,8 @@ impl A2aService for Grpc {
     async fn send_streaming_message(&self, request: tonic::Request<proto::SendMessageRequest>) -> Answer<Streamed> {
         let answer = async {
             self.server.streams()?;
-            let request = message(request.get_ref())?;
-            self.server.send_streaming(&self.call, request).await.map(streamed)
+            let request = message(&request.into_inner())?;
+            self.server.send_streaming(&self.call, request, self.place()).await.map(streamed)
         };
         told(answer.await)
     }

@@ -13,6 +13,7 @@ mod operations;
 pub(crate) mod rest;
 pub(crate) mod rpc;
 mod serve;
+mod unread;
 mod wellknown;
 
 pub(crate) use events::KEEP_ALIVE;
@@ -28,7 +29,7 @@ use axum::{
     Extension, Router,
     body::Body,
     extract::{ConnectInfo, Request, State},
-    http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri, header},
+    http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri, Version, header},
     middleware::{self, Next},
     response::{IntoResponse, Response},
     routing::{any, get, post},
@@ -40,7 +41,7 @@ use std::{
     time::{Duration, Instant},
 };
 use tender_base::Did;
-use tokio::sync::Semaphore;
+use tokio::sync::{Mutex, Semaphore};
 
 /// Media type of JSON-RPC, and of REST for clients that do not know the other.
 const JSON: &str = "application/json";
@@ -70,6 +71,8 @@ pub(crate) struct Server {
     streams: Arc<Open<Origin>>,
     callers_streams: Arc<Open<Did>>,
     large_bodies: Arc<Semaphore>,
+    /// One webhook is kept or forgotten at a time, so that what is served is what is kept.
+    changing_hooks: Mutex<()>,
 }
 
 /// The A2A interface of `agent`, whose tasks are in `log`: JSON-RPC at `POST /`, the REST routes, gRPC, and the card,
@@ -94,6 +97,7 @@ pub fn router(
         streams: Open::new(limits.streams_per_address, limits.connections_in_total),
         callers_streams: Open::new(limits.streams_per_caller, limits.connections_in_total),
         large_bodies: Arc::new(Semaphore::new(limits.large_bodies as usize)),
+        changing_hooks: Mutex::new(()),
     });
     tokio::spawn(server.clone().serve_open_hooks());
     let operations = Router::new()
@@ -109,7 +113,7 @@ pub fn router(
         .with_state(server)
 }
 
-/// Counts the request before anything is computed for it.
+/// Counts the request before anything is computed for it, and sees to it that its response does not stay for ever.
 async fn admit(
     State(server): State<Arc<Server>>,
     address: Option<Extension<ConnectInfo<SocketAddr>>>,
@@ -126,7 +130,9 @@ async fn admit(
     if let Err(error) = server.requests.admit(Origin::of(address.ip()), Instant::now()) {
         return refuse(request.uri(), request.headers(), &error);
     }
-    next.run(request).await
+    let http2 = request.version() == Version::HTTP_2;
+    let response = next.run(request).await;
+    if http2 { unread::watched(response, server.limits.write_time) } else { response }
 }
 
 /// Establishes who asks, and names the extensions in use on the way back.

@@ -1,10 +1,11 @@
 //! The eleven operations, with every check that does not belong to a binding. In this order: is it offered, are the
-//! fields in order, does the agent take such content, is there such a task, does the message fit it, was it sent
-//! before, has the task ended, is an extension missing; then the agent.
+//! fields in order, does the agent take such content, is there such a task, does the message fit it, may its webhook be
+//! kept, was it sent before, has the task ended, is an extension missing; then the agent.
 
 use super::{
     Server,
-    body::{check_history, check_id, check_list, check_message},
+    body::{BodyPlace, check_history, check_id, check_list, check_message},
+    files::MAX_INLINE_BYTES,
     follow::{self, Events, Opened, Start},
 };
 use crate::{
@@ -12,7 +13,7 @@ use crate::{
     agent::Call,
     contract,
     log::{Cursor, ListQuery, Logged, Owner},
-    push::OpenHook,
+    push::{MAX_HOOKS, OpenHook},
 };
 use a2a::{
     AgentCard, CancelTaskRequest, GetTaskPushNotificationConfigRequest, GetTaskRequest,
@@ -24,6 +25,8 @@ use tender_base::{Sha256, Timestamp, signed::canonical};
 
 /// Tasks on a page when the client does not say.
 const PAGE: i32 = 50;
+/// Largest output in a list, in bytes; larger ones are told as an address, for there may be a hundred.
+const LISTED_BYTES: u64 = 4 << 10;
 
 /// Terminal, or waiting for somebody: what a blocking send waits for.
 pub(super) fn is_interrupted(state: &TaskState) -> bool {
@@ -35,12 +38,19 @@ impl Server {
         self: &Arc<Self>,
         call: &Call,
         mut request: SendMessageRequest,
+        body: BodyPlace,
     ) -> Result<SendMessageResponse, A2aError> {
         check_message(&mut request)?;
         let configuration = request.configuration.as_ref();
         let history = messages(configuration.and_then(|configuration| configuration.history_length));
         let at_once = configuration.is_some_and(|configuration| configuration.return_immediately == Some(true));
-        match self.accept(call, request).await? {
+        // Who waits takes a place among the streams, before the message does anything. A signed document is answered
+        // at once, but for an award, which is the same when it comes again.
+        let mut place = match at_once || contract::belongs(&request.message) {
+            true => None,
+            false => Some(self.stream_place(call)?),
+        };
+        match self.accept(call, request, body).await? {
             Reply::Message(message) => Ok(SendMessageResponse::Message(*message)),
             Reply::Task(id) => {
                 let owner = call.owner();
@@ -49,6 +59,9 @@ impl Server {
                     let logged = self.read(&owner, &id).await?;
                     if at_once || is_interrupted(&logged.state()) {
                         return self.whole(call, &logged, history).await.map(SendMessageResponse::Task);
+                    }
+                    if place.is_none() {
+                        place = Some(self.stream_place(call)?);
                     }
                     bell.changed().await.map_err(|_| {
                         let down = "this agent is shutting down";
@@ -63,12 +76,13 @@ impl Server {
         self: &Arc<Self>,
         call: &Call,
         mut request: SendMessageRequest,
+        body: BodyPlace,
     ) -> Result<Events, A2aError> {
         self.streams()?;
         check_message(&mut request)?;
         let history = request.configuration.as_ref().and_then(|configuration| configuration.history_length);
         let place = self.stream_place(call)?;
-        match self.accept(call, request).await? {
+        match self.accept(call, request, body).await? {
             Reply::Message(message) => Ok(follow::message(*message)),
             Reply::Task(id) => {
                 let start = Start { opened: Opened::BySending, from: None, history: messages(history), place };
@@ -78,22 +92,32 @@ impl Server {
     }
 
     /// Takes a message whose fields are in order; the task in the answer is in the log. It goes on to its end when the
-    /// connection breaks meanwhile.
-    async fn accept(self: &Arc<Self>, call: &Call, request: SendMessageRequest) -> Result<Reply, A2aError> {
+    /// connection breaks meanwhile. After that the message's body is no longer in memory, and its place is free.
+    async fn accept(
+        self: &Arc<Self>,
+        call: &Call,
+        request: SendMessageRequest,
+        body: BodyPlace,
+    ) -> Result<Reply, A2aError> {
         let (server, call) = (self.clone(), call.clone());
-        to_the_end(async move { server.take(&call, request).await }).await
+        to_the_end(async move {
+            let reply = server.take(&call, request).await;
+            drop(body);
+            reply
+        })
+        .await
     }
 
     async fn take(self: &Arc<Self>, call: &Call, mut request: SendMessageRequest) -> Result<Reply, A2aError> {
         self.card.facts().check_media_types(&request.message)?;
+        let owner = call.owner();
         let hook = match &mut request.configuration {
             Some(configuration) => configuration.task_push_notification_config.take(),
             None => None,
         };
-        let owner = call.owner();
-        if let Some(hook) = &hook {
+        let hook = hook.map(|hook| named(hook, || inline_id(&owner, &request.message.message_id)));
+        if hook.is_some() {
             self.pushes()?;
-            self.check_hook(&owner, hook).await?;
         }
         let (task, once) = if contract::belongs(&request.message) {
             // A signed document names its contract itself, and is answered as the first time when it comes again.
@@ -111,9 +135,14 @@ impl Server {
                 return Err(A2aError::invalid("message.contextId is not the context of message.taskId"));
             }
         }
+        if let Some(hook) = &hook {
+            self.may_keep(call, hook, task.as_ref()).await?;
+        }
         // What the message is about to do is to be delivered, what was before is not.
         let before = task.as_ref().map_or(0, Logged::newest);
-        let reply = match self.repeated(&owner, once.as_ref()).await? {
+        let sent = self.repeated(&owner, once.as_ref()).await?;
+        let again = sent.is_some();
+        let reply = match sent {
             Some(task) => Reply::Task(task),
             None => {
                 if task.as_ref().is_some_and(|task| task.state().is_terminal()) {
@@ -131,7 +160,7 @@ impl Server {
                     ));
                 }
                 let task = match &task {
-                    Some(logged) => Some(self.task(logged, logged.newest(), None, false, false).await?),
+                    Some(logged) => Some(self.task(logged, logged.newest(), None, None, false).await?),
                     None => None,
                 };
                 self.agent.receive(call, Incoming { request, task, once }).await?
@@ -139,9 +168,37 @@ impl Server {
         };
         if let (Reply::Task(id), Some(hook)) = (&reply, hook) {
             let hook = TaskPushNotificationConfig { task_id: id.clone(), ..hook };
-            self.keep_hook(&owner, hook, before).await?;
+            // One that is kept already is not disturbed.
+            let kept = again && self.log.hooks(&owner, id).await.is_ok_and(|kept| kept.contains(&hook));
+            // The message has been taken, and may have cost money: an error would say that it was not.
+            if !kept && let Err(error) = self.keep_hook(&owner, hook, before).await {
+                tracing::warn!(%error, task = id, "the webhook of a message was not kept");
+            }
         }
         Ok(reply)
+    }
+
+    /// Whether the webhook that comes with a message may be kept. No name is resolved for a stranger.
+    async fn may_keep(
+        &self,
+        call: &Call,
+        hook: &TaskPushNotificationConfig,
+        task: Option<&Logged>,
+    ) -> Result<(), A2aError> {
+        let known = match (task, call.did()) {
+            (Some(_), _) => true,
+            (None, Some(did)) => self.agent.is_peer(&did).await,
+            (None, None) => false,
+        };
+        let owner = call.owner();
+        self.check_hook(&owner, hook, known).await?;
+        let Some(task) = task else { return Ok(()) };
+        let kept = self.log.hooks(&owner, &task.id).await?;
+        if kept.len() >= MAX_HOOKS && !kept.iter().any(|kept| kept.id == hook.id) {
+            let full = format!("the task has {MAX_HOOKS} push notification configs");
+            return Err(A2aError::new(ErrorKind::TooMany, full, "delete one first"));
+        }
+        Ok(())
     }
 
     /// What makes a message the same again. Anonymous callers have no identity to key on.
@@ -175,7 +232,8 @@ impl Server {
 
     /// The task as it stands, with everything.
     async fn whole(&self, call: &Call, logged: &Logged, history: Option<usize>) -> Result<Task, A2aError> {
-        self.task(logged, logged.newest(), history, true, call.speaks(CONTRACT_EXTENSION)).await
+        let extension = call.speaks(CONTRACT_EXTENSION);
+        self.task(logged, logged.newest(), history, Some(MAX_INLINE_BYTES), extension).await
     }
 
     pub(super) async fn list(&self, call: &Call, request: ListTasksRequest) -> Result<ListTasksResponse, A2aError> {
@@ -193,7 +251,8 @@ impl Server {
             limit: page_size.unsigned_abs(),
         };
         let page = self.log.list(&call.owner(), &query).await?;
-        let (history, artifacts) = (messages(request.history_length), request.include_artifacts == Some(true));
+        let history = messages(request.history_length);
+        let artifacts = (request.include_artifacts == Some(true)).then_some(LISTED_BYTES);
         let mut tasks = Vec::with_capacity(page.tasks.len());
         for logged in &page.tasks {
             let extension = call.speaks(CONTRACT_EXTENSION);
@@ -211,7 +270,7 @@ impl Server {
         check_id("id", &request.id)?;
         let owner = call.owner();
         let logged = self.read(&owner, &request.id).await?;
-        let task = self.task(&logged, logged.newest(), None, false, false).await?;
+        let task = self.task(&logged, logged.newest(), None, None, false).await?;
         if task.status.state.is_terminal() {
             return Err(A2aError::new(ErrorKind::TaskNotCancelable, "the task has ended", "nothing needs to be done"));
         }
@@ -262,19 +321,18 @@ impl Server {
         self.pushes()?;
         check_id("taskId", &hook.task_id)?;
         let owner = call.owner();
-        self.check_hook(&owner, &hook).await?;
         let logged = self.read(&owner, &hook.task_id).await?;
-        self.keep_hook(&owner, hook, logged.newest()).await
+        self.check_hook(&owner, &hook, true).await?;
+        self.keep_hook(&owner, named(hook, a2a::new_message_id), logged.newest()).await
     }
 
     async fn keep_hook(
         self: &Arc<Self>,
         owner: &Owner,
-        mut hook: TaskPushNotificationConfig,
+        hook: TaskPushNotificationConfig,
         after: u64,
     ) -> Result<TaskPushNotificationConfig, A2aError> {
-        hook.id = hook.id.filter(|id| !id.is_empty()).or_else(|| Some(a2a::new_message_id()));
-        hook.tenant = None;
+        let _one = self.changing_hooks.lock().await;
         let delivered = self.log.keep_hook(owner, hook.clone(), after).await?;
         self.serve_hook(OpenHook { owner: owner.clone(), config: hook.clone(), delivered });
         Ok(hook)
@@ -306,6 +364,7 @@ impl Server {
     pub(super) async fn delete_hook(&self, call: &Call, task: &str, id: &str) -> Result<(), A2aError> {
         self.hooks(call, task).await?;
         check_id("id", id)?;
+        let _one = self.changing_hooks.lock().await;
         self.push.stop(task, id);
         self.log.forget_hook(&call.owner(), task, id).await
     }
@@ -344,6 +403,18 @@ async fn to_the_end<T: Send + 'static>(
         tracing::error!(%error, "an operation failed");
         Err(A2aError::new(ErrorKind::Internal, "the request could not be carried out", "report this as a bug"))
     })
+}
+
+/// A webhook with an id: its own, or this one.
+fn named(mut hook: TaskPushNotificationConfig, id: impl FnOnce() -> String) -> TaskPushNotificationConfig {
+    hook.id = hook.id.filter(|id| !id.is_empty()).or_else(|| Some(id()));
+    hook.tenant = None;
+    hook
+}
+
+/// The id of a webhook that came with a message and has none: the same when the message comes again.
+fn inline_id(owner: &Owner, message: &str) -> String {
+    Sha256::of(&canonical(&(owner, message))).to_string()
 }
 
 /// `historyLength`: all when it is not given.

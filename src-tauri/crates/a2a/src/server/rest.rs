@@ -5,7 +5,7 @@
 
 use super::{
     A2A_JSON, JSON, Server,
-    body::{self, request},
+    body::{self, BodyPlace, request},
     check_content_type, check_version,
     decode::{LIST, PUSH, Query, SEND, TASK},
     events::respond,
@@ -145,13 +145,13 @@ async fn answer(
     }
     match route {
         Route::Send => {
-            let request = message(server, call, headers, received).await?;
-            success(headers, &server.send(call, request).await?)
+            let (request, place) = message(server, call, headers, received).await?;
+            success(headers, &server.send(call, request, place).await?)
         }
         Route::Stream => {
             server.streams()?;
-            let request = message(server, call, headers, received).await?;
-            Ok(respond(server.send_streaming(call, request).await?, write))
+            let (request, place) = message(server, call, headers, received).await?;
+            Ok(respond(server.send_streaming(call, request, place).await?, write))
         }
         Route::List => success(headers, &server.list(call, list(uri)?).await?),
         Route::Get(id) => {
@@ -231,11 +231,11 @@ async fn message(
     call: &Call,
     headers: &HeaderMap,
     received: Body,
-) -> Result<SendMessageRequest, A2aError> {
+) -> Result<(SendMessageRequest, BodyPlace), A2aError> {
     check_content_type(headers)?;
     let received = server.receive(call, headers, received, usize::MAX).await?;
     let large = body::is_large(received.bytes.len());
-    request(body::parse(received.bytes).await?, &SEND, large).await
+    Ok((request(body::parse(received.bytes).await?, &SEND, large).await?, received.place))
 }
 
 fn success<T: Serialize>(headers: &HeaderMap, result: &T) -> Result<Response, A2aError> {

@@ -137,7 +137,8 @@ async fn answer(
     check_content_type(headers)?;
     let received = server.receive(call, headers, received, usize::MAX).await?;
     let large = body::is_large(received.bytes.len());
-    let Envelope { method, params } = envelope(body::parse(received.bytes).await?, id)?;
+    let (place, bytes) = (received.place, received.bytes);
+    let Envelope { method, params } = envelope(body::parse(bytes).await?, id)?;
     if let Some(now) = successor(&method) {
         return Err(A2aError::new(
             ErrorKind::MethodNotFound,
@@ -149,9 +150,9 @@ async fn answer(
 
     let id = &*id;
     match method.as_str() {
-        methods::SEND_MESSAGE => success(id, &server.send(call, request(params, &SEND, large).await?).await?),
+        methods::SEND_MESSAGE => success(id, &server.send(call, request(params, &SEND, large).await?, place).await?),
         methods::SEND_STREAMING_MESSAGE => {
-            let events = server.send_streaming(call, request(params, &SEND, large).await?).await?;
+            let events = server.send_streaming(call, request(params, &SEND, large).await?, place).await?;
             Ok(respond(events, writer(id.clone())))
         }
         methods::GET_TASK => success(id, &server.get(call, request(params, &TASK, false).await?).await?),

@@ -29,6 +29,8 @@ use tokio::{
 
 /// Request line and headers must have arrived by then.
 const HEADER_TIME: Duration = Duration::from_secs(10);
+/// Requests at the same time on one HTTP/2 connection, for each event stream that its address may have.
+const REQUESTS_PER_STREAM: u32 = 2;
 /// What runs may finish within this after a shutdown; event streams are cut, and their clients resume.
 const GRACE: Duration = Duration::from_millis(500);
 
@@ -64,17 +66,17 @@ pub async fn serve(
     let service = router.into_make_service_with_connect_info::<SocketAddr>();
     let server = axum_server::from_tcp(listener).map_err(|error| failed(&error))?.handle(handle);
     let served = match tls {
-        None => with_timeouts(server.acceptor(counted)).serve(service).await,
+        None => with_limits(server.acceptor(counted), limits).serve(service).await,
         Some(tls) => {
             let acceptor = RustlsAcceptor::new(RustlsConfig::from_config(tls.config)).acceptor(counted);
-            with_timeouts(server.acceptor(acceptor)).serve(service).await
+            with_limits(server.acceptor(acceptor), limits).serve(service).await
         }
     };
     watch.abort();
     served.map_err(|error| failed(&error))
 }
 
-fn with_timeouts<A>(mut server: Server<SocketAddr, A>) -> Server<SocketAddr, A> {
+fn with_limits<A>(mut server: Server<SocketAddr, A>, limits: Limits) -> Server<SocketAddr, A> {
     server
         .http_builder()
         .http1()
@@ -82,6 +84,7 @@ fn with_timeouts<A>(mut server: Server<SocketAddr, A>) -> Server<SocketAddr, A> 
         .header_read_timeout(HEADER_TIME)
         .http2()
         .timer(TokioTimer::new())
+        .max_concurrent_streams(limits.streams_per_address.saturating_mul(REQUESTS_PER_STREAM))
         .keep_alive_interval(HEADER_TIME);
     server
 }
@@ -113,8 +116,8 @@ impl<S> Accept<TcpStream, S> for Counted {
 }
 
 /// A connection that holds its place. One that takes nothing of what is written to it is closed: neither HTTP version
-/// has a time-out for that, and an event stream may be written to for hours. Of an HTTP/2 connection that is read, one
-/// stream may be left unread: it keeps its caller's place among the streams, and costs nobody else anything.
+/// has a time-out for that, and an event stream may be written to for hours. Of an HTTP/2 connection that is read, single
+/// streams may be left unread: see [`super::unread`].
 struct CountedStream {
     stream: TcpStream,
     /// How long nothing may be taken.

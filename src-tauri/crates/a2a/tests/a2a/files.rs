@@ -86,6 +86,20 @@ async fn a_large_output_is_an_address_with_size_and_hash() {
 }
 
 #[tokio::test]
+async fn a_list_tells_the_addresses_of_all_but_small_outputs() {
+    let site = Site::start().await;
+    with_output(&site, &site.anyone(), content(4 << 10));
+    with_output(&site, &site.anyone(), content((4 << 10) + 1));
+    let (_, list) = send(request(&site, Method::GET, "/tasks?includeArtifacts=true")).await;
+    let parts: Vec<_> = (0..2).map(|task| list["tasks"][task]["artifacts"][0]["parts"][0].clone()).collect();
+    let small = parts.iter().position(|part| part["raw"].is_string()).unwrap();
+    assert!(parts[1 - small]["url"].is_string(), "{parts:?}");
+    let id = list["tasks"][1 - small]["id"].as_str().unwrap();
+    let (_, task) = send(request(&site, Method::GET, &format!("/tasks/{id}"))).await;
+    assert!(task["artifacts"][0]["parts"][0]["raw"].is_string(), "{task}");
+}
+
+#[tokio::test]
 async fn a_transfer_goes_on_where_it_was() {
     let site = Site::start().await;
     let bytes = content(3_000_000);

@@ -3,7 +3,7 @@
 use crate::site::{Site, client_key, contractor_key};
 use reqwest::{Client, Method, RequestBuilder, Response, StatusCode};
 use serde_json::{Value, json};
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 use tender_a2a::{CONTRACT_EXTENSION, Limits, bearer, wire::TaskState};
 use tender_base::{Signer, signed::KeySigner, time::SystemClock};
 
@@ -214,6 +214,7 @@ async fn what_is_wrong_is_named() {
         "/tasks?pageSize=x",
         "/tasks?status=WORKING",
         "/tasks/x?historyLength=-1",
+        &format!("/tasks?{}", (0..33).map(|number| format!("x{number}=&")).collect::<String>()),
     ] {
         let (status, error) = send(request(&site, Method::GET, path)).await;
         assert_eq!(status, StatusCode::BAD_REQUEST, "{path}");
@@ -340,6 +341,46 @@ async fn an_address_has_so_many_streams_and_connections() {
         }
     }
     panic!("the place did not come back");
+}
+
+#[tokio::test]
+async fn who_waits_takes_a_place_and_is_refused_before_the_message_does_anything() {
+    let limits = Limits { streams_per_address: 1, ..Limits::default() };
+    let site = Site::with(limits, None, None).await;
+    let waiting = tokio::spawn(post(&site, "/message:send", &text("work")).send());
+    while site.asked().is_empty() {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    let second = post(&site, "/message:send", &text("work")).send().await.unwrap();
+    assert_eq!(second.status(), StatusCode::TOO_MANY_REQUESTS);
+    assert_eq!(second.headers()["retry-after"], "1");
+    assert_eq!(site.asked(), ["work"]);
+    let mut unhurried = text("work");
+    unhurried["configuration"] = json!({"returnImmediately": true});
+    assert_eq!(send(post(&site, "/message:send", &unhurried)).await.0, StatusCode::OK);
+    waiting.abort();
+}
+
+#[tokio::test]
+async fn a_large_message_takes_no_place_while_its_task_is_waited_for() {
+    let limits = Limits { large_bodies: 1, ..Limits::default() };
+    let site = Site::with(limits, None, None).await;
+    let with = |words: &str, path: &str| {
+        let mut message = text(words);
+        message["message"]["messageId"] = json!(format!("{words} {path}"));
+        message["message"]["metadata"] = json!({"padding": "x".repeat(70_000)});
+        let message = if path == "/" { rpc("SendMessage", message) } else { message };
+        post(&site, path, &message).bearer_auth(bearer(&client_key(), &contractor_key().did(), &SystemClock))
+    };
+    for path in ["/", "/message:send"] {
+        let waiting = tokio::spawn(with("work", path).send());
+        while site.asked().last().is_none_or(|last| last != "work") {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        let next = tokio::time::timeout(Duration::from_secs(5), send(with("hi", path))).await;
+        assert_eq!(next.expect("the place was not given back").0, StatusCode::OK, "{path}");
+        waiting.abort();
+    }
 }
 
 #[tokio::test]

@@ -2,12 +2,13 @@
 
 use crate::{
     http::{post, request, rpc, send, text},
-    site::{Site, status},
+    site::{Site, client_key, contractor_key, status},
 };
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 use std::{sync::Arc, time::Duration};
-use tender_a2a::{push::Hooks, wire::TaskState};
+use tender_a2a::{bearer, push::Hooks, wire::TaskState};
+use tender_base::{Signer, time::SystemClock};
 use tokio::{
     io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader},
     net::TcpListener,
@@ -121,6 +122,62 @@ async fn everything_after_the_message_is_delivered_in_order_with_its_credentials
         ] {
             assert!(posted.0.contains(line), "{}", posted.0);
         }
+    }
+}
+
+#[tokio::test]
+async fn a_message_that_comes_again_brings_no_second_webhook() {
+    let site = Site::offering().await;
+    let (url, mut told) = receiver(&[]).await;
+    let as_client = |request: reqwest::RequestBuilder| {
+        request.bearer_auth(bearer(&client_key(), &contractor_key().did(), &SystemClock))
+    };
+    let mut message = text("play");
+    message["configuration"] = json!({"taskPushNotificationConfig": {"url": url}});
+    let mut tasks = Vec::new();
+    for _ in 0..10 {
+        let (status, answer) = send(as_client(post(&site, "/message:send", &message))).await;
+        assert_eq!(status, StatusCode::OK, "{answer}");
+        tasks.push(answer["task"]["id"].as_str().unwrap().to_owned());
+    }
+    tasks.dedup();
+    assert_eq!((tasks.len(), site.asked().len()), (1, 1));
+    let path = format!("/tasks/{}/pushNotificationConfigs", tasks[0]);
+    let (_, list) = send(as_client(request(&site, Method::GET, &path))).await;
+    assert_eq!(list["configs"].as_array().unwrap().len(), 1);
+    assert_eq!(list["configs"][0]["id"].as_str().unwrap().len(), 64);
+    while state(&next(&mut told).await) != "COMPLETED" {}
+}
+
+#[tokio::test]
+async fn a_webhook_that_cannot_be_kept_is_refused_before_the_agent_acts() {
+    let site = Site::offering().await;
+    let task = site.task(&site.anyone(), TaskState::InputRequired);
+    let path = format!("/tasks/{task}/pushNotificationConfigs");
+    for number in 0..8 {
+        send(post(&site, &path, &json!({"id": number.to_string(), "url": "https://1.1.1.1/"}))).await;
+    }
+    let mut message = text("yes");
+    message["message"]["taskId"] = json!(task);
+    for (hook, refused) in [
+        (json!({"url": "https://1.1.1.1/"}), StatusCode::TOO_MANY_REQUESTS),
+        (json!({"id": "1", "url": "https://10.0.0.1/"}), StatusCode::BAD_REQUEST),
+    ] {
+        message["configuration"] = json!({"taskPushNotificationConfig": hook});
+        assert_eq!(send(post(&site, "/message:send", &message)).await.0, refused);
+    }
+    assert!(site.asked().is_empty());
+    message["configuration"] = json!({"taskPushNotificationConfig": {"id": "1", "url": "https://1.1.1.1/"}});
+    assert_eq!(send(post(&site, "/message:send", &message)).await.0, StatusCode::OK);
+}
+
+#[tokio::test]
+async fn nothing_is_looked_up_for_a_stranger() {
+    let site = Site::offering().await;
+    // Whose task it is not learns nothing of the address, however it is written.
+    for url in ["https://10.0.0.1/", "https://localhost/", "nonsense"] {
+        let (status, _) = send(post(&site, "/tasks/none/pushNotificationConfigs", &json!({"url": url}))).await;
+        assert_eq!(status, StatusCode::NOT_FOUND, "{url}");
     }
 }
 

@@ -7,7 +7,7 @@ use std::{
     ops::Range,
     sync::{
         Arc, Mutex,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     time::Duration,
 };
@@ -18,7 +18,7 @@ use tender_a2a::{
         self, Availability, Benchmark, CardFacts, Offer, Resource, ResourceKind, SkillFacts, SkillPredicates, Software,
     },
     contract,
-    log::{Change, ListQuery, Live, Logged, Output, Page, Sent},
+    log::{Bell, Change, ListQuery, Live, Logged, Output, Page, Sent},
     push::{Delivered, Hooks, OpenHook},
     router, serve,
     tls::ServerTls,
@@ -37,7 +37,7 @@ use tender_base::{
     time::SystemClock,
     units::Meter,
 };
-use tokio::sync::{oneshot, watch};
+use tokio::sync::oneshot;
 
 pub struct At(pub Timestamp);
 impl Clock for At {
@@ -233,7 +233,7 @@ impl Script {
                 steps.push(Step::Is(status(TaskState::Failed, Some(&Message::Refusal(why)))));
             }
             b"forged" => steps.extend(self.deliver(b"other bytes", b"stated bytes")),
-            b"broken" => steps.extend([Step::Wait(60), Step::Break, Step::Did(1, "")]),
+            b"broken" => steps.extend([Step::Wait(60), Step::Break]),
             input => {
                 let output: Vec<u8> = input.iter().rev().copied().collect();
                 steps.extend([Step::Did(1, "a"), Step::Wait(100), Step::Did(2, "aa"), Step::Wait(100)]);
@@ -249,9 +249,15 @@ impl Script {
             for step in steps {
                 match step {
                     Step::Is(change) => log.append(&task, None, vec![change]).unwrap(),
-                    Step::Did(done, text) => log.set_live(&task, Some(Live { done, total: 2, text: text.into() })),
+                    Step::Did(done, text) => {
+                        log.set_live(&task, Some(Live { done, total: 2, text: text.into(), used: None }))
+                    }
                     Step::Wait(millis) => tokio::time::sleep(Duration::from_millis(millis)).await,
-                    Step::Break => broken.store(true, Ordering::SeqCst),
+                    Step::Break => {
+                        broken.store(true, Ordering::SeqCst);
+                        // Rings, so that somebody tries.
+                        log.append(&task, None, vec![]).unwrap();
+                    }
                 }
             }
         });
@@ -333,10 +339,11 @@ impl Agent for Script {
     }
 }
 
-/// A log that can be told to fail.
+/// A log that can be told to fail, and that counts how often a task is read.
 struct Breakable {
     log: Arc<MemoryLog>,
     broken: Arc<AtomicBool>,
+    reads: Arc<AtomicUsize>,
 }
 
 impl Breakable {
@@ -351,6 +358,7 @@ impl Breakable {
 #[async_trait]
 impl TaskLog for Breakable {
     async fn records(&self, owner: &Owner, task: &str) -> Result<Option<Logged>, A2aError> {
+        self.reads.fetch_add(1, Ordering::SeqCst);
         self.log()?.records(owner, task).await
     }
     async fn list(&self, owner: &Owner, query: &ListQuery) -> Result<Page, A2aError> {
@@ -359,7 +367,7 @@ impl TaskLog for Breakable {
     async fn sent(&self, owner: &Owner, key: &str) -> Result<Option<Sent>, A2aError> {
         self.log()?.sent(owner, key).await
     }
-    fn watch(&self, task: &str) -> watch::Receiver<()> {
+    fn watch(&self, task: &str) -> Bell {
         self.log.watch(task)
     }
     fn live(&self, task: &str) -> Option<Live> {
@@ -396,6 +404,8 @@ pub struct Site {
     pub agent: Arc<Script>,
     pub log: Arc<MemoryLog>,
     pub source: CardSource,
+    /// How often a task was read.
+    pub reads: Arc<AtomicUsize>,
     _stop: oneshot::Sender<()>,
 }
 
@@ -440,14 +450,15 @@ impl Site {
         let broken = Arc::new(AtomicBool::new(false));
         let agent = Arc::new(Script { seen: Mutex::default(), log: log.clone(), broken: broken.clone() });
         let auth = Authenticator::new(contractor_key().did(), Arc::new(SystemClock));
-        let kept = Arc::new(Breakable { log: log.clone(), broken });
+        let reads = Arc::new(AtomicUsize::new(0));
+        let kept = Arc::new(Breakable { log: log.clone(), broken, reads: reads.clone() });
         let rules = WebhookRules { loopback: true };
         let routes = router(agent.clone(), kept, source.clone(), limits, auth, rules);
         let (stop, stopped) = oneshot::channel::<()>();
         tokio::spawn(serve(listener, tls, routes, limits, async move {
             let _ = stopped.await;
         }));
-        Self { address, url, agent, log, source, _stop: stop }
+        Self { address, url, agent, log, source, reads, _stop: stop }
     }
 
     pub fn asked(&self) -> Vec<String> {

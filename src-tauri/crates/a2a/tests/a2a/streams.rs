@@ -6,7 +6,10 @@ use crate::{
 };
 use reqwest::{Method, RequestBuilder, StatusCode};
 use serde_json::{Value, json};
-use std::time::{Duration, Instant};
+use std::{
+    sync::atomic::Ordering,
+    time::{Duration, Instant},
+};
 use tender_a2a::{
     CONTRACT_EXTENSION, Limits, Owner, bearer,
     contract::OUTPUT,
@@ -156,7 +159,7 @@ async fn progress_is_told_in_the_extension_or_as_chunks_and_never_resumed() {
         tokio::spawn(async move {
             for (done, text) in [(1, "He"), (2, "Hello")] {
                 tokio::time::sleep(Duration::from_millis(100)).await;
-                log.set_live(&task, Some(Live { done, total: 2, text: text.into() }));
+                log.set_live(&task, Some(Live { done, total: 2, text: text.into(), used: None }));
             }
             tokio::time::sleep(Duration::from_millis(100)).await;
             log.append(&task, None, vec![status(TaskState::Completed, None)]).unwrap();
@@ -184,11 +187,43 @@ async fn progress_is_told_in_the_extension_or_as_chunks_and_never_resumed() {
 
     // How the task stands holds the progress too, for those who understand it.
     let task = site.task(&owner, TaskState::Working);
-    site.log.set_live(&task, Some(Live { done: 1, total: 2, text: "He".into() }));
+    site.log.set_live(&task, Some(Live { done: 1, total: 2, text: "He".into(), used: None }));
     let get = || request(&site, Method::GET, &format!("/tasks/{task}"));
     assert_eq!(send(get()).await.1["metadata"], Value::Null);
     let (_, told) = send(get().header("A2A-Extensions", CONTRACT_EXTENSION)).await;
     assert_eq!(told["metadata"][CONTRACT_EXTENSION]["text"], json!({"at": 0, "more": "He"}));
+}
+
+#[tokio::test]
+async fn progress_is_told_ten_times_per_second_and_read_by_nobody() {
+    let site = Site::offering().await;
+    let task = site.task(&site.anyone(), TaskState::Working);
+    let hook = json!({"url": format!("http://{}/", site.address)});
+    send(post(&site, &format!("/tasks/{task}/pushNotificationConfigs"), &hook)).await;
+    let following = tokio::spawn(sse(subscribe(&site, &task).header("A2A-Extensions", CONTRACT_EXTENSION)));
+    let waiting = tokio::spawn(send(post(&site, "/message:send", &{
+        let mut message = text("more");
+        message["message"]["taskId"] = json!(task);
+        message
+    })));
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    let (before, began) = (site.reads.load(Ordering::SeqCst), Instant::now());
+    for done in 1..=200 {
+        site.log.set_live(&task, Some(Live { done, total: 200, text: "x".repeat(done as usize).into(), used: None }));
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    let most = began.elapsed().as_millis() / 100 + 2;
+    assert_eq!(site.reads.load(Ordering::SeqCst), before);
+    site.log.append(&task, None, vec![status(TaskState::Completed, None)]).unwrap();
+    assert_eq!(waiting.await.unwrap().1["task"]["status"]["state"], "TASK_STATE_COMPLETED");
+    let events = following.await.unwrap();
+    let said = |event: &(String, Value)| event.1["statusUpdate"]["metadata"][CONTRACT_EXTENSION].clone();
+    let pieces: Vec<Value> = events.iter().map(said).filter(|said| !said.is_null()).collect();
+    assert!((2..=most).contains(&(pieces.len() as u128)), "{} of {most}", pieces.len());
+    // Nothing of the text is left out.
+    let length: usize = pieces.iter().map(|piece| piece["text"]["more"].as_str().unwrap().len()).sum();
+    assert_eq!((length, &pieces.last().unwrap()["done"]), (200, &json!(200)));
 }
 
 #[tokio::test]

@@ -8,16 +8,16 @@ use super::agent::identify;
 use crate::node::Node;
 use async_trait::async_trait;
 use axum::body::Bytes;
-use std::{ops::Range, sync::Arc};
+use serde_json::{Value, json};
+use std::{collections::HashMap, ops::Range, sync::Arc};
 use tender_a2a::{
     A2aError, ErrorKind, Owner, TaskLog, contract,
-    log::{Change, Cursor, ListQuery, Live, Logged, Output, Page, Record, Sent},
+    log::{Bell, Change, Cursor, ListQuery, Live, Logged, Output, Page, Record, Sent},
     push::{Delivered, Hooks, MAX_HOOKS, OpenHook},
     wire::{self as a2a, Role as Wire, TaskPushNotificationConfig, TaskState as WireState},
 };
 use tender_base::{BlobRef, ContractState, Problem, Sha256, Timestamp, documents::Message, signed::canonical};
 use tender_store::{ContractRecord, StoreError, TaskFilter, TaskRecord, TaskState, TaskStep};
-use tokio::sync::watch;
 
 /// The node's tasks.
 pub(crate) struct NodeLog(pub(crate) Arc<Node>);
@@ -26,7 +26,9 @@ pub(crate) struct NodeLog(pub(crate) Arc<Node>);
 impl TaskLog for NodeLog {
     async fn records(&self, owner: &Owner, task: &str) -> Result<Option<Logged>, A2aError> {
         self.known(owner).await?;
-        self.0.store.task(owner.as_str(), task).await.map_err(failed)?.map(logged).transpose()
+        let Some(mut found) = self.0.store.task(owner.as_str(), task).await.map_err(failed)? else { return Ok(None) };
+        self.0.restore_messages(&mut found).await?;
+        logged(found).map(Some)
     }
 
     async fn list(&self, owner: &Owner, query: &ListQuery) -> Result<Page, A2aError> {
@@ -46,7 +48,10 @@ impl TaskLog for NodeLog {
             after: query.after.clone().map(|cursor| (cursor.changed_at, cursor.id)),
             limit: query.limit,
         };
-        let page = self.0.store.tasks(owner.as_str(), &filter).await.map_err(failed)?;
+        let mut page = self.0.store.tasks(owner.as_str(), &filter).await.map_err(failed)?;
+        for task in &mut page.tasks {
+            self.0.restore_messages(task).await?;
+        }
         let last = page.tasks.last().filter(|_| page.more);
         let next = last.map(|task| Cursor { changed_at: task.changed_at, id: task.id.clone() });
         let tasks = page.tasks.into_iter().map(logged).collect::<Result<_, _>>()?;
@@ -58,13 +63,13 @@ impl TaskLog for NodeLog {
         Ok(sent.map(|(task, sha256)| Sent { task, sha256 }))
     }
 
-    fn watch(&self, task: &str) -> watch::Receiver<()> {
+    fn watch(&self, task: &str) -> Bell {
         self.0.live.bells.listen(task)
     }
 
     fn live(&self, task: &str) -> Option<Live> {
-        let progress = self.0.live.progress(task)?;
-        Some(Live { done: progress.done.into(), total: progress.total.into(), text: progress.text })
+        let (progress, used) = self.0.live.metered(task)?;
+        Some(Live { done: progress.done.into(), total: progress.total.into(), text: progress.text, used })
     }
 
     async fn blob(&self, blob: &BlobRef, range: Range<u64>) -> Result<Option<Bytes>, A2aError> {
@@ -93,10 +98,7 @@ impl Hooks for NodeLog {
     }
 
     async fn forget_hook(&self, owner: &Owner, task: &str, id: &str) -> Result<(), A2aError> {
-        self.0.store.forget_hook(owner.as_str(), task, id).await.map_err(failed)?;
-        // Whoever delivers to it sees that it is gone.
-        self.0.live.bells.ring(task);
-        Ok(())
+        self.0.store.forget_hook(owner.as_str(), task, id).await.map_err(failed)
     }
 
     async fn open_hooks(&self) -> Result<Vec<OpenHook>, A2aError> {
@@ -176,7 +178,8 @@ fn told(contract: &ContractRecord, plain: bool, state: ContractState, at: Timest
         (true, ContractState::Delivered) => Vec::new(),
         (true, _) => {
             let reason = contract.reason.as_ref().filter(|_| face == TaskState::Failed);
-            vec![status(reason.map(|reason| text(refusal_id(contract, reason), reason.to_string())))]
+            let message = reason.map(|reason| text(refusal_id(contract, reason), reason.to_string()));
+            vec![Change::Status { state: to_wire(face), message, metadata: billed(contract, state) }]
         }
         (false, ContractState::Delivered) => {
             let output = contract.delivery().map(|delivery| Output {
@@ -190,6 +193,14 @@ fn told(contract: &ContractRecord, plain: bool, state: ContractState, at: Timest
         }
         (false, _) => vec![status(said(contract, state, at))],
     }
+}
+
+/// What the work came to in the end, as the metadata of the status that says it is done: at most what was quoted.
+fn billed(contract: &ContractRecord, state: ContractState) -> Option<HashMap<String, Value>> {
+    let delivery = contract.delivery().filter(|_| state == ContractState::Accepted)?;
+    let (units, amount) = (delivery.document.units, delivery.document.amount);
+    let billed = json!({ "billed": { "units": units, "amount_micro_usd": amount } });
+    Some([(contract::CONTRACT_EXTENSION.to_owned(), billed)].into())
 }
 
 /// A message of this agent in words.
