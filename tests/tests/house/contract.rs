@@ -20,7 +20,7 @@ use tender_base::{
 use tender_market::checks;
 
 /// The kinds of messages.
-const MESSAGES: [&str; 14] = [
+const MESSAGES: [&str; 15] = [
     "call",
     "proposal",
     "refusal",
@@ -35,6 +35,7 @@ const MESSAGES: [&str; 14] = [
     "payment_confirmation",
     "pairing_request",
     "pairing_answer",
+    "succession",
 ];
 
 fn root() -> PathBuf {
@@ -116,7 +117,8 @@ fn proves(message: &Value) -> Result<Message, String> {
     signed!(
         Call by client, Proposal by contractor, Award by client, Decline by client, Delivery by contractor,
         Acceptance by client, Rejection by client, Abandonment by client, Countersignature by contractor,
-        Payment by payer, PaymentConfirmation by payee, PairingRequest by invitee, PairingAnswer by inviter
+        Payment by payer, PaymentConfirmation by payee, PairingRequest by invitee, PairingAnswer by inviter,
+        Succession by predecessor
     )
     .map_err(|problem| problem.to_string())?;
     Ok(message)
@@ -307,12 +309,35 @@ fn the_recorded_messages_and_the_card_fit_the_schemas() {
     let card = json("card");
     let params = card.pointer("/capabilities/extensions/0/params").unwrap();
     holds(&of("card-params"), params, "card");
-    for shown in [params.clone(), example("card-params")] {
+    let windows = json!([{"days": [1, 5], "from": "18:00", "until": "08:00"}, {"from": "12:00", "until": "13:00"}]);
+    let at_times = |when: Value| {
+        let mut params = params.clone();
+        params["availability"] = when;
+        params
+    };
+    let paused = json!({"from": "2026-11-21T18:00:00.000Z"});
+    for shown in [params.clone(), example("card-params"), at_times(windows), at_times(paused)] {
         holds(&of("card-params"), &shown, "card-params");
         let mut card = card.clone();
         *card.pointer_mut("/capabilities/extensions/0/params").unwrap() = shown.clone();
         let card: AgentCard = serde_json::from_value(card).unwrap();
-        Terms::of(&card).unwrap().unwrap();
+        let terms = Terms::of(&card).unwrap().unwrap();
+        assert_eq!(canonical(&terms), canonical(&shown), "all of it is read");
+        for (pointer, with) in [
+            ("/resources/0/measured", json!("yes")),
+            ("/resources/0/memory_bytes", json!("24 GB")),
+            ("/skills/0/protocols", json!("a2a/1.0")),
+            ("/skills/0/software/0/version", json!(1)),
+            ("/benchmarks/0/n", json!(0.5)),
+            ("/benchmarks/0/measured_at", json!("yesterday")),
+            ("/availability", json!("sometimes")),
+            ("/receipt_key", json!("did:web:example.com")),
+            ("/max_quote_seconds", json!("30")),
+        ] {
+            let mut wrong = shown.clone();
+            *wrong.pointer_mut(pointer).unwrap() = with;
+            assert!(!of("card-params").is_valid(&wrong), "{pointer}");
+        }
         let mut unnamed = shown;
         unnamed.as_object_mut().unwrap().remove("did");
         assert!(!of("card-params").is_valid(&unnamed));

@@ -9,7 +9,7 @@ mod succession;
 
 pub use params::{
     Availability, Benchmark, MAX_OFFERED, MAX_SUCCESSIONS, Offer, OfferedModel, Resource, ResourceKind, SkillFacts,
-    SkillPredicates, Software, Terms,
+    SkillPredicates, Software, Terms, Window,
 };
 pub use succession::successor;
 

@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::collections::HashMap;
 use tender_base::{
-    Code, ContractState, Problem, Sha256, Signed, Timestamp,
+    Code, ContractState, MicroUsd, Problem, Sha256, Signed, Timestamp,
     documents::{Delivery, Message},
     ids::ContractId,
     job::MAX_BLOB_BYTES,
@@ -45,7 +45,7 @@ pub struct Envelope {
 }
 
 /// How far a task is.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Progress {
     /// Units done.
     pub done: u64,
@@ -54,6 +54,22 @@ pub struct Progress {
     /// More of a text that is being written.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub text: Option<Piece>,
+    /// What was used so far, where it is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub meter: Option<Used>,
+}
+
+/// What work has used so far. It binds nobody: what counts is the meter of the delivery.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Used {
+    /// Units that would be billed if it ended now.
+    pub units: u64,
+    /// What they cost by the rate of the proposal.
+    pub amount_micro_usd: MicroUsd,
+    /// Energy, in joules; none while it is not known.
+    pub energy_joules: Option<f64>,
+    /// Whether the energy was measured.
+    pub measured: bool,
 }
 
 /// A piece of a text, and where it belongs. A reader that has less than `at` bytes has missed something and waits for
@@ -301,7 +317,7 @@ mod tests {
     use super::*;
     use serde_json::json;
     use tender_base::{
-        Clock, Did, Entropy, MicroUsd, Signer,
+        Clock, Did, Entropy, Signer,
         documents::{Acceptance, Award, Evidence, Statistic},
         signed::KeySigner,
     };

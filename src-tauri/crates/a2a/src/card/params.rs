@@ -131,13 +131,28 @@ pub struct Benchmark {
 }
 
 /// When work is taken.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Availability {
     /// At any time, until the owner says otherwise.
     Always,
     /// From this time on: the owner pauses until then.
     From(Timestamp),
+    /// At these times of the week. Tender itself has no such schedule; other agents may.
+    #[serde(untagged)]
+    Windows(Vec<Window>),
+}
+
+/// A part of a day, in UTC.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Window {
+    /// ISO weekdays, Monday is 1; every day when left out.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub days: Vec<u8>,
+    /// `HH:MM`.
+    pub from: String,
+    /// `HH:MM`; before `from` on the next day.
+    pub until: String,
 }
 
 /// Parameters of the contract extension on a card.

@@ -253,13 +253,12 @@ impl Node {
             return Ok(());
         }
         // The client's own evidence must fail by the rules that both sides know; without it there is no rejection.
-        if let Some(call) = record.call()
-            && verification::verdict(&call.document.job.work, &rejection.document.evidence).is_ok()
-        {
+        let (call, _) = opening(&record)?;
+        if !verification::shows_fault(&call.document.job.work, &rejection.document.evidence) {
             return Err(Problem::new(
                 Code::Forged,
-                "the rejection's own evidence passes the check",
-                "accept the delivery, or reject it with what was found wrong",
+                "the rejection's evidence shows nothing wrong",
+                "accept the delivery, or reject it with the statistic that misses its threshold as evidence",
             ));
         }
         let reason = Problem::new(Code::WorkFailed, rejection.document.reason.clone(), "");

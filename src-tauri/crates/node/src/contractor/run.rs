@@ -86,7 +86,8 @@ impl Node {
                         let record = self.record(record.id).await?;
                         self.move_contract(&record, Step::Start, Vec::new(), MicroUsd::ZERO, None).await?;
                     }
-                    self.live.report(record.id, step);
+                    let used = used(record, place, &step);
+                    self.live.report_metered(record.id, step, used);
                 }
             }
         }
@@ -202,6 +203,19 @@ impl Node {
             Problem::new(Code::Storage, format!("the stored bytes {} are missing", blob.sha256), "run the job again")
         })
     }
+}
+
+/// What a text has used so far: the own worker counts its tokens as they are written. Of other work nothing is counted
+/// before its end, and energy is known only then.
+fn used(record: &ContractRecord, place: &Workplace, step: &Progress) -> Option<contract::Used> {
+    let (call, proposal) = opening(record).ok()?;
+    let Work::Generate(text) = &call.document.job.work else { return None };
+    if place.runtime.is_some() {
+        return None;
+    }
+    let units = u64::from(text.prompt_tokens) + u64::from(step.done);
+    let amount_micro_usd = proposal.document.rate.amount(units)?;
+    Some(contract::Used { units, amount_micro_usd, energy_joules: None, measured: false })
 }
 
 pub(crate) fn wall_limit(estimated_ms: u64) -> Duration {
