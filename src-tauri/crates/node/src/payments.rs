@@ -166,12 +166,18 @@ impl Node {
         Ok(paid)
     }
 
-    /// The payee's side.
+    /// The payee's side. The holder of an API key cannot clear its own debt: nobody but the owner of this node says that
+    /// it paid, since its key was given to it to buy with.
     pub(crate) async fn on_payment(
         &self,
         caller: Did,
         payment: Signed<Payment>,
     ) -> Result<Signed<PaymentConfirmation>, Problem> {
+        let peer = self.store.peer(&caller).await.map_err(|e| e.problem())?;
+        if peer.is_some_and(|peer| peer.by_key) {
+            let message = "payments of the holder of an API key are recorded by the owner of this node";
+            return Err(Problem::new(Code::Forbidden, message, "tell the owner how you paid"));
+        }
         let id = payment.document.payment;
         if let Some(known) = self.store.payment(id).await.map_err(|e| e.problem())? {
             return match known.confirmation {
