@@ -17,6 +17,11 @@ use tokio::task::JoinHandle;
 const ROUNDS: u64 = 4;
 /// Connections that ask for quotes, each as fast as it is answered.
 const CONNECTIONS: usize = 8;
+/// Keys of each connection, and quotes that it asks for with each: a key may have 32 in ten minutes that it does not award.
+const KEYS: usize = 3;
+const QUOTES: usize = 30;
+/// Between two messages to one task, which takes sixteen.
+const PAUSE: Duration = Duration::from_millis(80);
 /// The load lasts from the first to the second before the kill.
 const MOMENT_MS: (u64, u64) = (150, 900);
 
@@ -29,11 +34,16 @@ struct Sent {
     unanswered: Option<(String, Value)>,
 }
 
-/// Sends messages until the connection breaks.
-async fn send(client: Plain, mut next: impl FnMut(&[(String, Value)]) -> (String, Value)) -> Sent {
+/// Sends messages until the connection breaks, or there is no next one.
+async fn send(
+    client: Plain,
+    pause: Duration,
+    mut next: impl FnMut(&[(String, Value)]) -> Option<(String, Value)>,
+) -> Sent {
     let mut sent = Sent::default();
     loop {
-        let (id, params) = next(&sent.answered);
+        let Some((id, params)) = next(&sent.answered) else { return sent };
+        tokio::time::sleep(pause).await;
         let answer = match client.request("SendMessage", &params).send().await {
             Ok(answer) => answer.json::<Value>().await,
             Err(error) => Err(error),

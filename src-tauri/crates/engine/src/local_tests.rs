@@ -124,7 +124,7 @@ async fn an_order_starts_the_worker_reports_progress_and_leaves_it_warm() {
 async fn tokens_are_counted() {
     let stage = Stage::new("cat ready counted; sleep 60");
     let engine = stage.engine();
-    let counted = engine.count_tokens(stage.folder.path(), Bytes::from_static(b"[]")).await;
+    let counted = engine.count_tokens(stage.folder.path(), Bytes::from_static(b"[]"), Tenant::Own).await;
     assert_eq!(counted, Ok(vec![3, 5]));
 }
 
@@ -158,7 +158,7 @@ async fn a_worker_is_granted_the_models_that_orders_named_and_nothing_else() {
     fs::create_dir_all(one.join("inside")).unwrap();
     fs::create_dir(&other).unwrap();
     for model in [&one, &one.join("inside"), &other, &one] {
-        engine.count_tokens(model, Bytes::from_static(b"[]")).await.unwrap();
+        engine.count_tokens(model, Bytes::from_static(b"[]"), Tenant::Own).await.unwrap();
     }
     let granted = fs::read_to_string(stage.folder.path().join("granted")).unwrap();
     let (one, other) = (one.display(), other.display());
@@ -334,9 +334,9 @@ async fn nothing_is_opened_counted_or_measured_in_a_process_where_a_strangers_ke
     // The model is granted from the start, so that only the kernel is a reason for another process.
     let with_model = Order { model: Some(prompt.clone()), ..kernel(peer(1)) };
     run(&engine, with_model).await.unwrap();
-    assert_eq!(engine.count_tokens(&prompt, Bytes::new()).await.unwrap(), [3, 5]);
+    assert_eq!(engine.count_tokens(&prompt, Bytes::new(), Tenant::Own).await.unwrap(), [3, 5]);
     assert_eq!(stage.pids().len(), 2, "the stranger's process has ended");
-    assert_eq!(engine.count_tokens(&prompt, Bytes::new()).await.unwrap(), [3, 5]);
+    assert_eq!(engine.count_tokens(&prompt, Bytes::new(), Tenant::Own).await.unwrap(), [3, 5]);
     assert_eq!(stage.pids().len(), 2, "the owner's own is kept");
 
     for task in ["open", "measure"] {

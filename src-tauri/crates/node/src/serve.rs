@@ -92,7 +92,7 @@ pub(crate) async fn a2a(node: Arc<Node>, listener: TcpListener, tls: Option<Serv
         let source = CardSource::new(&node.card(key)?, node.now())?;
         node.spawn(refresh_card(node.clone(), source.clone(), key));
         let auth = Authenticator::new(node.did(), node.clock.clone());
-        let (agent, log) = (Arc::new(Contractor(node.clone())), Arc::new(NodeLog(node.clone())));
+        let (agent, log) = (Arc::new(Contractor::new(node.clone())), Arc::new(NodeLog(node.clone())));
         let router = tender_a2a::router(agent, log, source, limits, auth, WebhookRules::default());
         let shutdown = node.shutdown.clone();
         tender_a2a::serve(listener, tls, router, limits, async move { shutdown.cancelled().await }).await

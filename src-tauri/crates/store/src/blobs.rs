@@ -137,11 +137,19 @@ impl Store {
     /// # Errors
     /// [`StoreError::DiskFull`], [`StoreError::Io`], [`StoreError::ReadOnly`].
     pub async fn put_blob(&self, content: &[u8]) -> Result<BlobRef, StoreError> {
+        self.put_blob_for(content, RETENTION).await
+    }
+
+    /// The same, kept for `time` only if nothing else keeps it longer.
+    ///
+    /// # Errors
+    /// As [`Self::put_blob`].
+    pub async fn put_blob_for(&self, content: &[u8], time: Duration) -> Result<BlobRef, StoreError> {
         let (dir, content) = (self.inner.dir.clone(), content.to_vec());
         let (blob, content) = blocking(move || Ok((BlobRef::of(&content), content))).await?;
         let _no_sweep = self.inner.blobs.read().await;
         let now = SystemClock.now();
-        self.write(Work::KeepBlob { blob, stored_at: now, keep_until: now.after(RETENTION) }).await?;
+        self.write(Work::KeepBlob { blob, stored_at: now, keep_until: now.after(time) }).await?;
         blocking(move || write(&dir, &blob, &content)).await?;
         Ok(blob)
     }

@@ -277,4 +277,14 @@ pub enum Guard {
         /// Now.
         now: Timestamp,
     },
+    /// Contractor: fewer than `limit` tasks of this owner that came to nothing, or have not yet come to anything, stand where
+    /// they do since after `since`.
+    Quotes {
+        /// The client.
+        owner: Did,
+        /// From when on they count.
+        since: Timestamp,
+        /// How many it may have had since.
+        limit: u32,
+    },
 }

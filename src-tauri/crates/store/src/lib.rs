@@ -36,7 +36,7 @@ pub use jobs::{JobFilter, JobRecord};
 pub use ledger::{DayRow, EntryRecord, Totals};
 pub use payments::PaymentRecord;
 pub use peers::{InvitationRecord, PeerRecord};
-pub use tasks::{TaskFilter, TaskMessage, TaskPage, TaskRecord, TaskState, TaskStep};
+pub use tasks::{TaskFilter, TaskHead, TaskMessage, TaskPage, TaskRecord, TaskState, TaskStep};
 pub use writer::WriterCounts;
 
 use database::Options;

@@ -74,7 +74,14 @@ pub(crate) async fn of_a_peer(
         .bind(&from)
         .execute(&mut *connection)
         .await?;
-    for table in ["UPDATE contracts SET peer = ? WHERE peer = ?", "UPDATE payments SET peer = ? WHERE peer = ?"] {
+    let moves = [
+        "UPDATE contracts SET peer = ? WHERE peer = ?",
+        "UPDATE payments SET peer = ? WHERE peer = ?",
+        // It still gets what it bought.
+        "UPDATE tasks SET owner = ? WHERE owner = ?",
+        "UPDATE task_messages SET owner = ? WHERE owner = ?",
+    ];
+    for table in moves {
         sqlx::query(table).bind(&to).bind(&from).execute(&mut *connection).await?;
     }
     Ok(Effect::Changed)

@@ -14,6 +14,10 @@ use serde_json::Value;
 use sqlx::{QueryBuilder, Row, Sqlite, SqliteConnection, sqlite::SqliteRow};
 use tender_base::{ContractState, Did, Sha256, Timestamp, ids::ContractId};
 
+/// What is recorded of the tasks of one page, in bytes: below the 4 MiB that a gRPC client takes. One task alone may have
+/// more.
+const PAGE_BYTES: u64 = 2 << 20;
+
 /// Where a task stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -88,6 +92,19 @@ pub struct TaskRecord {
     pub steps: Vec<(Timestamp, TaskStep)>,
     /// The sold contract that it is.
     pub contract: Option<ContractRecord>,
+}
+
+/// What the next record of a task must name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TaskHead {
+    /// Its identifier.
+    pub id: String,
+    /// Whose it is.
+    pub owner: String,
+    /// What it belongs to.
+    pub context: String,
+    /// How much is recorded of it.
+    pub recorded: u64,
 }
 
 /// One thing that happened to a task.
@@ -329,7 +346,8 @@ impl Store {
         }
     }
 
-    /// A page of the tasks of `owner`.
+    /// A page of the tasks of `owner`, which is shorter than it may be when more is recorded of them than fits into an
+    /// answer; it has one at least.
     ///
     /// # Errors
     /// When the database cannot be read.
@@ -346,8 +364,17 @@ impl Store {
         let limit = filter.limit.min(MAX_ROWS);
         query.push(" ORDER BY changed_at DESC, id DESC LIMIT ").push_bind(limit + 1);
         let rows = query.build().fetch_all(&mut *view).await?;
-        let mut tasks = Vec::with_capacity(rows.len());
+        let (mut tasks, mut bytes) = (Vec::with_capacity(rows.len()), 0);
         for row in rows.iter().take(limit as usize) {
+            let recorded: i64 =
+                sqlx::query_scalar("SELECT coalesce(sum(octet_length(body)), 0) FROM task_records WHERE task = ?")
+                    .bind(row.try_get::<String, _>("id")?)
+                    .fetch_one(&mut *view)
+                    .await?;
+            bytes += recorded.unsigned_abs();
+            if bytes > PAGE_BYTES && !tasks.is_empty() {
+                break;
+            }
             tasks.push(record(&mut view, row).await?);
         }
         Ok(TaskPage { more: rows.len() > tasks.len(), tasks, total: total.unsigned_abs() })
@@ -366,24 +393,29 @@ impl Store {
         row.map(|row| Ok((row.try_get("task")?, row.text("sha256")?))).transpose()
     }
 
-    /// Tasks in `state` whose time was over at `now`, by owner and id: the `limit` longest over.
+    /// Tasks in `state` whose time was over at `now`: the `limit` longest over.
     ///
     /// # Errors
     /// When the database cannot be read.
-    pub async fn tasks_over(
-        &self,
-        state: TaskState,
-        now: Timestamp,
-        limit: u32,
-    ) -> Result<Vec<(String, String)>, StoreError> {
-        let rows =
-            sqlx::query("SELECT owner, id FROM tasks WHERE state = ? AND expires_at <= ? ORDER BY expires_at LIMIT ?")
-                .bind(rows::word(state)?)
-                .bind(now.millis())
-                .bind(limit.min(MAX_ROWS))
-                .fetch_all(&mut *self.read().await?)
-                .await?;
-        rows.iter().map(|row| Ok((row.try_get("owner")?, row.try_get("id")?))).collect()
+    pub async fn tasks_over(&self, state: TaskState, now: Timestamp, limit: u32) -> Result<Vec<TaskHead>, StoreError> {
+        let rows = sqlx::query(
+            "SELECT id, owner, context, records FROM tasks
+             WHERE state = ? AND expires_at <= ? ORDER BY expires_at LIMIT ?",
+        )
+        .bind(rows::word(state)?)
+        .bind(now.millis())
+        .bind(limit.min(MAX_ROWS))
+        .fetch_all(&mut *self.read().await?)
+        .await?;
+        let head = |row: &SqliteRow| {
+            Ok(TaskHead {
+                id: row.try_get("id")?,
+                owner: row.try_get("owner")?,
+                context: row.try_get("context")?,
+                recorded: row.try_get::<i64, _>("records")?.unsigned_abs(),
+            })
+        };
+        rows.iter().map(head).collect()
     }
 }
 

@@ -8,6 +8,7 @@ mod submit;
 mod tendering;
 
 pub(crate) use check::Checked;
+pub(crate) use submit::Tokens;
 
 use crate::{metering::WorkMeter, node::Node};
 use serde_json::Value;

@@ -1,6 +1,7 @@
 //! The contractor's A2A face: messages of the contract extension in, durable answers and tasks out. The server follows
 //! the tasks in [`super::NodeLog`].
 
+use super::plain::Turns;
 use crate::node::Node;
 use async_trait::async_trait;
 use std::{ops::Deref, sync::Arc};
@@ -12,12 +13,21 @@ use tender_a2a::{
 use tender_base::{Code, Did, Problem, documents::Message, ids::ContractId};
 
 /// The node as an agent of the A2A server.
-pub(crate) struct Contractor(pub(crate) Arc<Node>);
+pub(crate) struct Contractor {
+    pub(super) node: Arc<Node>,
+    pub(super) turns: Turns,
+}
+
+impl Contractor {
+    pub(crate) fn new(node: Arc<Node>) -> Self {
+        Self { node, turns: Turns::default() }
+    }
+}
 
 impl Deref for Contractor {
     type Target = Arc<Node>;
     fn deref(&self) -> &Arc<Node> {
-        &self.0
+        &self.node
     }
 }
 
@@ -61,7 +71,7 @@ impl Contractor {
         let Some(did) = call.did() else {
             return Err(identify());
         };
-        let node = &self.0;
+        let node = &self.node;
         let document = match envelope.document {
             Message::Award(award) => return Ok(Answer::Task(node.on_award(did, award, envelope.input).await?)),
             Message::Call(call) => node.on_call(did, call).await.unwrap_or_else(Message::Refusal),

@@ -2,45 +2,43 @@
 //! `yes` in the same task awards it. From there on it is a contract like any other, for which this node signs in the
 //! client's name, with the key that every request carries. There is no review: what is delivered is accepted with it.
 //!
-//! A quote holds no slot; whether there is one, and whether the key's limit allows it, is decided by the award.
+//! A quote holds no slot; whether there is one, and whether the key's limit allows it, is decided by the award. What
+//! quotes take of this node is bounded for each key: how many there are, what is said to them, and how much counting.
 
-use super::{
-    agent::{Contractor, identify},
-    log,
-};
-use crate::{api::types::SubmitWork, node::Node};
-use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
+mod award;
+mod kept;
+mod quote;
+
+pub(super) use quote::Turns;
+
+use super::agent::{Contractor, identify};
+use crate::{api::types::SubmitWork, client::Tokens, node::Node};
+use quote::{Answer, Quote, Quoted, asked, model_of, named_model, quoted, read_answer, status, words};
+use serde::Serialize;
+use serde_json::Value;
 use std::{sync::Arc, time::Duration};
 use tender_a2a::{
-    A2aError, ApiKey, CONTRACT_EXTENSION, Call, ErrorKind, Identity, Incoming, Once, Reply,
-    contract::restore_integers,
+    A2aError, ApiKey, Call, ErrorKind, Identity, Incoming, Once, Reply,
     log::Change,
-    wire::{self as a2a, Message as WireMessage, Part, PartContent, SendMessageConfiguration, Task},
+    wire::{self as a2a, Message as WireMessage, Task},
 };
 use tender_base::{
-    BlobRef, Code, Did, JobKind, JobSpec, MicroUsd, Problem, Rate, Role, Signed, Signer, Timestamp, Work,
-    documents::{Abandonment, Award, CallForProposals, Message, Proposal},
-    ids::ContractId,
-    job::{Constraints, Privacy},
+    BlobRef, Code, Did, MicroUsd, Problem, Signed, Signer, Timestamp, documents::Abandonment, ids::ContractId,
 };
-use tender_store::{ContractRecord, Event, Guard, PeerRecord, TaskMessage, TaskRecord, TaskState, TaskStep};
+use tender_engine::Tenant;
+use tender_store::{ContractRecord, Event, Guard, PeerRecord, TaskHead, TaskMessage, TaskRecord, TaskState};
 
 /// How long a quote can be awarded.
 const QUOTE_VALID: Duration = Duration::from_secs(600);
-/// Time for the work of an award.
-const DEADLINE: Duration = Duration::from_secs(3600);
-/// Longest message, in bytes of JSON: it is remembered for good, as history.
+/// Quotes of one key in that time that it does not award.
+const MAX_QUOTES: u32 = 32;
+/// How long the message of a quote is kept that nobody awards.
+const QUOTE_KEPT: Duration = Duration::from_secs(24 * 3600);
+/// Longest message that begins a task, in bytes of JSON.
 const MAX_MESSAGE_BYTES: usize = 1 << 20;
-
-/// What the work of a task costs, as its status's metadata says.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-struct Quote {
-    amount_micro_usd: MicroUsd,
-    units: u64,
-    rate: Rate,
-    valid_until: Timestamp,
-}
+/// Longest answer to a quote, in bytes of JSON, and most messages to one.
+const MAX_ANSWER_BYTES: usize = 64 << 10;
+const MAX_MESSAGES: usize = 16;
 
 /// A client of a request: its row, and the key that signs for it.
 struct Client<'a> {
@@ -58,14 +56,6 @@ struct Said {
     message: WireMessage,
 }
 
-/// What a client answers to a quote.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Answer {
-    Yes,
-    No,
-    Neither,
-}
-
 impl Contractor {
     /// Takes a message without our extension.
     pub(super) async fn plain(&self, call: &Call, incoming: Incoming) -> Result<Reply, A2aError> {
@@ -77,8 +67,9 @@ impl Contractor {
         })?;
         let client = Client { peer, key };
         let bytes = serde_json::to_vec(&incoming.request.message).map_or(usize::MAX, |bytes| bytes.len());
-        if bytes > MAX_MESSAGE_BYTES {
-            let message = format!("the message has {bytes} bytes, more than {MAX_MESSAGE_BYTES}");
+        let most = if incoming.task.is_some() { MAX_ANSWER_BYTES } else { MAX_MESSAGE_BYTES };
+        if bytes > most {
+            let message = format!("the message has {bytes} bytes, more than {most}");
             return Err(Problem::new(Code::TooLarge, message, "larger inputs come with a signed award").into());
         }
         let once = incoming.once.clone();
@@ -100,50 +91,71 @@ impl Contractor {
     /// Names a price, or does at once what costs nothing.
     async fn quote(&self, client: &Client<'_>, incoming: Incoming) -> Result<Reply, A2aError> {
         let mut message = incoming.request.message;
-        let Some(asked) = self.job(&message)? else {
+        let Some(job) = asked(&message)? else {
             return Ok(Reply::Message(Box::new(self.introduction())));
         };
         let now = self.now();
         self.willing(now)?;
-        let (work, input) = self.work_and_input(asked).await?;
+        let Some(job) = self.sold_here(job)? else {
+            return Ok(Reply::Message(Box::new(self.introduction())));
+        };
+        let before = i64::try_from(QUOTE_VALID.as_millis()).unwrap_or(i64::MAX);
+        let since = Timestamp::from_millis(now.millis().saturating_sub(before));
+        let lately = Guard::Quotes { owner: client.peer.did, since, limit: MAX_QUOTES };
+        // Nothing is counted or kept for who has had too many; the transaction says it again.
+        self.apply(Vec::new(), vec![lately]).await?;
+        let turn = self.turns.take(client.peer.did).await?;
+        let counting = Tokens::CountedFor(Tenant::Peer(client.peer.did));
+        let (work, input) = self.work_and_input(job, counting).await.map_err(unknown)?;
+        drop(turn);
         work.check(&BlobRef::of(&input))?;
-        self.workplace(&work, true).await?;
+        self.workplace(&work, true).await.map_err(unknown)?;
         self.confines(&work).await?;
         let rate = self.settings().prices.rate(work.kind());
         let units = work.units();
         let amount = rate
             .amount(units)
             .ok_or_else(|| Problem::new(Code::Invalid, "the job is too large to be priced", "split it"))?;
-        let quote = Quote { amount_micro_usd: amount, units, rate, valid_until: now.after(QUOTE_VALID) };
+        let quote = Quote { amount_micro_usd: amount, units, rate, valid_until: now.after(QUOTE_VALID), work };
         let task = ContractId::new(self.clock.as_ref(), self.entropy.as_ref());
         let context = message.context_id.get_or_insert_with(a2a::new_context_id).clone();
         message.task_id = Some(task.to_string());
         let said = Said { task, context, owner: client.owner(), once: incoming.once, expected: 0, message };
         if amount == MicroUsd::ZERO {
-            self.award(client, &said, quote, (work, input)).await?;
+            self.award(client, &said, quote, input).await?;
         } else {
-            let status = quote.status(&work, None, incoming.request.configuration.as_ref());
-            self.record(&said, Some((TaskState::InputRequired, status)), Some(quote.valid_until)).await?;
+            let status = quote.status(None, incoming.request.configuration.as_ref())?;
+            self.record(&said, (TaskState::InputRequired, status), Some(quote.valid_until), vec![lately]).await?;
         }
         Ok(Reply::Task(task.to_string()))
     }
 
-    /// The job in a message, with the first model for sale where it names none.
-    fn job(&self, message: &WireMessage) -> Result<Option<SubmitWork>, Problem> {
-        let mut job = asked(message)?;
-        if let Some(SubmitWork::Generate { model: model @ None, .. }) = &mut job {
-            let for_sale = self.for_sale(&self.settings(), JobKind::Generate).unwrap_or_default();
-            let Some(first) = for_sale.first() else { return Ok(None) };
-            *model = Some(first.name.clone());
+    /// The job, with the first model for sale where it names none; nothing when no model is.
+    ///
+    /// # Errors
+    /// [`Code::Invalid`] for a model that is not for sale here: nobody has others loaded by asking for their price.
+    fn sold_here(&self, mut job: SubmitWork) -> Result<Option<SubmitWork>, Problem> {
+        let Some((kind, model)) = named_model(&mut job) else { return Ok(Some(job)) };
+        let sold = self.for_sale(&self.settings(), kind).unwrap_or_default();
+        match model {
+            None => {
+                let Some(first) = sold.first() else { return Ok(None) };
+                *model = Some(first.name.clone());
+            }
+            Some(name) if sold.iter().all(|sold| sold.name != *name) => {
+                let message = format!("the model {name} is not for sale here");
+                return Err(Problem::new(Code::Invalid, message, "name one that the agent card lists, or none"));
+            }
+            Some(_) => {}
         }
-        Ok(job)
+        Ok(Some(job))
     }
 
     /// Takes what a client says to a quote.
     async fn answered(&self, client: &Client<'_>, task: &str, incoming: Incoming) -> Result<Reply, A2aError> {
         let record = self.own(&client.owner(), task).await?;
         let id: ContractId = task.parse().map_err(|_| A2aError::task_not_found(task))?;
-        let (Some((first, quote)), None) = (quoted(&record), &record.contract) else {
+        let Some(Quoted { quote, messages }) = quoted(&record) else {
             return Err(A2aError::new(
                 ErrorKind::UnsupportedOperation,
                 "the work is under way and takes no messages",
@@ -163,128 +175,70 @@ impl Contractor {
         let now = self.now();
         if answer == Answer::No || quote.valid_until <= now {
             let ran_out = (answer != Answer::No).then(|| words("The offer ran out; send the job again."));
-            self.record(&said, Some((TaskState::Canceled, status(TaskState::Canceled, ran_out, None))), None).await?;
+            let closed = (TaskState::Canceled, status(TaskState::Canceled, ran_out, None));
+            self.record(&said, closed, None, Vec::new()).await?;
             return Ok(Reply::Task(task.to_owned()));
         }
-        let asked = self.job(&first)?.ok_or_else(|| Problem::new(Code::Internal, "the job does not read back", ""))?;
-        let (work, input) = self.work_and_input(asked).await?;
         let mut refused = None;
         if answer == Answer::Yes {
-            if work.units() != quote.units {
-                let other = "the job comes to other units than when it was quoted";
-                return Err(Problem::new(Code::Conflict, other, "send it again").into());
-            }
-            match self.award(client, &said, quote, (work.clone(), input)).await {
+            match self.agreed(client, &record, &said, quote.clone()).await {
                 Ok(()) => return Ok(Reply::Task(task.to_owned())),
                 // The client may do something about it, or wait for a slot.
                 Err(problem) if matches!(problem.code, Code::OverLimit | Code::Unavailable) => refused = Some(problem),
                 Err(problem) => return Err(problem.into()),
             }
         }
-        let again = quote.status(&work, refused.as_ref(), incoming.request.configuration.as_ref());
-        self.record(&said, Some((TaskState::InputRequired, again)), Some(quote.valid_until)).await?;
+        if messages >= MAX_MESSAGES {
+            return Err(match refused {
+                Some(problem) => problem.into(),
+                None => A2aError::new(
+                    ErrorKind::UnsupportedOperation,
+                    format!("{MAX_MESSAGES} messages were sent to this quote"),
+                    "answer yes or no, or send the job again",
+                ),
+            });
+        }
+        let again = quote.status(refused.as_ref(), incoming.request.configuration.as_ref())?;
+        self.record(&said, (TaskState::InputRequired, again), Some(quote.valid_until), Vec::new()).await?;
         Ok(Reply::Task(task.to_owned()))
     }
 
-    /// Makes the contract: message, call, proposal and award in one transaction. Then the work begins.
-    async fn award(
+    /// Awards exactly what was quoted. Its tokens are not counted again.
+    async fn agreed(
         &self,
         client: &Client<'_>,
+        record: &TaskRecord,
         said: &Said,
         quote: Quote,
-        (work, input): (Work, Vec<u8>),
     ) -> Result<(), Problem> {
-        let now = self.now();
-        self.not_stopped()?;
-        let place = self.workplace(&work, true).await?;
-        let settings = self.settings();
-        let text = matches!(work, Work::Generate(_));
-        let text_slots = place.slots.map_or(settings.text_slots, |slots| slots.min(settings.text_slots));
-        let limit = if text { text_slots } else { settings.slots };
-        let estimated_ms = self.estimate(&work, place.runtime.as_deref()).await.estimated_ms();
-        let input_blob = self.store.put_blob(&input).await.map_err(|e| e.problem())?;
-
-        let (contract, contractor, signer) = (said.task, self.did(), client.key.signer());
-        let deadline = now.after(DEADLINE);
-        let call = CallForProposals {
-            contract,
-            client: client.peer.did,
-            contractor,
-            book: self.config.book,
-            job: JobSpec {
-                work,
-                input: input_blob,
-                constraints: Constraints { budget: quote.amount_micro_usd, deadline, privacy: Privacy::Peers },
-            },
-            called_at: now,
-            respond_by: deadline,
-        };
-        let call = Signed::new(call, signer.as_ref());
-        let proposal = Proposal {
-            contract,
-            contractor,
-            client: client.peer.did,
-            call: call.hash(),
-            rate: quote.rate,
-            units: quote.units,
-            amount: quote.amount_micro_usd,
-            valid_until: quote.valid_until,
-            estimated_ms,
-            adapter: place.adapter,
-        };
-        let proposal = Signed::new(proposal, self.identity.signer.as_ref());
-        let award = Award {
-            contract,
-            client: client.peer.did,
-            contractor,
-            proposal: proposal.hash(),
-            nonce_sha256: tender_base::Sha256::of(&self.entropy.draw32()),
-            review_seconds: 0,
-            awarded_at: now,
-            deadline,
-        };
-        let award = Signed::new(award, signer.as_ref());
-        let opened = Event::ContractOpened {
-            contract,
-            role: Role::Contractor,
-            book: self.config.book,
-            peer: client.peer.did,
-            job: None,
-            state: tender_base::ContractState::Proposed,
-            call,
-            proposal: Some(proposal),
-            expires_at: Some(quote.valid_until),
-            at: now,
-        };
-        let awarded = Event::ContractMoved {
-            contract,
-            from: tender_base::ContractState::Proposed,
-            to: tender_base::ContractState::Awarded,
-            expires_at: Some(deadline),
-            documents: vec![Message::Award(award)],
-            entries: Vec::new(),
-            reason: None,
-            at: now,
-        };
-        let events = vec![said.event(None, None, now)?, opened, awarded];
-        let guards = vec![Guard::Slots { text, limit, now }, self.credit(&client.peer, quote.amount_micro_usd)];
-        let node = self.0.clone();
-        // A client that hangs up now must not leave a stored award that nobody works on.
-        self.to_the_end(async move {
-            node.apply(events, guards).await?;
-            node.spawn_work(contract.uuid(), node.clone().run_contract(contract));
-            Ok(())
-        })
-        .await
+        let first = self.first_message(record).await?;
+        let unread = || Problem::new(Code::Internal, "the job does not read back", "send it again");
+        let mut job = asked(&first)?.ok_or_else(unread)?;
+        if let Some((_, model)) = named_model(&mut job) {
+            *model = model_of(&quote.work).map(str::to_owned);
+        }
+        let (work, input) = self.work_and_input(job, Tokens::Known(quote.tokens())).await.map_err(unknown)?;
+        if work != quote.work {
+            let other = "the job is no longer the one that was quoted: its model has changed";
+            return Err(Problem::new(Code::Conflict, other, "send it again"));
+        }
+        self.award(client, said, quote, input).await?;
+        // From now on it is kept as long as what was made of it.
+        if let Err(problem) = self.keep_message(&first, None).await {
+            tracing::warn!(%problem, task = record.id, "the message of a task is kept for a day only");
+        }
+        Ok(())
     }
 
     async fn record(
         &self,
         said: &Said,
-        status: Option<(TaskState, Change)>,
+        status: (TaskState, Change),
         expires_at: Option<Timestamp>,
+        guards: Vec<Guard>,
     ) -> Result<(), Problem> {
-        self.apply(vec![said.event(status, expires_at, self.now())?], Vec::new()).await
+        let message = self.keep_message(&said.message, Some(QUOTE_KEPT)).await?;
+        self.apply(vec![said.event(message, Some(status), expires_at, self.now())?], guards).await
     }
 
     async fn own(&self, owner: &str, task: &str) -> Result<TaskRecord, A2aError> {
@@ -296,11 +250,18 @@ impl Contractor {
     pub(super) async fn cancel_plain(&self, call: &Call, task: &Task) -> Result<(), A2aError> {
         let did = call.did().ok_or_else(identify)?;
         let record = self.own(&did.to_string(), &task.id).await?;
-        let ended = |_: Problem| {
-            A2aError::new(ErrorKind::TaskNotCancelable, "the task has ended or moved on", "read it with GetTask")
+        let ended = |problem: Problem| match problem.code {
+            Code::Conflict => {
+                A2aError::new(ErrorKind::TaskNotCancelable, "the task has ended or moved on", "read it with GetTask")
+            }
+            _ => problem.into(),
         };
         match (&record.contract, &call.identity) {
-            (None, _) => self.close_quote(&record, None).await.map_err(ended),
+            (None, _) => {
+                let TaskRecord { id, owner, context, recorded, .. } = record;
+                let closed = self.closed(TaskHead { id, owner, context, recorded }, None)?;
+                self.apply(vec![closed], Vec::new()).await.map_err(ended)
+            }
             (Some(contract), Identity::Key(key)) if record.recorded > 0 => {
                 let note = self.abandonment(contract, did, key)?;
                 self.on_abandonment(did, note).await.map_err(ended)
@@ -328,32 +289,42 @@ impl Contractor {
 }
 
 impl Node {
-    /// Ends quotes that nobody awarded in time.
+    /// Ends quotes that nobody awarded in time, all at once.
     pub(crate) async fn close_quotes(self: &Arc<Self>) -> Result<(), Problem> {
         let over = self.store.tasks_over(TaskState::InputRequired, self.now(), tender_store::MAX_ROWS).await;
-        for (owner, task) in over.map_err(|e| e.problem())? {
-            if let Some(record) = self.store.task(&owner, &task).await.map_err(|e| e.problem())?
-                && let Err(problem) = self.close_quote(&record, Some(words("The offer ran out."))).await
-            {
-                tracing::debug!(task, %problem, "the quote was answered meanwhile");
+        let over = over.map_err(|e| e.problem())?;
+        if over.is_empty() {
+            return Ok(());
+        }
+        let close = |head| self.closed(head, Some(words("The offer ran out.")));
+        let closed = over.into_iter().map(close).collect::<Result<Vec<_>, _>>()?;
+        match self.apply(closed.clone(), Vec::new()).await {
+            Err(problem) if problem.code == Code::Conflict => {}
+            done => return done,
+        }
+        for closed in closed {
+            match self.apply(vec![closed], Vec::new()).await {
+                Err(problem) if problem.code == Code::Conflict => {
+                    tracing::debug!(%problem, "a quote was answered meanwhile");
+                }
+                done => done?,
             }
         }
         Ok(())
     }
 
-    async fn close_quote(&self, record: &TaskRecord, message: Option<WireMessage>) -> Result<(), Problem> {
-        let closed = Event::TaskRecorded {
-            task: record.id.clone(),
-            owner: record.owner.clone(),
-            context: record.context.clone(),
+    fn closed(&self, quote: TaskHead, message: Option<WireMessage>) -> Result<Event, Problem> {
+        Ok(Event::TaskRecorded {
+            task: quote.id,
+            owner: quote.owner,
+            context: quote.context,
             once: None,
-            expected: record.recorded,
+            expected: quote.recorded,
             bodies: vec![body(&status(TaskState::Canceled, message, None))?],
             state: Some(TaskState::Canceled),
             expires_at: None,
             at: self.now(),
-        };
-        self.apply(vec![closed], Vec::new()).await
+        })
     }
 }
 
@@ -364,14 +335,15 @@ impl Client<'_> {
 }
 
 impl Said {
-    /// The message, and the status that it leads to.
+    /// The message as it is recorded, and the status that it leads to.
     fn event(
         &self,
+        message: Value,
         status: Option<(TaskState, Change)>,
         expires_at: Option<Timestamp>,
         at: Timestamp,
     ) -> Result<Event, Problem> {
-        let mut bodies = vec![body(&Change::Message(self.message.clone()))?];
+        let mut bodies = vec![message];
         let state = status.as_ref().map(|(state, _)| *state);
         if let Some((_, change)) = &status {
             bodies.push(body(change)?);
@@ -390,154 +362,18 @@ impl Said {
     }
 }
 
-impl Quote {
-    /// The price, and what to answer; `refused` says why the answer was not enough.
-    fn status(
-        &self,
-        work: &Work,
-        refused: Option<&Problem>,
-        configuration: Option<&SendMessageConfiguration>,
-    ) -> Change {
-        let before = refused.map(|problem| format!("Not yet: {problem}. ")).unwrap_or_default();
-        let mut message = words(&format!(
-            "{before}At most {} for {} units of {}; answer `yes` in this task until {}, or `no`.",
-            self.amount_micro_usd,
-            self.units,
-            work.kind().name(),
-            self.valid_until
-        ));
-        let quote = json!({ "quote": self });
-        let modes = configuration.and_then(|configuration| configuration.accepted_output_modes.as_ref());
-        if modes.is_none_or(|modes| modes.is_empty() || modes.iter().any(|mode| mode == "application/json")) {
-            message.parts.push(Part::data(quote.clone()).with_media_type("application/json"));
-        }
-        status(TaskState::InputRequired, Some(message), Some(quote))
-    }
-}
-
-fn status(state: TaskState, message: Option<WireMessage>, of_extension: Option<Value>) -> Change {
-    let metadata = of_extension.map(|value| [(CONTRACT_EXTENSION.to_owned(), value)].into());
-    Change::Status { state: log::to_wire(state), message, metadata }
-}
-
-fn words(text: &str) -> WireMessage {
-    log::text(a2a::new_message_id(), text.to_owned())
-}
-
 pub(super) fn body(change: &Change) -> Result<Value, Problem> {
-    serde_json::to_value(change).map_err(|e| Problem::new(Code::Internal, format!("a record is no JSON: {e}"), ""))
+    json(change)
 }
 
-/// The job that a plain task was quoted for, and the newest quote.
-fn quoted(record: &TaskRecord) -> Option<(WireMessage, Quote)> {
-    let (mut first, mut quote) = (None, None);
-    for (_, step) in &record.steps {
-        let TaskStep::Recorded(body) = step else { continue };
-        match serde_json::from_value(body.clone()) {
-            Ok(Change::Message(message)) => {
-                first.get_or_insert(message);
-            }
-            Ok(Change::Status { metadata: Some(metadata), .. }) => {
-                let said = metadata.get(CONTRACT_EXTENSION).and_then(|said| said.get("quote"));
-                quote = said.and_then(|said| serde_json::from_value(said.clone()).ok()).or(quote);
-            }
-            _ => {}
-        }
-    }
-    Some((first?, quote?))
+fn json(record: &impl Serialize) -> Result<Value, Problem> {
+    serde_json::to_value(record).map_err(|e| Problem::new(Code::Internal, format!("a record is no JSON: {e}"), ""))
 }
 
-/// The job in a message: text to go on with, or a job as the local API takes it. None when it is neither.
-fn asked(message: &WireMessage) -> Result<Option<SubmitWork>, Problem> {
-    let [part] = message.parts.as_slice() else { return Ok(None) };
-    match &part.content {
-        PartContent::Text(text) if !text.trim().is_empty() => {
-            let messages = vec![crate::api::types::SubmitMessage { role: "user".to_owned(), content: text.clone() }];
-            Ok(Some(SubmitWork::Generate {
-                model: None,
-                messages: Some(messages),
-                prompt: None,
-                max_tokens: None,
-                temperature: None,
-                top_k: None,
-                top_p: None,
-                seed: None,
-                stop: None,
-            }))
-        }
-        PartContent::Data(value) => {
-            let mut value = value.clone();
-            restore_integers(&mut value);
-            serde_path_to_error::deserialize(value).map(Some).map_err(|e| {
-                let message = format!("message.parts[0].data is no job: {e}");
-                Problem::new(Code::Invalid, message, "send text, or a job with kind and input as data")
-            })
-        }
-        _ => Ok(None),
-    }
-}
-
-/// `yes`, `ok`, `accept` or `award` as the first word, or `{"award": true}`.
-fn read_answer(message: &WireMessage) -> Answer {
-    for part in &message.parts {
-        match &part.content {
-            PartContent::Text(text) => {
-                let word: String = text.trim_start().chars().take_while(|c| c.is_alphanumeric()).collect();
-                match word.to_lowercase().as_str() {
-                    "yes" | "ok" | "accept" | "award" => return Answer::Yes,
-                    "no" | "cancel" => return Answer::No,
-                    _ => {}
-                }
-            }
-            PartContent::Data(value) => match value.get("award").and_then(Value::as_bool) {
-                Some(true) => return Answer::Yes,
-                Some(false) => return Answer::No,
-                None => {}
-            },
-            _ => {}
-        }
-    }
-    Answer::Neither
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn said(part: Part) -> WireMessage {
-        WireMessage::new(a2a::Role::User, vec![part])
-    }
-
-    #[test]
-    fn an_answer_is_its_first_word() {
-        for (text, answer) in [
-            ("yes", Answer::Yes),
-            ("  OK, go on", Answer::Yes),
-            ("Accept.", Answer::Yes),
-            ("award", Answer::Yes),
-            ("no thanks", Answer::No),
-            ("cancel", Answer::No),
-            ("yesterday", Answer::Neither),
-            ("okay?", Answer::Neither),
-            ("what about yes", Answer::Neither),
-            ("", Answer::Neither),
-        ] {
-            assert_eq!(read_answer(&said(Part::text(text))), answer, "{text}");
-        }
-        assert_eq!(read_answer(&said(Part::data(json!({"award": true})))), Answer::Yes);
-        assert_eq!(read_answer(&said(Part::data(json!({"award": false})))), Answer::No);
-        assert_eq!(read_answer(&said(Part::data(json!({"award": "true"})))), Answer::Neither);
-    }
-
-    #[test]
-    fn a_message_is_a_text_or_a_job_or_neither() {
-        assert!(matches!(asked(&said(Part::text("Hello"))), Ok(Some(SubmitWork::Generate { .. }))));
-        assert!(matches!(asked(&said(Part::text("  "))), Ok(None)));
-        assert!(matches!(asked(&said(Part::raw(vec![1]))), Ok(None)));
-        let problem = asked(&said(Part::data(json!({"kind": "unheard of"})))).unwrap_err();
-        assert_eq!(problem.code, Code::Invalid);
-        let mut two = said(Part::text("a"));
-        two.parts.push(Part::text("b"));
-        assert!(matches!(asked(&two), Ok(None)));
+/// What is not known here is a mistake in the job, and no task that is missing.
+fn unknown(problem: Problem) -> Problem {
+    match problem.code {
+        Code::NotFound => Problem { code: Code::Invalid, ..problem },
+        _ => problem,
     }
 }

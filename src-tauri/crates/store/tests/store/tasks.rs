@@ -3,8 +3,10 @@
 use crate::documents::{Trade, at, client};
 use serde_json::{Value, json};
 use sqlx::{Connection, SqliteConnection, sqlite::SqliteConnectOptions};
-use tender_base::{Code, ContractState as S, Role, Sha256, Signer};
-use tender_store::{Event, Limit, Store, StoreError, TaskFilter, TaskMessage, TaskState, TaskStep};
+use tender_base::{Code, ContractState as S, MicroUsd, Role, Sha256, Signer, signed::KeySigner};
+use tender_store::{
+    Event, Guard, Limit, PeerRecord, Store, StoreError, TaskFilter, TaskHead, TaskMessage, TaskState, TaskStep,
+};
 
 async fn store() -> (tempfile::TempDir, Store) {
     let dir = tempfile::tempdir().unwrap();
@@ -151,6 +153,22 @@ async fn pages_neither_repeat_nor_hide() {
 }
 
 #[tokio::test]
+async fn a_page_ends_before_it_is_too_large_and_has_one_task_at_least() {
+    let (_dir, store) = store().await;
+    for (task, bytes, time) in [("a", 10, 1), ("b", 3 << 20, 2), ("c", 1 << 20, 3), ("d", 10, 4)] {
+        let bodies = vec![json!("x".repeat(bytes))];
+        Said { task, bodies, at: time, ..Said::default() }.to(&store).await.unwrap();
+    }
+    let mut filter = TaskFilter { limit: 9, ..TaskFilter::default() };
+    for (expected, more) in [("dc", true), ("b", true), ("a", false)] {
+        let page = store.tasks("one", &filter).await.unwrap();
+        let names: String = page.tasks.iter().map(|task| task.id.as_str()).collect();
+        assert_eq!((&*names, page.more, page.total), (expected, more, 4));
+        filter.after = page.tasks.last().map(|task| (task.changed_at, task.id.clone()));
+    }
+}
+
+#[tokio::test]
 async fn a_sold_contract_is_a_task_from_its_award_to_its_end() {
     let (dir, store) = store().await;
     let owner = client().did().to_string();
@@ -292,5 +310,60 @@ async fn quotes_that_are_over_are_found() {
     Said { task: "b", state: Some(TaskState::Working), ..Said::default() }.to(&store).await.unwrap();
     let over = async |ms| store.tasks_over(TaskState::InputRequired, at(ms), 9).await.unwrap();
     assert!(over(99).await.is_empty());
-    assert_eq!(over(100).await, [("one".to_owned(), "a".to_owned())]);
+    let heads = over(100).await;
+    assert_eq!(heads.len(), 1);
+    let TaskHead { id, owner, recorded, .. } = &heads[0];
+    assert_eq!((owner.as_str(), id.as_str()), ("one", "a"));
+    // The head is enough to go on.
+    let task = store.task(owner, id).await.unwrap().unwrap();
+    assert_eq!((*recorded, &heads[0].context), (task.recorded, &task.context));
+}
+
+#[tokio::test]
+async fn quotes_that_nobody_awards_are_counted_for_a_while_even_when_they_are_closed() {
+    let (_dir, store) = store().await;
+    let owner = client().did();
+    let owned = owner.to_string();
+    let lately = |since| Guard::Quotes { owner, since: at(since), limit: 2 };
+    let quote = |task, at| Said { task, owner: &owned, at, ..Said::default() };
+    for task in ["a", "b"] {
+        store.apply(vec![quote(task, 10).event()], vec![lately(0)]).await.unwrap();
+    }
+    Said { task: "theirs", at: 10, ..Said::default() }.to(&store).await.unwrap();
+    let closed = Said { expected: 1, state: Some(TaskState::Canceled), ..quote("a", 11) };
+    closed.to(&store).await.unwrap();
+    let error = store.apply(vec![quote("c", 12).event()], vec![lately(0)]).await.unwrap_err();
+    assert!(matches!(&error, StoreError::OverLimit { limit: Limit::Quotes(_), wanted: 3, allowed: 2 }), "{error}");
+    assert_eq!(error.problem().code, Code::TooMany);
+    // Later they are forgiven.
+    store.apply(vec![quote("c", 12).event()], vec![lately(10)]).await.unwrap();
+    // A contract is bounded by slots and credit.
+    let sold = Trade::new(Role::Contractor, None, 5);
+    let task = sold.contract.to_string();
+    let events = vec![quote(&task, 13).event(), sold.opened(), sold.moved(S::Proposed, S::Awarded)];
+    store.apply(events, vec![lately(11)]).await.unwrap();
+    store.apply(vec![quote("d", 13).event()], vec![lately(11)]).await.unwrap();
+}
+
+#[tokio::test]
+async fn the_tasks_of_a_peer_follow_it_to_its_new_key() {
+    let (_dir, store) = store().await;
+    let (from, to) = (client().did(), KeySigner::from_seed(&[77; 32]).did());
+    let (old, new) = (from.to_string(), to.to_string());
+    let peer = PeerRecord {
+        did: from,
+        name: "one".to_owned(),
+        address: None,
+        credit_limit: MicroUsd(0),
+        paired_at: at(0),
+        by_key: false,
+        removed: false,
+    };
+    store.apply(vec![Event::PeerPaired { peer }], vec![]).await.unwrap();
+    Said { owner: &old, once: Some("m"), ..Said::default() }.to(&store).await.unwrap();
+    store.apply(vec![Event::PeerSucceeded { from, to, at: at(2) }], vec![]).await.unwrap();
+    assert_eq!(store.task(&old, "a").await.unwrap(), None);
+    assert_eq!(store.task(&new, "a").await.unwrap().unwrap().owner, new);
+    assert_eq!(store.tasks(&new, &TaskFilter { limit: 9, ..TaskFilter::default() }).await.unwrap().total, 1);
+    assert_eq!(store.task_message(&new, "m").await.unwrap().unwrap().0, "a", "sent again it does nothing again");
 }
