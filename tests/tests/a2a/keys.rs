@@ -66,3 +66,38 @@ async fn a_key_is_replaced_by_another_and_then_taken_back() {
         }
     }
 }
+
+#[tokio::test]
+async fn who_speaks_the_extension_is_told_what_a_text_has_used_so_far() {
+    let node = TestNode::seller().await;
+    // Three micro-dollars per token, so that the sums can be told from the counts.
+    node.set("price.generate.micro_usd", json!(3)).await;
+    node.set("price.generate.per_units", json!(1)).await;
+    let issued: IssuedKey =
+        node.ask("issue_key", &KeyInput { name: "reader".into(), credit_limit_micro_usd: work::DOLLAR }).await;
+    let messages = json!([{"role": "user", "content": "What is the capital of France?"}]);
+    let job = json!({"kind": "generate", "model": "SmolLM2-135M-Instruct", "messages": messages, "max_tokens": 40});
+    let asked = json!({"messageId": "m", "role": "ROLE_USER", "parts": [{"data": job}]});
+    let (_, quoted) = send(&node, &issued.key, asked).await;
+    let most = quoted["task"]["status"]["message"]["parts"][1]["data"]["quote"]["amount_micro_usd"].as_i64().unwrap();
+    let yes =
+        json!({"messageId": "y", "taskId": quoted["task"]["id"], "role": "ROLE_USER", "parts": [{"text": "yes"}]});
+    let http = Client::builder().no_proxy().build().unwrap();
+    let request = http.post(format!("{}/message:stream", node.a2a)).header("A2A-Version", "1.0");
+    let request = request.header("X-API-Key", &issued.key).header("A2A-Extensions", tender_a2a::CONTRACT_EXTENSION);
+    let told = request.json(&json!({"message": yes})).send().await.unwrap().text().await.unwrap();
+    let meters: Vec<Value> = told
+        .lines()
+        .filter_map(|line| serde_json::from_str::<Value>(line.strip_prefix("data:")?).ok())
+        .map(|event| event["statusUpdate"]["metadata"][tender_a2a::CONTRACT_EXTENSION].clone())
+        .filter(|said| said["done"].as_u64() > Some(0))
+        .map(|said| said["meter"].clone())
+        .collect();
+    assert!(meters.len() > 1, "{told}");
+    for meter in &meters {
+        let (units, amount) = (meter["units"].as_i64().unwrap(), meter["amount_micro_usd"].as_i64().unwrap());
+        assert!(amount == 3 * units && amount <= most, "{meter}, at most {most}");
+        assert_eq!((&meter["energy_joules"], &meter["measured"]), (&Value::Null, &json!(false)), "{meter}");
+    }
+    assert!(meters.windows(2).all(|pair| pair[0]["units"].as_i64() < pair[1]["units"].as_i64()), "{meters:?}");
+}
