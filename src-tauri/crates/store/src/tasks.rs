@@ -18,6 +18,10 @@ use tender_base::{ContractState, Did, Sha256, Timestamp, ids::ContractId};
 /// more.
 const PAGE_BYTES: u64 = 2 << 20;
 
+/// A task, and whether its owner's API key was taken back.
+const SELECT: &str = "SELECT *, EXISTS (SELECT 1 FROM peers WHERE did = owner AND by_key AND removed_at IS NOT NULL)
+    AS key_taken_back FROM tasks";
+
 /// Where a task stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -92,6 +96,8 @@ pub struct TaskRecord {
     pub steps: Vec<(Timestamp, TaskStep)>,
     /// The sold contract that it is.
     pub contract: Option<ContractRecord>,
+    /// Whether its owner holds an API key that was taken back.
+    pub key_taken_back: bool,
 }
 
 /// What the next record of a task must name.
@@ -324,6 +330,7 @@ async fn record(connection: &mut SqliteConnection, row: &SqliteRow) -> Result<Ta
         recorded: recorded.unsigned_abs(),
         steps,
         contract,
+        key_taken_back: row.try_get("key_taken_back")?,
     })
 }
 
@@ -335,9 +342,12 @@ impl Store {
     pub async fn task(&self, owner: &str, task: &str) -> Result<Option<TaskRecord>, StoreError> {
         // One view: the contract's documents belong to its states.
         let mut view = self.read().await?;
-        let row = sqlx::query("SELECT * FROM tasks WHERE id = ? AND owner = ?")
-            .bind(task)
-            .bind(owner)
+        let row = QueryBuilder::<Sqlite>::new(SELECT)
+            .push(" WHERE id = ")
+            .push_bind(task)
+            .push(" AND owner = ")
+            .push_bind(owner)
+            .build()
             .fetch_optional(&mut *view)
             .await?;
         match row {
@@ -356,7 +366,7 @@ impl Store {
         let mut count = QueryBuilder::<Sqlite>::new("SELECT count(*) FROM tasks");
         matching(&mut count, owner, filter)?;
         let total: i64 = count.build_query_scalar().fetch_one(&mut *view).await?;
-        let mut query = QueryBuilder::<Sqlite>::new("SELECT * FROM tasks");
+        let mut query = QueryBuilder::<Sqlite>::new(SELECT);
         matching(&mut query, owner, filter)?;
         if let Some((changed_at, id)) = &filter.after {
             query.push(" AND (changed_at, id) < (").push_bind(changed_at.millis()).push(", ").push_bind(id).push(")");
@@ -366,11 +376,14 @@ impl Store {
         let rows = query.build().fetch_all(&mut *view).await?;
         let (mut tasks, mut bytes) = (Vec::with_capacity(rows.len()), 0);
         for row in rows.iter().take(limit as usize) {
-            let recorded: i64 =
-                sqlx::query_scalar("SELECT coalesce(sum(octet_length(body)), 0) FROM task_records WHERE task = ?")
-                    .bind(row.try_get::<String, _>("id")?)
-                    .fetch_one(&mut *view)
-                    .await?;
+            // With the bytes of what a record keeps among the blobs.
+            let recorded: i64 = sqlx::query_scalar(
+                "SELECT coalesce(sum(octet_length(body) + coalesce(body ->> '$.parts.bytes', 0)), 0)
+                 FROM task_records WHERE task = ?",
+            )
+            .bind(row.try_get::<String, _>("id")?)
+            .fetch_one(&mut *view)
+            .await?;
             bytes += recorded.unsigned_abs();
             if bytes > PAGE_BYTES && !tasks.is_empty() {
                 break;

@@ -97,8 +97,7 @@ impl Arriving {
     /// Reads on; false when there is more than `limit`, and nothing is lost then.
     async fn read(&mut self, limit: usize) -> Result<bool, A2aError> {
         while self.bytes.len() <= limit {
-            let due = self.began + BODY_TIME + Duration::from_secs((self.bytes.len() / LEAST_RATE) as u64);
-            let due = due.min(Instant::now() + BODY_IDLE);
+            let due = (self.began + time_for(self.bytes.len())).min(Instant::now() + BODY_IDLE);
             match timeout_at(due, self.stream.next()).await.map_err(|_| stalled())? {
                 None => return Ok(true),
                 Some(Ok(chunk)) => self.bytes.extend_from_slice(&chunk),
@@ -109,6 +108,11 @@ impl Arriving {
         }
         Ok(false)
     }
+}
+
+/// How long a body may have taken of which so many bytes are there.
+fn time_for(bytes: usize) -> Duration {
+    BODY_TIME + Duration::from_secs((bytes / LEAST_RATE) as u64)
 }
 
 fn stalled() -> A2aError {
@@ -198,5 +202,33 @@ pub(super) fn check_list(request: &ListTasksRequest) -> Result<(), A2aError> {
     match request.page_size {
         Some(size) if !(1..=100).contains(&size) => Err(A2aError::invalid("pageSize must be between 1 and 100")),
         _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use futures::{TryStreamExt, stream};
+    use std::convert::Infallible;
+
+    fn arriving(began: Instant, chunks: &'static [&'static str]) -> Arriving {
+        let chunks = stream::iter(chunks).map(Ok::<_, Infallible>).chain(stream::pending());
+        Arriving {
+            stream: Body::from_stream(chunks.map_ok(|text| *text)).into_data_stream(),
+            bytes: BytesMut::new(),
+            began,
+        }
+    }
+
+    #[tokio::test]
+    async fn who_drips_has_no_more_time_than_the_least_rate_gives() {
+        assert_eq!(time_for(0), BODY_TIME);
+        assert_eq!(time_for(96 << 20), BODY_TIME + Duration::from_secs(1536));
+        // Almost over, and one byte does not move it.
+        let began = Instant::now() - BODY_TIME + Duration::from_millis(100);
+        let mut body = arriving(began, &["x"]);
+        assert!(timeout(Duration::from_secs(2), body.read(10)).await.expect("one byte gained time").is_err());
+        assert_eq!(&body.bytes[..], b"x");
+        assert!(!arriving(began, &["0123456789", "x"]).read(10).await.unwrap());
     }
 }

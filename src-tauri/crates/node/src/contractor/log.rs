@@ -19,14 +19,25 @@ use tender_a2a::{
 use tender_base::{BlobRef, ContractState, Problem, Sha256, Timestamp, documents::Message, signed::canonical};
 use tender_store::{ContractRecord, StoreError, TaskFilter, TaskRecord, TaskState, TaskStep};
 
+/// Most webhooks of one client that are told anything yet.
+const MAX_OPEN_HOOKS: u32 = 256;
+
+/// What is read for one page of a list of messages that are kept beside their tasks, in bytes; those of one task may be
+/// more. What is in the records themselves is bounded by the store.
+const PAGE_BYTES: u64 = 1 << 20;
+
 /// The node's tasks.
 pub(crate) struct NodeLog(pub(crate) Arc<Node>);
 
 #[async_trait]
 impl TaskLog for NodeLog {
     async fn records(&self, owner: &Owner, task: &str) -> Result<Option<Logged>, A2aError> {
-        self.known(owner).await?;
-        let Some(mut found) = self.0.store.task(owner.as_str(), task).await.map_err(failed)? else { return Ok(None) };
+        let Some(mut found) = self.0.store.task(owner.as_str(), task).await.map_err(failed)? else {
+            return self.known(owner).await.map(|()| None);
+        };
+        if found.key_taken_back {
+            return Err(taken_back());
+        }
         self.0.restore_messages(&mut found).await?;
         logged(found).map(Some)
     }
@@ -49,6 +60,14 @@ impl TaskLog for NodeLog {
             limit: query.limit,
         };
         let mut page = self.0.store.tasks(owner.as_str(), &filter).await.map_err(failed)?;
+        let mut kept = 0;
+        let fits = |task: &&TaskRecord| {
+            kept += Node::kept_bytes(task);
+            kept <= PAGE_BYTES
+        };
+        let fitting = page.tasks.iter().take_while(fits).count().max(1);
+        page.more |= fitting < page.tasks.len();
+        page.tasks.truncate(fitting);
         for task in &mut page.tasks {
             self.0.restore_messages(task).await?;
         }
@@ -84,9 +103,9 @@ impl TaskLog for NodeLog {
 impl Hooks for NodeLog {
     async fn keep_hook(&self, owner: &Owner, config: TaskPushNotificationConfig, after: u64) -> Result<u64, A2aError> {
         let (task, id) = (config.task_id.clone(), config.id.clone().unwrap_or_default());
-        let limit = u32::try_from(MAX_HOOKS).unwrap_or(u32::MAX);
+        let limits = [u32::try_from(MAX_HOOKS).unwrap_or(u32::MAX), MAX_OPEN_HOOKS];
         let config = serde_json::to_value(config).map_err(unreadable)?;
-        self.0.store.keep_hook(owner.as_str(), &task, &id, config, (after, limit)).await.map_err(|error| match error {
+        self.0.store.keep_hook(owner.as_str(), &task, &id, config, (after, limits)).await.map_err(|error| match error {
             StoreError::NotFound { .. } => A2aError::task_not_found(&task),
             error => failed(error),
         })
@@ -134,12 +153,13 @@ impl NodeLog {
     async fn known(&self, owner: &Owner) -> Result<(), A2aError> {
         let did = owner.did().ok_or_else(identify)?;
         let peer = self.0.store.peer(&did).await.map_err(failed)?;
-        if peer.is_some_and(|peer| peer.by_key && peer.removed) {
-            let back = "this API key was taken back";
-            return Err(A2aError::new(ErrorKind::Unauthenticated, back, "ask the owner of this agent for another"));
-        }
-        Ok(())
+        if peer.is_some_and(|peer| peer.by_key && peer.removed) { Err(taken_back()) } else { Ok(()) }
     }
+}
+
+fn taken_back() -> A2aError {
+    let back = "this API key was taken back";
+    A2aError::new(ErrorKind::Unauthenticated, back, "ask the owner of this agent for another")
 }
 
 fn failed(error: StoreError) -> A2aError {

@@ -113,9 +113,9 @@ async fn another_owners_task_is_as_none() {
     let taken = Said { owner: "two", ..Said::default() }.to(&store).await.unwrap_err();
     assert!(matches!(taken, StoreError::Conflict { .. }), "{taken}");
 
-    let error = store.keep_hook("two", "a", "h", json!({}), (0, 8)).await.unwrap_err();
+    let error = store.keep_hook("two", "a", "h", json!({}), (0, [8, 9])).await.unwrap_err();
     assert!(matches!(error, StoreError::NotFound { .. }), "{error}");
-    store.keep_hook("one", "a", "h", json!({"url": "u"}), (1, 8)).await.unwrap();
+    store.keep_hook("one", "a", "h", json!({"url": "u"}), (1, [8, 9])).await.unwrap();
     store.move_hook("two", "a", "h", (Some(7), false)).await.unwrap();
     store.forget_hook("two", "a", "h").await.unwrap();
     assert!(store.hooks("two", "a").await.unwrap().is_empty());
@@ -276,15 +276,15 @@ async fn webhooks_are_kept_moved_and_forgotten_and_leave_no_event() {
     let (_dir, store) = store().await;
     let last = Said::default().to(&store).await.unwrap();
     for id in ["h1", "h2"] {
-        store.keep_hook("one", "a", id, json!({"id": id, "token": "secret"}), (3, 2)).await.unwrap();
+        store.keep_hook("one", "a", id, json!({"id": id, "token": "secret"}), (3, [2, 9])).await.unwrap();
     }
-    let error = store.keep_hook("one", "a", "h3", json!({}), (0, 2)).await.unwrap_err();
+    let error = store.keep_hook("one", "a", "h3", json!({}), (0, [2, 9])).await.unwrap_err();
     assert_eq!(error, StoreError::OverLimit { limit: Limit::Hooks, wanted: 3, allowed: 2 });
     assert_eq!(error.problem().code, Code::TooMany);
 
     store.move_hook("one", "a", "h1", (Some(5), true)).await.unwrap();
     // Replaced: what was delivered is not delivered again.
-    let kept = store.keep_hook("one", "a", "h1", json!({"url": "new"}), (9, 2)).await.unwrap();
+    let kept = store.keep_hook("one", "a", "h1", json!({"url": "new"}), (9, [2, 9])).await.unwrap();
     assert_eq!(kept, 5);
     store.move_hook("one", "a", "h2", (None, false)).await.unwrap();
     let open = store.open_hooks().await.unwrap();
@@ -366,4 +366,24 @@ async fn the_tasks_of_a_peer_follow_it_to_its_new_key() {
     assert_eq!(store.task(&new, "a").await.unwrap().unwrap().owner, new);
     assert_eq!(store.tasks(&new, &TaskFilter { limit: 9, ..TaskFilter::default() }).await.unwrap().total, 1);
     assert_eq!(store.task_message(&new, "m").await.unwrap().unwrap().0, "a", "sent again it does nothing again");
+}
+
+#[tokio::test]
+async fn an_ended_webhook_keeps_no_secrets_and_counts_no_more() {
+    let (_dir, store) = store().await;
+    Said::default().to(&store).await.unwrap();
+    Said { task: "b", ..Said::default() }.to(&store).await.unwrap();
+    let config = json!({"url": "u", "token": "t", "authentication": {"scheme": "Bearer", "credentials": "c"}});
+    let keep = async |task, id| store.keep_hook("one", task, id, config.clone(), (0, [8, 2])).await;
+    keep("a", "h1").await.unwrap();
+    keep("b", "h1").await.unwrap();
+    let error = keep("a", "h2").await.unwrap_err();
+    assert!(matches!(&error, StoreError::OverLimit { limit: Limit::Hooks, wanted: 3, allowed: 2 }), "{error}");
+    keep("a", "h1").await.unwrap();
+    store.move_hook("one", "a", "h1", (Some(1), true)).await.unwrap();
+    assert_eq!(store.hooks("one", "a").await.unwrap()[0].config, config);
+    store.move_hook("one", "a", "h1", (None, false)).await.unwrap();
+    let ended = json!({"url": "u", "authentication": {"scheme": "Bearer"}});
+    assert_eq!(store.hooks("one", "a").await.unwrap()[0].config, ended);
+    keep("a", "h2").await.unwrap();
 }

@@ -54,6 +54,15 @@ impl Node {
         Ok(())
     }
 
+    /// How many bytes of its messages are kept beside the task, for [`Self::restore_messages`] to read.
+    pub(in crate::contractor) fn kept_bytes(task: &TaskRecord) -> u64 {
+        let recorded = task.steps.iter().filter_map(|(_, step)| match step {
+            TaskStep::Recorded(body) => Kept::of(body),
+            TaskStep::Entered(_) => None,
+        });
+        recorded.map(|kept| kept.parts.bytes).sum()
+    }
+
     /// The message with which a plain task began, as it came.
     ///
     /// # Errors
