@@ -122,7 +122,7 @@ pub enum Limit {
     PeerHolds(Box<Did>),
     /// Quotes of one client that it did not award.
     Quotes(Box<Did>),
-    /// Webhooks of one task.
+    /// Webhooks of one task, or of one client.
     Hooks,
 }
 
@@ -134,7 +134,7 @@ impl Limit {
             Self::Slots => "all slots are taken".to_owned(),
             Self::PeerHolds(peer) => format!("peer {} holds too many open proposals", peer.short()),
             Self::Quotes(owner) => format!("{} has had too many quotes lately and awarded none of them", owner.short()),
-            Self::Hooks => "the task has too many push notification configs".to_owned(),
+            Self::Hooks => "the task or its owner has too many push notification configs".to_owned(),
         }
     }
 

@@ -33,7 +33,7 @@ pub(crate) struct Change {
 }
 
 pub(crate) enum To {
-    Keep { config: Value, after: u64, limit: u32 },
+    Keep { config: Value, after: u64, limits: [u32; 2] },
     Forget,
     Move { delivered: Option<u64>, open: bool },
 }
@@ -49,14 +49,22 @@ pub(crate) async fn change(connection: &mut SqliteConnection, change: Change) ->
     match to {
         To::Keep { .. } if !own => Err(StoreError::not_found(format!("task {task}"))),
         _ if !own => Ok(0),
-        To::Keep { config, after, limit } => {
-            let others: i64 = sqlx::query_scalar("SELECT count(*) FROM hooks WHERE task = ? AND id <> ?")
-                .bind(&task)
-                .bind(&id)
-                .fetch_one(&mut *connection)
-                .await?;
-            if others >= i64::from(limit) {
-                return Err(StoreError::OverLimit { limit: Limit::Hooks, wanted: others + 1, allowed: limit.into() });
+        To::Keep { config, after, limits } => {
+            let others: [i64; 2] = sqlx::query_as(
+                "SELECT (SELECT count(*) FROM hooks WHERE task = ?1 AND id <> ?2),
+                        (SELECT count(*) FROM hooks JOIN tasks ON tasks.id = hooks.task
+                         WHERE owner = ?3 AND open = 1 AND NOT (hooks.task = ?1 AND hooks.id = ?2))",
+            )
+            .bind(&task)
+            .bind(&id)
+            .bind(&owner)
+            .fetch_one(&mut *connection)
+            .await
+            .map(|(of_task, of_owner)| [of_task, of_owner])?;
+            for (others, allowed) in others.into_iter().zip(limits.map(i64::from)) {
+                if others >= allowed {
+                    return Err(StoreError::OverLimit { limit: Limit::Hooks, wanted: others + 1, allowed });
+                }
             }
             let delivered: i64 = sqlx::query_scalar(
                 "INSERT INTO hooks (task, id, config, delivered, open) VALUES (?, ?, ?, ?, 1)
@@ -75,13 +83,19 @@ pub(crate) async fn change(connection: &mut SqliteConnection, change: Change) ->
             Ok(0)
         }
         To::Move { delivered, open } => {
-            sqlx::query("UPDATE hooks SET delivered = coalesce(?, delivered), open = ? WHERE task = ? AND id = ?")
-                .bind(delivered.map(rows::integer).transpose()?)
-                .bind(open)
-                .bind(task)
-                .bind(id)
-                .execute(connection)
-                .await?;
+            // What is told nothing more needs no secrets.
+            sqlx::query(
+                "UPDATE hooks SET delivered = coalesce(?1, delivered), open = ?2,
+                     config = CASE WHEN ?2 THEN config
+                              ELSE json_remove(config, '$.token', '$.authentication.credentials') END
+                 WHERE task = ?3 AND id = ?4",
+            )
+            .bind(delivered.map(rows::integer).transpose()?)
+            .bind(open)
+            .bind(task)
+            .bind(id)
+            .execute(connection)
+            .await?;
             Ok(0)
         }
     }
@@ -89,7 +103,8 @@ pub(crate) async fn change(connection: &mut SqliteConnection, change: Change) ->
 
 impl Store {
     /// Keeps a webhook of a task, in place of the one with the same identifier, whose place in the records it then
-    /// takes; a new one begins after number `after`. A task has at most `limit`. Durable when it returns; the result is the
+    /// takes; a new one begins after number `after`. At most the first of `limits` belong to the task, and at most the
+    /// second of those that are told anything yet to the owner. Durable when it returns; the result is the
     /// number after which the webhook goes on.
     ///
     /// # Errors
@@ -100,9 +115,9 @@ impl Store {
         task: &str,
         id: &str,
         config: Value,
-        (after, limit): (u64, u32),
+        (after, limits): (u64, [u32; 2]),
     ) -> Result<u64, StoreError> {
-        self.change_hook(owner, task, id, To::Keep { config, after, limit }).await
+        self.change_hook(owner, task, id, To::Keep { config, after, limits }).await
     }
 
     /// Forgets a webhook; nothing when there is none.
@@ -113,7 +128,8 @@ impl Store {
         self.change_hook(owner, task, id, To::Forget).await.map(drop)
     }
 
-    /// Notes how far a webhook is, and whether more may be delivered to it; nothing when there is none.
+    /// Notes how far a webhook is, and whether more may be delivered to it; nothing when there is none. When nothing may,
+    /// its token and credentials are forgotten.
     ///
     /// # Errors
     /// When the database cannot be written.

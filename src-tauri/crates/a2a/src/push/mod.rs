@@ -30,7 +30,7 @@ pub trait Hooks: Send + Sync {
     /// goes on.
     ///
     /// # Errors
-    /// [`crate::ErrorKind::TooMany`] above [`MAX_HOOKS`] of one task.
+    /// [`crate::ErrorKind::TooMany`] above [`MAX_HOOKS`] of one task, or above what the log keeps for one owner.
     async fn keep_hook(&self, owner: &Owner, config: TaskPushNotificationConfig, after: u64) -> Result<u64, A2aError>;
 
     /// The webhooks of a task, by id.

@@ -10,10 +10,17 @@ use std::{
     time::{Duration, Instant},
 };
 use tender_base::Sha256;
-use tokio::{sync::Semaphore, task::AbortHandle};
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore},
+    task::AbortHandle,
+};
 
 /// Deliveries at the same time. One that is stuck takes a place for 15 seconds.
 const AT_ONCE: usize = 32;
+/// Of these, to the webhooks of one owner, so that its dead ones take no place from others.
+const AT_ONCE_OF_ONE: usize = 4;
+/// How often a record that does not read is tried before the next one is told: over four minutes.
+const READS: u32 = 8;
 /// Longest wait between two attempts.
 const MAX_WAIT: Duration = Duration::from_secs(300);
 /// A webhook that takes nothing for so long gets nothing more.
@@ -22,13 +29,27 @@ const PATIENCE: Duration = Duration::from_secs(86_400);
 /// Serves the webhooks of one server.
 pub(crate) struct Queue {
     sender: Sender,
-    places: Semaphore,
+    places: Arc<Semaphore>,
+    owners: Mutex<HashMap<Owner, Arc<Semaphore>>>,
     running: Mutex<HashMap<(String, String), AbortHandle>>,
 }
 
 impl Queue {
     pub(crate) fn new(rules: WebhookRules) -> Self {
-        Self { sender: Sender::new(rules), places: Semaphore::new(AT_ONCE), running: Mutex::default() }
+        Self {
+            sender: Sender::new(rules),
+            places: Arc::new(Semaphore::new(AT_ONCE)),
+            owners: Mutex::default(),
+            running: Mutex::default(),
+        }
+    }
+
+    /// Where the deliveries of an owner take their places.
+    fn places(&self, owner: &Owner) -> Places {
+        let mut owners = self.owners.lock().unwrap_or_else(PoisonError::into_inner);
+        owners.retain(|_, places| Arc::strong_count(places) > 1);
+        let own = owners.entry(owner.clone()).or_insert_with(|| Arc::new(Semaphore::new(AT_ONCE_OF_ONE)));
+        Places { own: own.clone(), all: self.places.clone() }
     }
 
     fn running(&self) -> MutexGuard<'_, HashMap<(String, String), AbortHandle>> {
@@ -49,15 +70,20 @@ impl Queue {
             running.remove(key);
         }
     }
+}
 
-    async fn attempt(
-        &self,
-        config: &TaskPushNotificationConfig,
-        event: &StreamResponse,
-        home: Option<&Home>,
-    ) -> Result<(), String> {
-        let _place = self.places.acquire().await.map_err(|_| "this agent is shutting down")?;
-        self.sender.deliver(config, event, home).await
+/// The places for deliveries to one owner's webhooks.
+struct Places {
+    own: Arc<Semaphore>,
+    all: Arc<Semaphore>,
+}
+
+impl Places {
+    /// Waits for a place, first among the owner's. None when there will be none any more.
+    async fn take(&self) -> Option<[OwnedSemaphorePermit; 2]> {
+        let own = self.own.clone().acquire_owned().await.ok()?;
+        let all = self.all.clone().acquire_owned().await.ok()?;
+        Some([own, all])
     }
 }
 
@@ -79,7 +105,7 @@ impl Server {
     async fn attempt(&self, hook: &OpenHook, event: &StreamResponse) -> Result<(), String> {
         // Asked each time: the peer may have moved, or may be none any more.
         let home = Home::of(self.log.as_ref(), &hook.owner).await;
-        self.push.attempt(&hook.config, event, home.as_ref()).await
+        self.push.sender.deliver(&hook.config, event, home.as_ref()).await
     }
 
     /// Serves a webhook from now on, in place of the one with the same ids.
@@ -100,67 +126,87 @@ impl Server {
     }
 
     /// The first record after `seen` that is an event, or the version up to which there is none and whether that is
-    /// the task's end.
-    async fn undelivered(&self, hook: &OpenHook) -> Option<Next> {
-        let logged = self.log.records(&hook.owner, &hook.config.task_id).await.ok()??;
+    /// the task's end. Nothing when the task is gone.
+    async fn undelivered(&self, hook: &OpenHook) -> Result<Option<Next>, A2aError> {
+        let Some(logged) = self.log.records(&hook.owner, &hook.config.task_id).await? else { return Ok(None) };
         let mut seen = hook.delivered;
         for record in logged.records.iter().filter(|record| record.version > hook.delivered) {
             seen = record.version;
-            if let Some(event) = self.event(&logged, record).await.ok()? {
-                return Some(Next::Event(record.version, Box::new(event)));
+            match self.event(&logged, record).await {
+                Ok(Some(event)) => return Ok(Some(Next::Event(record.version, Box::new(event)))),
+                Ok(None) => {}
+                Err(error) => return Ok(Some(Next::Unreadable(record.version, error))),
             }
         }
-        Some(Next::Nothing { seen, ended: logged.state().is_terminal() })
+        Ok(Some(Next::Nothing { seen, ended: logged.state().is_terminal() }))
     }
 }
 
 enum Next {
     Event(u64, Box<StreamResponse>),
-    Nothing { seen: u64, ended: bool },
+    /// What belongs to the record cannot be read.
+    Unreadable(u64, A2aError),
+    Nothing {
+        seen: u64,
+        ended: bool,
+    },
 }
 
 /// Serves one webhook to its end. It holds the server only while there is something to do.
 async fn run(server: Weak<Server>, key: (String, String), mut hook: OpenHook) {
     let mut failing: Option<(Instant, u32)> = None;
-    let Some(mut bell) = server.upgrade().map(|server| server.log.watch(&key.0)) else { return };
+    let Some(held) = server.upgrade() else { return };
+    let (mut bell, places) = (held.log.watch(&key.0), held.push.places(&hook.owner));
+    drop(held);
     loop {
+        // Before the event is read: what waits for a place takes no memory.
+        let Some(place) = places.take().await else { return };
         let Some(held) = server.upgrade() else { return };
-        let over = match held.undelivered(&hook).await {
-            // Gone, or unreadable: a restart goes on with it.
-            None => return,
-            Some(Next::Nothing { seen, ended }) => {
-                hook.delivered = seen;
-                ended.then_some(Delivered::All(seen))
+        let (since, attempts) = failing.unwrap_or((Instant::now(), 0));
+        let why = match held.undelivered(&hook).await {
+            Ok(None) => {
+                held.push.ended(&key);
+                return;
             }
-            Some(Next::Event(version, event)) => match held.attempt(&hook, &event).await {
+            Ok(Some(Next::Nothing { seen, ended: true })) => {
+                held.note(&hook, &key.1, Delivered::All(seen)).await;
+                held.push.ended(&key);
+                return;
+            }
+            Ok(Some(Next::Nothing { seen, ended: false })) => {
+                (hook.delivered, failing) = (seen, None);
+                drop((place, held));
+                if bell.changed().await.is_err() {
+                    return;
+                }
+                continue;
+            }
+            Ok(Some(Next::Event(version, event))) => match held.attempt(&hook, &event).await {
                 Ok(()) => {
                     (hook.delivered, failing) = (version, None);
                     held.note(&hook, &key.1, Delivered::Upto(version)).await;
                     continue;
                 }
-                Err(why) => {
-                    let (since, attempts) = failing.unwrap_or((Instant::now(), 0));
-                    tracing::debug!(task = key.0, hook = key.1, attempts, why, "a push notification was not taken");
-                    if since.elapsed() < PATIENCE {
-                        failing = Some((since, attempts + 1));
-                        drop(held);
-                        tokio::time::sleep(wait(attempts, &key.1)).await;
-                        continue;
-                    }
-                    tracing::warn!(task = key.0, hook = key.1, why, "a webhook took nothing for a day; given up");
-                    Some(Delivered::GivenUp)
-                }
+                Err(why) => why,
             },
+            // The client misses one event rather than all that follow; the task itself still says what it is.
+            Ok(Some(Next::Unreadable(version, error))) if attempts >= READS => {
+                tracing::warn!(task = key.0, hook = key.1, version, %error, "a push notification is left out");
+                (hook.delivered, failing) = (version, None);
+                continue;
+            }
+            Ok(Some(Next::Unreadable(_, error))) | Err(error) => error.to_string(),
         };
-        if let Some(end) = over {
-            held.note(&hook, &key.1, end).await;
+        tracing::debug!(task = key.0, hook = key.1, attempts, why, "a push notification was not delivered");
+        if since.elapsed() >= PATIENCE {
+            tracing::warn!(task = key.0, hook = key.1, why, "a webhook took nothing for a day; given up");
+            held.note(&hook, &key.1, Delivered::GivenUp).await;
             held.push.ended(&key);
             return;
         }
-        drop(held);
-        if bell.changed().await.is_err() {
-            return;
-        }
+        failing = Some((since, attempts + 1));
+        drop((place, held));
+        tokio::time::sleep(wait(attempts, &key.1)).await;
     }
 }
 
