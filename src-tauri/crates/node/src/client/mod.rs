@@ -64,6 +64,8 @@ impl Node {
         }
         let mut wait_until = resumed.then(|| self.now().after(RECOVERY));
         let (mut failed, mut empty, mut rejected) = (0, 0, 0);
+        // Why those who tried it did not do it: that says more than that nobody is left.
+        let mut cause: Option<Problem> = None;
         let mut pause = BETWEEN_ROUNDS;
         loop {
             let job = self.unfinished(id).await?;
@@ -83,7 +85,7 @@ impl Node {
                 Some(problem) => {
                     empty += 1;
                     if empty >= ROUNDS && wait_until.is_none_or(|until| self.now() >= until) {
-                        return Err(problem);
+                        return Err(cause.unwrap_or(problem));
                     }
                 }
                 None => match self.try_in_order(&job, &decision).await {
@@ -98,7 +100,9 @@ impl Node {
                         if hopeless || failed >= ROUNDS {
                             return Err(problem);
                         }
-                        if problem.code == Code::Lost && wait_until.is_none() {
+                        if problem.code != Code::Lost {
+                            cause = Some(problem);
+                        } else if wait_until.is_none() {
                             wait_until = Some(self.now().after(RECOVERY));
                         }
                     }
