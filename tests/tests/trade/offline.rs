@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 use std::fs;
 use tempfile::TempDir;
+use tender_base::Problem;
 use tender_tests::{
     Cli, Launch, TestNode, pair,
     work::{self, DOLLAR},
@@ -79,6 +80,7 @@ async fn errors_are_one_line() {
             }
             let line = cli.fails(&args);
             assert!(line.contains(named), "{args:?}: {line}");
+            assert_eq!(serde_json::from_str::<Problem>(&line).is_ok(), json, "{args:?}: {line}");
         }
     }
     let nowhere = TempDir::new().unwrap();

@@ -114,6 +114,9 @@ impl Prompt {
             Self::Chat(chat) if chat.messages.is_empty() || chat.messages.len() > MAX_MESSAGES => {
                 Err(invalid(format!("messages has {}, but must have 1 to {MAX_MESSAGES}", chat.messages.len())))
             }
+            Self::Chat(chat) if chat.messages.iter().all(|message| message.content.is_empty()) => {
+                Err(invalid("messages have no content".to_owned()))
+            }
             Self::Raw(raw) if raw.prompt.is_empty() => Err(invalid("prompt is empty".to_owned())),
             _ => Ok(prompt),
         }
@@ -141,6 +144,7 @@ mod tests {
             (br#"{"messages": []}"#, "messages has 0"),
             (br#"{"messages": [{"role": "root", "content": ""}]}"#, "root"),
             (br#"{"messages": [{"role": "user", "content": "a", "name": "b"}]}"#, "name"),
+            (br#"{"messages": [{"role": "user", "content": ""}]}"#, "no content"),
             (br#"{"prompt": ""}"#, "empty"),
             (br#"{"prompt": "a", "temperature": 1}"#, "temperature"),
             (br#"{"text": "a"}"#, "text"),

@@ -167,13 +167,13 @@ pub(crate) struct Submit {
     #[arg(long, value_name = "N", default_value_t = 256)]
     pub(crate) max_tokens: u32,
     /// generate: 0 always takes the likeliest token, 2 is the most.
-    #[arg(long, value_name = "T", default_value_t = 0.0)]
+    #[arg(long, value_name = "T", default_value_t = 0.0, allow_negative_numbers = true)]
     pub(crate) temperature: f64,
     /// generate: only so many of the likeliest tokens; 0 for all.
     #[arg(long, value_name = "K", default_value_t = 0)]
     pub(crate) top_k: u32,
     /// generate: only the likeliest tokens that together have this probability.
-    #[arg(long, value_name = "P", default_value_t = 1.0)]
+    #[arg(long, value_name = "P", default_value_t = 1.0, allow_negative_numbers = true)]
     pub(crate) top_p: f64,
     /// generate, kernel monte_carlo_*: seed of the draw.
     #[arg(long, value_name = "SEED", default_value_t = 0)]
@@ -221,7 +221,7 @@ pub(crate) struct Submit {
     #[arg(long, value_name = "BINDING=FILE|BYTES")]
     pub(crate) buffer: Vec<String>,
     /// The most it may cost, in US dollars.
-    #[arg(long, value_name = "USD", default_value = "0.01")]
+    #[arg(long, value_name = "USD", default_value = "0.01", allow_negative_numbers = true)]
     pub(crate) budget: String,
     /// The result must be there after so many seconds.
     #[arg(long, value_name = "SECONDS", default_value_t = 300)]
@@ -421,10 +421,10 @@ pub(crate) struct AttachArgs {
     #[arg(long)]
     pub(crate) key_stdin: bool,
     /// A cloud's price of a million tokens of prompt, USD.
-    #[arg(long, value_name = "USD", requires = "text_price")]
+    #[arg(long, value_name = "USD", requires = "text_price", allow_negative_numbers = true)]
     pub(crate) prompt_price: Option<f64>,
     /// A cloud's price of a million tokens of text, USD.
-    #[arg(long, value_name = "USD", requires = "prompt_price")]
+    #[arg(long, value_name = "USD", requires = "prompt_price", allow_negative_numbers = true)]
     pub(crate) text_price: Option<f64>,
 }
 

@@ -1,7 +1,7 @@
 //! `tender`: hosts a node and talks to one.
 //!
-//! With `--json` every command prints one JSON document on standard output; errors are one line on standard error
-//! and a non-zero exit either way.
+//! With `--json` every command prints one JSON document on standard output, and an error is one on standard error;
+//! without, an error is a line there. The exit is non-zero either way.
 
 mod agents;
 mod args;
@@ -22,6 +22,7 @@ use tender_base::Problem;
 
 fn main() -> ExitCode {
     let args = Args::parse();
+    let json = args.json;
     let filter = tracing_subscriber::EnvFilter::try_from_env("TENDER_LOG")
         .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("warn"));
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
@@ -34,7 +35,7 @@ fn main() -> ExitCode {
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(problem) => {
-            eprintln!("tender: {}", print::harmless(&problem.to_string()));
+            print::problem(json, &problem);
             ExitCode::FAILURE
         }
     }

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 use std::{fmt::Write as _, io::Write as _};
-use tender_base::{MicroUsd, Role};
+use tender_base::{MicroUsd, Problem, Role};
 use tender_node::api::types::*;
 
 /// Prints an answer: as one JSON document, or as text.
@@ -10,6 +10,16 @@ pub(crate) fn answer<T: Serialize>(json: bool, value: &T, text: impl FnOnce(&T) 
     let line = if json { serde_json::to_string(value).unwrap_or_default() } else { harmless(&text(value)) };
     // A reader that has seen enough (`tender jobs | head`) is no fault.
     let _ = writeln!(std::io::stdout(), "{line}");
+}
+
+/// Prints an error on standard error.
+pub(crate) fn problem(json: bool, problem: &Problem) {
+    let line = if json {
+        serde_json::to_string(problem).unwrap_or_default()
+    } else {
+        format!("tender: {}", harmless(&problem.to_string()))
+    };
+    eprintln!("{line}");
 }
 
 /// Prints more of a text that is being written, and after its last piece an empty line.

@@ -40,10 +40,14 @@ pub(crate) async fn run(dir: &Path, options: Submit, json: bool) -> Result<(), P
         fs::write(file, bytes)
             .map_err(|e| Problem::new(Code::Storage, format!("cannot write {}: {e}", file.display()), ""))?;
     }
-    print::answer(json, &detail, print::job);
+    if detail.summary.state == Some(JobState::Completed) || json {
+        print::answer(json, &detail, print::job);
+    }
     match (detail.summary.state, detail.problem) {
         (Some(JobState::Completed), _) => Ok(()),
-        (_, Some(problem)) => Err(Problem::new(Code::WorkFailed, problem.message, problem.hint)),
+        (_, Some(problem)) => {
+            Err(Problem::new(Code::WorkFailed, format!("job {}: {}", detail.summary.id, problem.message), problem.hint))
+        }
         (_, None) => Err(Problem::new(Code::WorkFailed, "the job did not complete", "")),
     }
 }
@@ -87,8 +91,11 @@ async fn whole_text(node: &Source, id: &str) -> Result<Option<String>, Problem> 
 }
 
 fn generate(options: &Submit, text: String) -> Result<SubmitWork, Problem> {
+    // A file that is called JSON must be a prompt in JSON: a mistyped member would go to the model as text.
+    let called_json = options.input.as_ref().is_some_and(|file| file.extension().is_some_and(|e| e == "json"));
     let prompt = match serde_json::from_str::<serde_json::Value>(&text) {
         Ok(value) if value.get("messages").is_some() => Prompt::from_json(text.as_bytes())?,
+        _ if called_json => Prompt::from_json(text.as_bytes())?,
         _ if options.raw => Prompt::Raw(Raw { prompt: text }),
         _ => Prompt::of_user(text),
     };

@@ -15,6 +15,7 @@ use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use std::{
     collections::{HashMap, HashSet},
     fs,
+    io::ErrorKind,
     net::{SocketAddr, TcpListener},
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError, RwLock},
@@ -235,7 +236,11 @@ impl Node {
     /// The switch that stops everything is off.
     pub(crate) fn not_stopped(&self) -> Result<(), Problem> {
         if self.settings().stopped {
-            return Err(Problem::new(Code::Unavailable, "everything is stopped", "end the stop first"));
+            return Err(Problem::new(
+                Code::Unavailable,
+                "everything is stopped",
+                "end the stop first: `tender stop off`",
+            ));
         }
         Ok(())
     }
@@ -381,11 +386,12 @@ pub(crate) fn lock_directory(dir: &Path) -> Result<fs::File, Problem> {
 fn bind(option: &str, address: SocketAddr) -> Result<TcpListener, Problem> {
     let listener = TcpListener::bind(address).and_then(|l| l.set_nonblocking(true).map(|()| l));
     listener.map_err(|e| {
-        Problem::new(
-            Code::Conflict,
-            format!("{option} {address} cannot be used: {e}"),
-            "end the program that has the port, or choose another (port 0 takes a free one)",
-        )
+        let hint = match e.kind() {
+            ErrorKind::AddrNotAvailable => "choose an address that this machine has",
+            ErrorKind::PermissionDenied => "choose a port above 1023",
+            _ => "end the program that has the port, or choose another (port 0 takes a free one)",
+        };
+        Problem::new(Code::Conflict, format!("{option} {address} cannot be used: {e}"), hint)
     })
 }
 

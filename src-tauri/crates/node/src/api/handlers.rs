@@ -271,7 +271,11 @@ async fn cancel_job(node: &Arc<Node>, by: ById) -> Answer<Nothing> {
 
 async fn sell(node: &Arc<Node>, switch: Switch) -> Answer<Selling> {
     if switch.on && node.settings().stopped {
-        return Err(Problem::new(Code::Conflict, "everything is stopped", "end the stop first, then sell"));
+        return Err(Problem::new(
+            Code::Conflict,
+            "everything is stopped",
+            "end the stop first (`tender stop off`), then sell",
+        ));
     }
     node.set("selling", switch.on.into()).await?;
     node.set("paused_until", Value::Null).await?;
