@@ -50,6 +50,30 @@ async fn a_large_result_is_fetched_in_pieces_by_its_buyer_and_nobody_else() {
 }
 
 #[tokio::test]
+async fn a_page_of_tasks_with_large_messages_is_short_and_the_next_one_goes_on() {
+    let node = TestNode::seller().await;
+    let mine = key(&node, "mine", work::DOLLAR).await;
+    let client = Plain::new(&node, Some(&mine.key));
+    let mut sent = Vec::new();
+    for number in 0..3 {
+        let job = json!({"kind": "gemm", "m": 40, "k": 2000, "n": 40, "input_base64": BASE64.encode(vec![0; 640_000])});
+        let quoted = client.send(&format!("m{number}"), None, json!({"data": job})).await;
+        sent.push(quoted["id"].as_str().unwrap().to_owned());
+    }
+    let (mut listed, mut token) = (Vec::new(), json!(""));
+    for _ in 0..3 {
+        let page = client.ask("ListTasks", json!({"pageToken": token, "historyLength": 1})).await;
+        assert_eq!((page["tasks"].as_array().unwrap().len(), &page["totalSize"]), (1, &json!(3)));
+        listed.push(page["tasks"][0]["id"].as_str().unwrap().to_owned());
+        token = page["nextPageToken"].clone();
+    }
+    assert_eq!(token, "");
+    listed.sort();
+    sent.sort();
+    assert_eq!(listed, sent);
+}
+
+#[tokio::test]
 async fn a_node_buys_a_large_result_from_another() {
     let (seller, buyer) = (TestNode::seller().await, TestNode::buyer().await);
     pair(&seller, &buyer, work::DOLLAR).await;
