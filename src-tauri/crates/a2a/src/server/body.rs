@@ -1,7 +1,7 @@
 //! Reading requests: bounded in size and time before they are parsed, and checked for what the protocol requires.
 
 use super::{INLINE_BYTES, Server};
-use crate::{A2aError, Call, ErrorKind, limits::too_many, server::decode};
+use crate::{A2aError, Call, ErrorKind, Identity, limits::too_many, server::decode};
 use a2a::{ListTasksRequest, Role, SendMessageRequest};
 use axum::{
     body::{Body, BodyDataStream, HttpBody},
@@ -25,6 +25,9 @@ const BODY_TIME: Duration = Duration::from_secs(30);
 const LEAST_RATE: usize = 64 << 10;
 /// Longest wait for a place among the large bodies.
 const PLACE_WAIT: Duration = Duration::from_secs(30);
+/// Largest request with an API key: its holder speaks plain A2A, in messages that are remembered, and sends no inputs
+/// beside them.
+const KEY_BODY_BYTES: usize = 2 << 20;
 /// Most parts of one message: a document and its input are two.
 const MAX_PARTS: usize = 64;
 /// Longest id of a message, task or context: a hash has 64 characters, a UUID 36.
@@ -68,7 +71,11 @@ impl Server {
         if !peer {
             return Err(too_large(small, false));
         }
-        let limit = self.limits.peer_body_bytes.min(most);
+        let limit = match call.identity {
+            Identity::Key(_) => self.limits.peer_body_bytes.min(KEY_BODY_BYTES),
+            _ => self.limits.peer_body_bytes,
+        };
+        let limit = limit.min(most);
         if announced.is_some_and(|length| length > limit) {
             return Err(too_large(limit, true));
         }

@@ -283,6 +283,12 @@ async fn strangers_send_little_and_peers_much() {
     // A key is easily made: it proves no acquaintance.
     assert_eq!(send(with(&KeySigner::from_seed(&[9; 32]))).await.0, StatusCode::PAYLOAD_TOO_LARGE);
     assert_eq!(send(with(&client_key())).await.0, StatusCode::OK);
+    // Who holds an API key speaks plain A2A, in messages that are remembered.
+    let key = format!("tender_{}AQE", "AQEB".repeat(10));
+    let keyed = |body: &Value| post(&site, "/", body).header("X-API-Key", &key);
+    assert_eq!(send(keyed(&big)).await.0, StatusCode::OK);
+    let (status, error) = send(keyed(&rpc("SendMessage", text(&"x".repeat(3 << 20))))).await;
+    assert_eq!(status, StatusCode::PAYLOAD_TOO_LARGE, "{error}");
     // Chunked: the length is not announced.
     let chunks = futures::stream::iter((0..8).map(|_| Ok::<_, std::io::Error>(vec![b' '; 10_000])));
     let chunked = request(&site, Method::POST, "/message:send")

@@ -6,8 +6,11 @@ use crate::{
 };
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
-use std::{sync::Arc, time::Duration};
-use tender_a2a::{bearer, push::Hooks, wire::TaskState};
+use std::{
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
+use tender_a2a::{Owner, bearer, push::Hooks, wire::TaskState};
 use tender_base::{Signer, time::SystemClock};
 use tokio::{
     io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader},
@@ -204,6 +207,46 @@ async fn a_receiver_that_fails_is_tried_again_and_holds_up_nobody() {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     panic!("the webhooks are still open after the task's end");
+}
+
+#[tokio::test]
+async fn a_log_that_does_not_read_for_a_while_ends_no_webhook() {
+    let site = Site::offering().await;
+    let (url, mut told) = receiver(&[]).await;
+    let task = site.task(&site.anyone(), TaskState::Submitted);
+    send(post(&site, &format!("/tasks/{task}/pushNotificationConfigs"), &json!({"id": "h", "url": url}))).await;
+    site.broken.store(true, Ordering::SeqCst);
+    site.log.append(&task, None, vec![status(TaskState::Working, None)]).unwrap();
+    assert!(tokio::time::timeout(Duration::from_millis(300), told.recv()).await.is_err());
+    site.broken.store(false, Ordering::SeqCst);
+    assert_eq!(state(&next(&mut told).await), "WORKING");
+    site.log.append(&task, None, vec![status(TaskState::Completed, None)]).unwrap();
+    assert_eq!(state(&next(&mut told).await), "COMPLETED");
+}
+
+#[tokio::test]
+async fn the_dead_webhooks_of_one_hold_up_nobody_elses() {
+    let site = Site::offering().await;
+    // Connects, and never answers: more of them than are told at the same time, each for longer than `next` waits.
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let dead = format!("http://{}/", listener.local_addr().unwrap());
+    for _ in 0..5 {
+        let task = site.task(&site.anyone(), TaskState::Working);
+        for id in 0..8 {
+            let hook = json!({"id": id.to_string(), "url": dead});
+            send(post(&site, &format!("/tasks/{task}/pushNotificationConfigs"), &hook)).await;
+        }
+        site.log.append(&task, None, vec![status(TaskState::Completed, None)]).unwrap();
+    }
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    let (url, mut told) = receiver(&[]).await;
+    let theirs = site.task(&Owner::key(&client_key().did()), TaskState::Working);
+    let hook = post(&site, &format!("/tasks/{theirs}/pushNotificationConfigs"), &json!({"id": "h", "url": url}));
+    let token = bearer(&client_key(), &contractor_key().did(), &SystemClock);
+    let (answer, _) = send(hook.bearer_auth(token)).await;
+    assert_eq!(answer, StatusCode::OK);
+    site.log.append(&theirs, None, vec![status(TaskState::Completed, None)]).unwrap();
+    assert_eq!(state(&next(&mut told).await), "COMPLETED");
 }
 
 #[tokio::test]

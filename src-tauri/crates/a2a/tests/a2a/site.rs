@@ -406,6 +406,8 @@ pub struct Site {
     pub source: CardSource,
     /// How often a task was read.
     pub reads: Arc<AtomicUsize>,
+    /// Whether the log cannot be read.
+    pub broken: Arc<AtomicBool>,
     _stop: oneshot::Sender<()>,
 }
 
@@ -451,14 +453,14 @@ impl Site {
         let agent = Arc::new(Script { seen: Mutex::default(), log: log.clone(), broken: broken.clone() });
         let auth = Authenticator::new(contractor_key().did(), Arc::new(SystemClock));
         let reads = Arc::new(AtomicUsize::new(0));
-        let kept = Arc::new(Breakable { log: log.clone(), broken, reads: reads.clone() });
+        let kept = Arc::new(Breakable { log: log.clone(), broken: broken.clone(), reads: reads.clone() });
         let rules = WebhookRules { loopback: true };
         let routes = router(agent.clone(), kept, source.clone(), limits, auth, rules);
         let (stop, stopped) = oneshot::channel::<()>();
         tokio::spawn(serve(listener, tls, routes, limits, async move {
             let _ = stopped.await;
         }));
-        Self { address, url, agent, log, source, reads, _stop: stop }
+        Self { address, url, agent, log, source, reads, broken, _stop: stop }
     }
 
     pub fn asked(&self) -> Vec<String> {
