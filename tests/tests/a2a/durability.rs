@@ -35,14 +35,10 @@ struct Sent {
 }
 
 /// Sends messages until the connection breaks, or there is no next one.
-async fn send(
-    client: Plain,
-    pause: Duration,
-    mut next: impl FnMut(&[(String, Value)]) -> Option<(String, Value)>,
-) -> Sent {
+async fn send(pause: Duration, mut next: impl FnMut(&[(String, Value)]) -> Option<(Plain, String, Value)>) -> Sent {
     let mut sent = Sent::default();
     loop {
-        let Some((id, params)) = next(&sent.answered) else { return sent };
+        let Some((client, id, params)) = next(&sent.answered) else { return sent };
         tokio::time::sleep(pause).await;
         let answer = match client.request("SendMessage", &params).send().await {
             Ok(answer) => answer.json::<Value>().await,
@@ -117,6 +113,7 @@ async fn nothing_acknowledged_is_lost_and_no_event_comes_twice_when_the_node_is_
     let connect = |node: &TestNode| Plain::new(node, Some(&issued.key));
     // Messages that ask for a quote: each must be one task, whatever happens.
     let (mut asked, mut tasks, mut answers) = (0, BTreeSet::new(), 0);
+    let mut owners = vec![issued.key.clone()];
     let mut seed = 4;
     for round in 0..ROUNDS {
         // The limits are those of the next start.
@@ -127,28 +124,36 @@ async fn nothing_acknowledged_is_lost_and_no_event_comes_twice_when_the_node_is_
         let talked = client.send(&format!("talk-{round}"), None, gemm(4)).await["id"].as_str().unwrap().to_owned();
         let heard = Arc::new(Mutex::new(Vec::new()));
         let listening = listen(&client, &talked, 2, heard.clone());
-        let of = talked.clone();
-        let talking = tokio::spawn(send(connect(&node), move |sent| {
+        let (of, speaker) = (talked.clone(), connect(&node));
+        let talking = tokio::spawn(send(PAUSE, move |sent| {
             let id = format!("why-{round}-{}", sent.len());
-            (id.clone(), message(&id, Some(&of), text("why?")))
+            Some((speaker.clone(), id.clone(), message(&id, Some(&of), text("why?"))))
         }));
-        let asking: Vec<_> = (0..CONNECTIONS)
-            .map(|connection| {
-                tokio::spawn(send(connect(&node), move |sent| {
-                    let id = format!("{round}-{connection}-{}", sent.len());
-                    (id.clone(), message(&id, None, gemm(4)))
-                }))
-            })
-            .collect();
+        let mut asking = Vec::new();
+        for connection in 0..CONNECTIONS {
+            let mut keys = Vec::new();
+            for _ in 0..KEYS {
+                keys.push(key(&node, "load", work::DOLLAR).await.key);
+            }
+            let (http, asks) = (connect(&node), keys.clone());
+            let sending = send(Duration::ZERO, move |sent| {
+                let id = format!("{round}-{connection}-{}", sent.len());
+                let key = asks.get(sent.len() / QUOTES)?;
+                Some((http.under(key), id.clone(), message(&id, None, gemm(4))))
+            });
+            asking.push((keys, sending));
+        }
+        let asking: Vec<_> = asking.into_iter().map(|(keys, sending)| (keys, tokio::spawn(sending))).collect();
         // One connection awards what it is quoted and waits for the result.
-        let buying = tokio::spawn(send(connect(&node), move |sent| {
+        let buyer = connect(&node);
+        let buying = tokio::spawn(send(Duration::ZERO, move |sent| {
             let id = format!("buy-{round}-{}", sent.len());
             let quoted = sent.last().filter(|(_, task)| state(task) == "TASK_STATE_INPUT_REQUIRED");
             let params = match quoted {
                 Some((_, task)) => message(&id, task["id"].as_str(), text("yes")),
                 None => message(&id, None, gemm(4)),
             };
-            (id, params)
+            Some((buyer.clone(), id, params))
         }));
 
         let moment = MOMENT_MS.0 + draw(&mut seed, MOMENT_MS.1 - MOMENT_MS.0);
@@ -159,23 +164,28 @@ async fn nothing_acknowledged_is_lost_and_no_event_comes_twice_when_the_node_is_
         node = node.restart().await;
         let client = connect(&node);
 
-        for asking in asking {
+        for (keys, asking) in asking {
             let sent = asking.await.unwrap();
+            let owner = |number: usize| client.under(&keys[number / QUOTES]);
             assert!(!sent.answered.is_empty(), "a connection got no answer within {moment} ms");
             asked += sent.answered.len();
-            for (id, task) in &sent.answered {
+            for (number, (id, task)) in sent.answered.iter().enumerate() {
                 let id_of_task = task["id"].as_str().unwrap();
                 assert!(tasks.insert(id_of_task.to_owned()), "{id} is the task of another message");
-                assert_eq!(client.ask("GetTask", json!({"id": id_of_task})).await, *task, "{id}");
+                assert_eq!(owner(number).ask("GetTask", json!({"id": id_of_task})).await, *task, "{id}");
             }
             let (id, task) = sent.answered.last().unwrap();
-            assert_eq!(client.send(id, None, gemm(4)).await, *task, "sent again it is the same task");
+            let again = owner(sent.answered.len() - 1).send(id, None, gemm(4)).await;
+            assert_eq!(again, *task, "sent again it is the same task");
             // Whether it came or not: sent again it is one task, and sent once more the same.
-            let (_, params) = sent.unanswered.unwrap();
-            let first = client.ask("SendMessage", params.clone()).await["task"].clone();
-            assert_eq!(client.ask("SendMessage", params).await["task"], first);
-            tasks.insert(first["id"].as_str().unwrap().to_owned());
-            asked += 1;
+            if let Some((_, params)) = sent.unanswered {
+                let owner = owner(sent.answered.len());
+                let first = owner.ask("SendMessage", params.clone()).await["task"].clone();
+                assert_eq!(owner.ask("SendMessage", params).await["task"], first);
+                tasks.insert(first["id"].as_str().unwrap().to_owned());
+                asked += 1;
+            }
+            owners.extend(keys);
         }
 
         // What was bought is done or gets done, once.
@@ -199,8 +209,9 @@ async fn nothing_acknowledged_is_lost_and_no_event_comes_twice_when_the_node_is_
         // The stream goes on after what was heard, and both together are the stream as it is told at once.
         let before = heard.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let last = before.iter().rev().find_map(|(id, _)| *id).unwrap();
-        let (_, params) = talking.unanswered.unwrap();
-        client.ask("SendMessage", params).await;
+        if let Some((_, params)) = talking.unanswered {
+            client.ask("SendMessage", params).await;
+        }
         assert_eq!(state(&client.send(&format!("no-{round}"), Some(&talked), text("no")).await), "TASK_STATE_CANCELED");
         let after = told_after(&client, &talked, last).await;
         assert!(after[0].0 == Some(last) && after[0].1.contains("\"task\""), "{after:?}");
@@ -222,12 +233,16 @@ async fn nothing_acknowledged_is_lost_and_no_event_comes_twice_when_the_node_is_
     }
 
     let client = connect(&node);
-    let listed = listed(&client).await;
+    let mut listed = BTreeMap::new();
+    for key in &owners {
+        listed.extend(self::listed(&client.under(key)).await);
+    }
     assert_eq!(listed.keys().cloned().collect::<BTreeSet<_>>(), tasks);
     assert_eq!(listed.len(), asked, "one task for each message");
     let completed = listed.values().filter(|task| state(task) == "TASK_STATE_COMPLETED").count();
     assert!(answers > 0 && completed >= answers, "{completed} of {answers}");
     // Each product costs a micro-dollar, and is owed once.
     let peers: Peers = node.ask("peers", &Nothing {}).await;
-    assert_eq!(peers.peers[0].owes_us_micro_usd, i64::try_from(completed).unwrap());
+    let owed: i64 = peers.peers.iter().map(|peer| peer.owes_us_micro_usd).sum();
+    assert_eq!(owed, i64::try_from(completed).unwrap());
 }

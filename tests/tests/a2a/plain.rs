@@ -9,6 +9,7 @@ use tender_node::api::types::{ByDid, IssuedKey, KeyInput, Nothing, Paid, PayInpu
 use tender_tests::{TestNode, work};
 
 /// A client that knows nothing but A2A 1.0.
+#[derive(Clone)]
 pub(crate) struct Plain {
     http: Client,
     address: String,
@@ -19,6 +20,11 @@ impl Plain {
     pub(crate) fn new(node: &TestNode, key: Option<&str>) -> Self {
         let http = Client::builder().no_proxy().build().unwrap();
         Self { http, address: node.a2a.clone(), key: key.map(str::to_owned) }
+    }
+
+    /// The same connections with another key.
+    pub(crate) fn under(&self, key: &str) -> Self {
+        Self { http: self.http.clone(), address: self.address.clone(), key: Some(key.to_owned()) }
     }
 
     pub(crate) fn request(&self, method: &str, params: &Value) -> reqwest::RequestBuilder {

@@ -138,8 +138,9 @@ async fn streams_that_are_hung_up_on_or_not_read_make_room_and_hold_up_nobody() 
         stream.write_all(head.as_bytes()).await.unwrap();
         unread.push(stream);
     }
-    for number in 0..50 {
-        let asked = message(&format!("why-{number}"), Some(id), json!({"text": "why? ".repeat(2000)}));
+    // A quote takes sixteen messages of up to 64 KiB.
+    for number in 0..12 {
+        let asked = message(&format!("why-{number}"), Some(id), json!({"text": "why? ".repeat(10_000)}));
         assert_eq!(state(&client.ask("SendMessage", asked).await["task"]), "TASK_STATE_INPUT_REQUIRED");
     }
     let ended = tokio::time::timeout(Duration::from_secs(10), client.ask("CancelTask", json!({"id": id}))).await;

@@ -3,19 +3,23 @@
 
 use super::{
     BenchReport, Figure, ROUNDS,
-    load::{Connection, Target},
+    load::{Answered, Connection, Requests, Target},
     peer::Peer,
     wrong,
 };
 use crate::{api::types::KeyInput, demo::throw_away};
+use futures::{StreamExt as _, TryStreamExt as _, stream};
 use serde_json::{Value, json};
 use std::{
-    collections::HashSet,
+    collections::{HashMap, HashSet},
     fs::{self, File},
     io::Write as _,
     path::{Path, PathBuf},
     process::Stdio,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::{Duration, Instant},
 };
 use tender_base::{Code, Problem};
@@ -32,6 +36,9 @@ const PER_SECOND: u32 = 500;
 const REQUESTS: u64 = 10_000;
 /// Requests before it that are not counted.
 const WARM_UP: u64 = 1_000;
+/// API keys, and quotes that are asked for with each: a key may have 32 in ten minutes that it does not award.
+const KEYS: usize = 3_000;
+const QUOTES: usize = 30;
 /// How long each closed loop lasts.
 const CLOSED: Duration = Duration::from_secs(3);
 /// Event streams that are open at the same time.
@@ -44,6 +51,8 @@ const FLUSHES: usize = 100;
 const FLUSHED_BYTES: usize = 4096;
 /// Until memory has settled: allocators give back late, keep-alives come every half second.
 const SETTLE: Duration = Duration::from_secs(2);
+/// Longest until the tasks are there that streams follow.
+const PARKING_LIMIT: Duration = Duration::from_secs(60);
 const START_LIMIT: Duration = Duration::from_secs(30);
 
 /// Measures under `dir`, which the caller deletes, on the same disk.
@@ -52,29 +61,25 @@ const START_LIMIT: Duration = Duration::from_secs(30);
 /// The first thing that failed, and any answer that is not a quote.
 pub async fn a2a(dir: &Path, worker: Option<&Path>) -> Result<BenchReport, Problem> {
     let data = dir.join("node");
-    let key = set_up(&data, worker).await?;
+    let keys = Keys { all: set_up(&data, worker).await?.into(), spent: Arc::default() };
     let mut figures = Vec::new();
+    let mut known = Known::default();
 
     // Memory first, in a process that has done nothing else: what a load leaves behind would be reused.
     let node = Served::start(&data).await?;
-    let target = Target::new(&node.a2a, Some(&key))?;
-    let parked = parked(&target).await?;
+    let parked = parked(&Target::new(&node.a2a)?, &keys, &mut known).await?;
     node.stop().await?;
     let node = Served::start(&data).await?;
-    figures.push(stream_memory(&node, &Target::new(&node.a2a, Some(&key))?, &parked).await?);
+    figures.push(stream_memory(&node, &Target::new(&node.a2a)?, &parked).await?);
     node.stop().await?;
 
     let node = Served::start(&data).await?;
-    let target = Target::new(&node.a2a, Some(&key))?;
-    let mut known: HashSet<String> = parked.into_iter().collect();
+    let target = Target::new(&node.a2a)?;
     let mut flushes = flushes(dir)?;
-    let body: Arc<dyn Fn(u64) -> String + Send + Sync> = Arc::new(|number| quote("warm", number));
-    let answers = target.open_loop(CONNECTIONS, PER_SECOND, WARM_UP, &body).await?;
-    checked(answers.into_iter().map(|(_, answer)| answer), &mut known)?;
-    let body: Arc<dyn Fn(u64) -> String + Send + Sync> = Arc::new(|number| quote("open", number));
-    let (times, answers): (Vec<f64>, Vec<Vec<u8>>) =
-        target.open_loop(CONNECTIONS, PER_SECOND, REQUESTS, &body).await?.into_iter().unzip();
-    checked(answers, &mut known)?;
+    known.add(target.open_loop(CONNECTIONS, PER_SECOND, WARM_UP, &keys.quotes("warm".to_owned())).await?)?;
+    let answers = target.open_loop(CONNECTIONS, PER_SECOND, REQUESTS, &keys.quotes("open".to_owned())).await?;
+    let times = answers.iter().map(|(_, time, _)| *time).collect();
+    known.add(answers)?;
     flushes.extend(self::flushes(dir)?);
     let flush = Figure::of("flush", "ms", flushes).because(format!(
         "write and fsync of {FLUSHED_BYTES} bytes in the same folder, half before the open loop and half after it"
@@ -84,21 +89,72 @@ pub async fn a2a(dir: &Path, worker: Option<&Path>) -> Result<BenchReport, Probl
          answer is a task of its own in INPUT_REQUIRED, on the disk"
     )));
     figures.push(flush);
-    figures.push(closed_loops(dir, &target, &mut known).await?);
-
-    // What was answered is what is there.
-    let mut connection = target.connect().await?;
-    let answer = connection.ask(&rpc("ListTasks", json!({"pageSize": 1}))).await?;
-    let listed = serde_json::from_slice::<Value>(&answer).unwrap_or_default()["result"]["totalSize"].as_u64();
-    if listed != Some(known.len() as u64) {
-        return Err(wrong(format!("{} tasks were answered, the node lists {listed:?}", known.len())));
-    }
+    figures.push(closed_loops(dir, &target, &keys, &mut known).await?);
+    known.are_listed(&target).await?;
     node.stop().await?;
     Ok(BenchReport::new("a2a", None, figures))
 }
 
-/// A node that sells to the holder of the key it returns, with limits far above the load.
-async fn set_up(data: &Path, worker: Option<&Path>) -> Result<String, Problem> {
+/// The callers, each with a bounded number of quotes.
+struct Keys {
+    all: Arc<[String]>,
+    spent: Arc<AtomicUsize>,
+}
+
+impl Keys {
+    /// Messages that ask for quotes, until all keys are spent.
+    fn quotes(&self, of: String) -> Requests {
+        let (all, spent) = (self.all.clone(), self.spent.clone());
+        Arc::new(move |number| {
+            let quoted = spent.fetch_add(1, Ordering::Relaxed);
+            // In turn: of one key, few may wait for a price at once.
+            let key = all.get(quoted % all.len().max(1)).filter(|_| quoted < all.len() * QUOTES)?;
+            Some((Some(key.clone()), quote(&of, number)))
+        })
+    }
+}
+
+/// The tasks that were answered, under the key that asked; none for the peer.
+#[derive(Default)]
+struct Known(HashMap<Option<String>, HashSet<String>>);
+
+impl Known {
+    /// Every answer must be a quote: a task that waits for input and that no answer before it was.
+    fn add(&mut self, answers: impl IntoIterator<Item = Answered>) -> Result<(), Problem> {
+        for (key, _, answer) in answers {
+            let value: Value = serde_json::from_slice(&answer).unwrap_or_default();
+            let task = &value["result"]["task"];
+            let id = task["id"].as_str().unwrap_or_default();
+            let waits = task["status"]["state"] == "TASK_STATE_INPUT_REQUIRED";
+            if !waits || id.is_empty() || !self.0.entry(key).or_default().insert(id.to_owned()) {
+                return Err(wrong(format!("an answer is no new quote: {}", String::from_utf8_lossy(&answer))));
+            }
+        }
+        Ok(())
+    }
+
+    /// What was answered to a key is what the node lists for it.
+    async fn are_listed(&self, target: &Target) -> Result<(), Problem> {
+        let mut connection = target.connect().await?;
+        for (key, tasks) in &self.0 {
+            let answer = connection.ask(key.as_deref(), &rpc("ListTasks", json!({"pageSize": 100}))).await?;
+            let listed: Value = serde_json::from_slice(&answer).unwrap_or_default();
+            let ids = listed["result"]["tasks"].as_array().into_iter().flatten();
+            let ids: HashSet<&str> = ids.filter_map(|task| task["id"].as_str()).collect();
+            if ids != tasks.iter().map(String::as_str).collect() {
+                return Err(wrong(format!(
+                    "{} tasks were answered to a key, the node lists {}",
+                    tasks.len(),
+                    ids.len()
+                )));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A node that sells to the holders of the keys it returns, with limits far above the load.
+async fn set_up(data: &Path, worker: Option<&Path>) -> Result<Vec<String>, Problem> {
     let running = throw_away(data, worker).await?;
     let set_up = async {
         let node = &running.node;
@@ -108,12 +164,16 @@ async fn set_up(data: &Path, worker: Option<&Path>) -> Result<String, Problem> {
         if let Some(worker) = worker {
             node.set("worker", worker.display().to_string().into()).await?;
         }
-        let input = KeyInput { name: "load".to_owned(), credit_limit_micro_usd: 1_000_000 };
-        Ok(node.issue_key(input).await?.key)
+        // Together, so that they share what is flushed.
+        let issue = async |_| {
+            let input = KeyInput { name: "load".to_owned(), credit_limit_micro_usd: 1_000_000 };
+            node.issue_key(input).await.map(|issued| issued.key)
+        };
+        stream::iter(0..KEYS).map(issue).buffered(CONNECTIONS).try_collect().await
     };
-    let key = set_up.await;
+    let keys = set_up.await;
     running.stop().await;
-    key
+    keys
 }
 
 /// `tender serve` in a process of its own, killed when dropped.
@@ -175,20 +235,6 @@ fn quote(of: &str, number: u64) -> String {
     rpc("SendMessage", json!({"message": message}))
 }
 
-/// Every answer must be a quote: a task that waits for input and that no answer before it was.
-fn checked(answers: impl IntoIterator<Item = Vec<u8>>, known: &mut HashSet<String>) -> Result<(), Problem> {
-    for answer in answers {
-        let value: Value = serde_json::from_slice(&answer).unwrap_or_default();
-        let task = &value["result"]["task"];
-        let id = task["id"].as_str().unwrap_or_default();
-        let waits = task["status"]["state"] == "TASK_STATE_INPUT_REQUIRED";
-        if !waits || id.is_empty() || !known.insert(id.to_owned()) {
-            return Err(wrong(format!("an answer is no new quote: {}", String::from_utf8_lossy(&answer))));
-        }
-    }
-    Ok(())
-}
-
 /// Times of writes that are flushed, in milliseconds.
 fn flushes(dir: &Path) -> Result<Vec<f64>, Problem> {
     let failed = |e: std::io::Error| Problem::new(Code::Storage, format!("{}: {e}", dir.display()), "free the disk");
@@ -202,18 +248,21 @@ fn flushes(dir: &Path) -> Result<Vec<f64>, Problem> {
     Ok(times)
 }
 
-/// Quotes that nobody answers, to be followed.
-async fn parked(target: &Target) -> Result<Vec<String>, Problem> {
-    let mut connection = target.connect().await?;
-    let mut known = HashSet::new();
-    for number in 0..STREAMS as u64 {
-        checked([connection.ask(&quote("parked", number)).await?], &mut known)?;
+/// Quotes that nobody answers, to be followed, each with its key.
+async fn parked(target: &Target, keys: &Keys, known: &mut Known) -> Result<Vec<(Option<String>, String)>, Problem> {
+    let quotes = keys.quotes("parked".to_owned());
+    let requests: Requests = Arc::new(move |number| quotes(number).filter(|_| number < STREAMS as u64));
+    known.add(target.closed_loop(1, PARKING_LIMIT, &requests).await?.1)?;
+    let each = known.0.iter().flat_map(|(key, tasks)| tasks.iter().map(|task| (key.clone(), task.clone())));
+    let parked: Vec<_> = each.collect();
+    match parked.len() {
+        STREAMS => Ok(parked),
+        few => Err(wrong(format!("only {few} of {STREAMS} quotes came within {} s", PARKING_LIMIT.as_secs()))),
     }
-    Ok(known.into_iter().collect())
 }
 
 /// What an open stream costs in the server.
-async fn stream_memory(node: &Served, target: &Target, parked: &[String]) -> Result<Figure, Problem> {
+async fn stream_memory(node: &Served, target: &Target, parked: &[(Option<String>, String)]) -> Result<Figure, Problem> {
     let figure = |values| Figure::of("stream_memory", "kB", values);
     if open_files().is_none_or(|files| files < OPEN_FILES) {
         return Ok(figure(Vec::new()).because(format!("not measured: it needs `ulimit -n {OPEN_FILES}` on Linux")));
@@ -223,8 +272,8 @@ async fn stream_memory(node: &Served, target: &Target, parked: &[String]) -> Res
     tokio::time::sleep(SETTLE).await;
     let before = node.resident();
     let mut streams = Vec::with_capacity(parked.len());
-    for task in parked {
-        streams.push(follow(target, task).await?);
+    for follower in parked {
+        streams.push(follow(target, follower).await?);
     }
     tokio::time::sleep(SETTLE).await;
     let during = node.resident();
@@ -245,11 +294,11 @@ async fn stream_memory(node: &Served, target: &Target, parked: &[String]) -> Res
     )))
 }
 
-async fn follow(target: &Target, task: &str) -> Result<Connection, Problem> {
+async fn follow(target: &Target, (key, task): &(Option<String>, String)) -> Result<Connection, Problem> {
     let mut connection = target.connect().await?;
-    let first = connection.stream(&rpc("SubscribeToTask", json!({"id": task}))).await?;
+    let first = connection.stream(key.as_deref(), &rpc("SubscribeToTask", json!({"id": task}))).await?;
     match serde_json::from_str::<Value>(&first) {
-        Ok(value) if value["result"]["task"]["id"] == task => Ok(connection),
+        Ok(value) if value["result"]["task"]["id"] == task.as_str() => Ok(connection),
         _ => Err(wrong(format!("a stream begins with {first}"))),
     }
 }
@@ -262,23 +311,26 @@ fn open_files() -> Option<usize> {
 }
 
 /// Ours and the Python SDK's in turn, as fast as they answer.
-async fn closed_loops(dir: &Path, target: &Target, known: &mut HashSet<String>) -> Result<Figure, Problem> {
+async fn closed_loops(dir: &Path, target: &Target, keys: &Keys, known: &mut Known) -> Result<Figure, Problem> {
     let database: PathBuf = dir.join("peer.db");
     let mut peer = Peer::a2a(&database).await;
     let mut theirs = Vec::new();
     let mut ours = Vec::new();
-    let mut told = HashSet::new();
+    let mut told = Known::default();
     for round in 0..ROUNDS {
-        let body: Arc<dyn Fn(u64) -> String + Send + Sync> =
-            Arc::new(move |number| quote(&format!("closed-{round}"), number));
-        let (rate, answers) = target.closed_loop(CONNECTIONS, CLOSED, &body).await?;
-        checked(answers, known)?;
+        let of = format!("closed-{round}");
+        let (rate, answers) = target.closed_loop(CONNECTIONS, CLOSED, &keys.quotes(of.clone())).await?;
+        if answers.is_empty() {
+            return Err(wrong("all keys are spent: this machine is faster than the benchmark provides for"));
+        }
+        known.add(answers)?;
         ours.push(rate);
         if let Ok(running) = &peer {
             let measured = async {
-                let target = Target::new(&running.said("url"), None)?;
-                let (rate, answers) = target.closed_loop(CONNECTIONS, CLOSED, &body).await?;
-                checked(answers, &mut told)?;
+                let target = Target::new(&running.said("url"))?;
+                let requests: Requests = Arc::new(move |number| Some((None, quote(&of, number))));
+                let (rate, answers) = target.closed_loop(CONNECTIONS, CLOSED, &requests).await?;
+                told.add(answers)?;
                 Ok::<_, Problem>(rate)
             };
             match measured.await {
@@ -308,17 +360,18 @@ mod tests {
         let answer = |id: &str, state: &str| {
             json!({"result": {"task": {"id": id, "status": {"state": state}}}}).to_string().into_bytes()
         };
-        let mut known = HashSet::new();
-        let quotes = [answer("a", "TASK_STATE_INPUT_REQUIRED"), answer("b", "TASK_STATE_INPUT_REQUIRED")];
-        checked(quotes, &mut known).unwrap();
-        assert_eq!(known.len(), 2);
+        let mut known = Known::default();
+        let mut add = |key: &str, answer| known.add([(Some(key.to_owned()), 1.0, answer)]);
+        add("k", answer("a", "TASK_STATE_INPUT_REQUIRED")).unwrap();
+        add("k", answer("b", "TASK_STATE_INPUT_REQUIRED")).unwrap();
         for bad in [
             answer("a", "TASK_STATE_INPUT_REQUIRED"),
             answer("c", "TASK_STATE_COMPLETED"),
             br#"{"error":{"code":-32603}}"#.to_vec(),
             b"no JSON".to_vec(),
         ] {
-            checked([bad], &mut known).unwrap_err();
+            add("k", bad).unwrap_err();
         }
+        assert_eq!(known.0[&Some("k".to_owned())].len(), 2);
     }
 }

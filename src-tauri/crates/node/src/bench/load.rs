@@ -29,16 +29,19 @@ pub(super) struct Target {
     headers: String,
 }
 
-/// One request: its number and its body.
-type Body = Arc<dyn Fn(u64) -> String + Send + Sync>;
+/// A request: the API key that it is made with, if any, and its body.
+pub(super) type Request = (Option<String>, String);
+/// The request with a number; none when there are no more.
+pub(super) type Requests = Arc<dyn Fn(u64) -> Option<Request> + Send + Sync>;
+/// An answer beside the request's key and its time in milliseconds.
+pub(super) type Answered = (Option<String>, f64, Vec<u8>);
 
 impl Target {
     /// Of a base address such as `http://127.0.0.1:7420`.
-    pub(super) fn new(url: &str, key: Option<&str>) -> Result<Self, Problem> {
+    pub(super) fn new(url: &str) -> Result<Self, Problem> {
         let host = url.trim_start_matches("http://").trim_end_matches('/');
         let address = host.parse().map_err(|_| failed(format!("{url} is no address on loopback")))?;
-        let key = key.map_or_else(String::new, |key| format!("X-API-Key: {key}\r\n"));
-        let headers = format!("Host: {host}\r\nA2A-Version: 1.0\r\nContent-Type: application/json\r\n{key}");
+        let headers = format!("Host: {host}\r\nA2A-Version: 1.0\r\nContent-Type: application/json\r\n");
         Ok(Self { address, headers })
     }
 
@@ -55,48 +58,48 @@ impl Target {
         connections: usize,
         per_second: u32,
         count: u64,
-        body: &Body,
-    ) -> Result<Vec<(f64, Vec<u8>)>, Problem> {
+        requests: &Requests,
+    ) -> Result<Vec<Answered>, Problem> {
         let opened = self.all(connections).await?;
         let (next, begin) = (Arc::new(AtomicU64::new(0)), Instant::now() + Duration::from_millis(50));
         let mut tasks = JoinSet::new();
         for mut connection in opened {
-            let (next, body) = (next.clone(), body.clone());
+            let (next, requests) = (next.clone(), requests.clone());
             tasks.spawn(async move {
                 let mut answers = Vec::new();
                 loop {
                     let number = next.fetch_add(1, Ordering::Relaxed);
-                    if number >= count {
-                        return Ok(answers);
-                    }
+                    let Some((key, body)) = requests(number).filter(|_| number < count) else { return Ok(answers) };
                     let intended = begin + Duration::from_secs(1).mul_f64(number as f64 / f64::from(per_second));
-                    let body = body(number);
                     sleep_until(intended).await;
-                    let answer = connection.ask(&body).await?;
-                    answers.push((intended.elapsed().as_secs_f64() * 1e3, answer));
+                    let answer = connection.ask(key.as_deref(), &body).await?;
+                    answers.push((key, intended.elapsed().as_secs_f64() * 1e3, answer));
                 }
             });
         }
         joined(tasks).await
     }
 
-    /// Requests for `duration` over so many connections, each as soon as the one before is answered: the answers, and
-    /// how many there were per second.
+    /// Requests for `duration` over so many connections, or as many as there are, each as soon as the one before is
+    /// answered: the answers, and how many there were per second.
     pub(super) async fn closed_loop(
         &self,
         connections: usize,
         duration: Duration,
-        body: &Body,
-    ) -> Result<(f64, Vec<Vec<u8>>), Problem> {
+        requests: &Requests,
+    ) -> Result<(f64, Vec<Answered>), Problem> {
         let opened = self.all(connections).await?;
         let (next, begin) = (Arc::new(AtomicU64::new(0)), Instant::now());
         let mut tasks = JoinSet::new();
         for mut connection in opened {
-            let (next, body) = (next.clone(), body.clone());
+            let (next, requests) = (next.clone(), requests.clone());
             tasks.spawn(async move {
                 let mut answers = Vec::new();
                 while begin.elapsed() < duration {
-                    answers.push(connection.ask(&body(next.fetch_add(1, Ordering::Relaxed))).await?);
+                    let Some((key, body)) = requests(next.fetch_add(1, Ordering::Relaxed)) else { break };
+                    let started = Instant::now();
+                    let answer = connection.ask(key.as_deref(), &body).await?;
+                    answers.push((key, started.elapsed().as_secs_f64() * 1e3, answer));
                 }
                 Ok(answers)
             });
@@ -132,9 +135,9 @@ pub(super) struct Connection {
 
 impl Connection {
     /// Sends a body and reads the answer's.
-    pub(super) async fn ask(&mut self, body: &str) -> Result<Vec<u8>, Problem> {
+    pub(super) async fn ask(&mut self, key: Option<&str>, body: &str) -> Result<Vec<u8>, Problem> {
         timeout(ANSWER_LIMIT, async {
-            self.send(body).await?;
+            self.send(key, body).await?;
             let length = self.head("content-length").await?;
             let length: usize = length.parse().ok().filter(|length| *length <= MAX_ANSWER_BYTES).ok_or_else(cut)?;
             let mut answer = vec![0; length];
@@ -146,9 +149,9 @@ impl Connection {
     }
 
     /// Sends a body whose answer is a stream of events, and reads up to the data of the first.
-    pub(super) async fn stream(&mut self, body: &str) -> Result<String, Problem> {
+    pub(super) async fn stream(&mut self, key: Option<&str>, body: &str) -> Result<String, Problem> {
         timeout(ANSWER_LIMIT, async {
-            self.send(body).await?;
+            self.send(key, body).await?;
             self.head("content-type").await?;
             self.line("data:").await
         })
@@ -170,9 +173,10 @@ impl Connection {
         }
     }
 
-    async fn send(&mut self, body: &str) -> Result<(), Problem> {
+    async fn send(&mut self, key: Option<&str>, body: &str) -> Result<(), Problem> {
         let headers = &self.target.headers;
-        let request = format!("POST / HTTP/1.1\r\n{headers}Content-Length: {}\r\n\r\n{body}", body.len());
+        let key = key.map_or_else(String::new, |key| format!("X-API-Key: {key}\r\n"));
+        let request = format!("POST / HTTP/1.1\r\n{headers}{key}Content-Length: {}\r\n\r\n{body}", body.len());
         self.stream.write_all(request.as_bytes()).await.map_err(|_| cut())
     }
 
@@ -181,7 +185,8 @@ impl Connection {
         let (mut line, mut found) = (String::new(), None);
         self.stream.read_line(&mut line).await.map_err(|_| cut())?;
         if line.split(' ').nth(1) != Some("200") {
-            return Err(failed(format!("an answer begins with {:?}", line.trim())));
+            let more = self.stream.fill_buf().await.map_err(|_| cut())?;
+            return Err(failed(format!("an answer is {} {}", line.trim(), String::from_utf8_lossy(more))));
         }
         loop {
             line.clear();
@@ -235,19 +240,19 @@ mod tests {
                 });
             }
         });
-        Target::new(&format!("http://{address}"), None).unwrap()
+        Target::new(&format!("http://{address}")).unwrap()
     }
 
     #[tokio::test]
     async fn waiting_for_a_connection_counts_and_a_closed_loop_does_not_wait() {
-        let body: Body = Arc::new(|_| "x".to_owned());
+        let requests: Requests = Arc::new(|_| Some((None, "x".to_owned())));
         let target = slow(Duration::from_millis(20)).await;
         // Ten requests are due within 10 ms, and each keeps the others waiting.
-        let answers = target.open_loop(2, 1000, 10, &body).await.unwrap();
-        let longest = answers.iter().map(|(time, _)| *time).fold(0.0, f64::max);
+        let answers = target.open_loop(2, 1000, 10, &requests).await.unwrap();
+        let longest = answers.iter().map(|(_, time, _)| *time).fold(0.0, f64::max);
         assert!(answers.len() == 10 && longest >= 180.0, "{longest}");
-        assert!(answers.iter().all(|(_, answer)| answer == b"ok"));
-        let (rate, answers) = target.closed_loop(2, Duration::from_millis(200), &body).await.unwrap();
+        assert!(answers.iter().all(|(_, _, answer)| answer == b"ok"));
+        let (rate, answers) = target.closed_loop(2, Duration::from_millis(200), &requests).await.unwrap();
         assert!(rate <= 50.0 && !answers.is_empty(), "{rate}");
     }
 }
