@@ -366,10 +366,10 @@ pub(crate) fn readable(text: &str) -> String {
 impl From<Problem> for A2aError {
     fn from(problem: Problem) -> Self {
         let kind = match problem.code {
-            // What is not there is what a field names. Of a task `task_not_found` speaks.
-            Code::Invalid | Code::Forged | Code::NotFound => K::InvalidParams,
+            Code::Invalid | Code::Forged => K::InvalidParams,
             Code::Unauthenticated => K::Unauthenticated,
             Code::Forbidden => K::Forbidden,
+            Code::NotFound => K::TaskNotFound,
             Code::Conflict | Code::Expired | Code::OverLimit => K::UnsupportedOperation,
             Code::TooLarge => K::TooLarge,
             Code::TooMany => K::TooMany,
@@ -400,11 +400,8 @@ mod tests {
     }
 
     #[test]
-    fn what_an_agent_lacks_is_no_task_and_what_it_cannot_do_now_is_an_answer() {
-        let of = |code| A2aError::from(Problem::new(code, "there is no model x", "choose another"));
-        let lacks = of(Code::NotFound);
-        assert_eq!((lacks.kind, lacks.problem.code), (K::InvalidParams, Code::NotFound));
-        let busy = of(Code::Unavailable).kind;
+    fn what_an_agent_cannot_do_now_is_an_answer() {
+        let busy = A2aError::from(Problem::new(Code::Unavailable, "all slots are taken", "try again later")).kind;
         assert_eq!((busy.rpc_status(), busy.http().0), (StatusCode::OK, StatusCode::SERVICE_UNAVAILABLE));
     }
 

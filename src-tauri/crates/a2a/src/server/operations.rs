@@ -163,7 +163,12 @@ impl Server {
                     Some(logged) => Some(self.task(logged, logged.newest(), None, None, false).await?),
                     None => None,
                 };
-                self.agent.receive(call, Incoming { request, task, once }).await?
+                let document = contract::belongs(&request.message);
+                self.agent.receive(call, Incoming { request, task, once }).await.map_err(|error| match error.kind {
+                    // A document names a contract, which is a task. Of other messages the task was found already.
+                    ErrorKind::TaskNotFound if !document => A2aError { kind: ErrorKind::InvalidParams, ..error },
+                    _ => error,
+                })?
             }
         };
         if let (Reply::Task(id), Some(hook)) = (&reply, hook) {

@@ -230,6 +230,10 @@ async fn what_is_wrong_is_named() {
     let (_, error) = send(post(&site, "/", &rpc("SendMessage", text("problem")))).await;
     assert_eq!(error["error"]["code"], -32004);
     assert_eq!(error["error"]["data"][0]["metadata"], json!({"code": "over_limit", "hint": "pay first"}));
+    // What the agent does not have is no task that is missing.
+    let (status, error) = send(post(&site, "/message:send", &text("lacks"))).await;
+    assert_eq!((status, &error["error"]["details"][0]["reason"]), (StatusCode::BAD_REQUEST, &json!("INVALID_PARAMS")));
+    assert_eq!(error["error"]["details"][0]["metadata"]["code"], "not_found");
 }
 
 #[tokio::test]

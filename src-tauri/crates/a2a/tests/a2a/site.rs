@@ -308,6 +308,7 @@ impl Agent for Script {
         let begin = [Change::Message(message.clone()), status(TaskState::Submitted, None)];
         let steps = match text.as_str() {
             "problem" => return Err(Problem::new(Code::OverLimit, "the credit limit is used up", "pay first").into()),
+            "lacks" => return Err(Problem::new(Code::NotFound, "there is no model x", "choose another").into()),
             "play" => vec![Step::Is(status(TaskState::Working, None)), Step::Is(status(TaskState::Completed, None))],
             "ask" => vec![Step::Is(status(TaskState::InputRequired, None))],
             "work" => vec![Step::Is(status(TaskState::Working, None))],
