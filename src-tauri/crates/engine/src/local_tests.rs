@@ -129,6 +129,22 @@ async fn tokens_are_counted() {
 }
 
 #[tokio::test]
+async fn counting_for_peers_leaves_the_owners_queue_free() {
+    let stage = Stage::new("cat ready; sleep 60");
+    let (engine, prompt) = (Arc::new(stage.engine()), stage.folder.path().join("model.gguf"));
+    let count = |tenant| {
+        let (engine, prompt) = (engine.clone(), prompt.clone());
+        async move { engine.count_tokens(&prompt, Bytes::new(), tenant).await }
+    };
+    // One is being counted; the others wait.
+    let waiting: Vec<_> = (0..=MAX_QUEUED).map(|_| tokio::spawn(count(peer(1)))).collect();
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    assert!(waiting.iter().filter(|waiting| !waiting.is_finished()).count() >= MAX_QUEUED);
+    let own = timeout(Duration::from_millis(300), count(Tenant::Own)).await;
+    assert!(own.is_err(), "it waits for its turn: {own:?}");
+}
+
+#[tokio::test]
 async fn a_refusal_of_the_worker_is_passed_on_and_the_worker_lives() {
     let stage = Stage::new("cat ready failed done; sleep 60");
     let engine = stage.engine();
