@@ -250,18 +250,22 @@ impl Answer {
     /// The price that the agent asks for going on, as quotes of the contract extension state it.
     #[must_use]
     pub fn quote(&self) -> Option<MicroUsd> {
-        let of_extension = self.metadata.as_ref().and_then(|metadata| metadata.get(CONTRACT_EXTENSION));
         let parts = self.message.iter().flat_map(|message| &message.parts);
         let of_message = parts.filter_map(|part| match &part.content {
             PartContent::Data(value) => Some(value),
             _ => None,
         });
-        let amount = |value: &Value| {
-            let amount = value.get("quote")?.get("amount_micro_usd")?;
-            // Through protobuf an integer becomes a double.
-            amount.as_i64().or_else(|| amount.as_f64().filter(|it| it.fract() == 0.0).map(|it| it as i64))
-        };
-        of_extension.into_iter().chain(of_message).find_map(amount).map(MicroUsd)
+        self.of_extension().into_iter().chain(of_message).find_map(|value| amount(value.get("quote")?))
+    }
+
+    /// What the agent says it bills for the task that it completed: a text that ended early costs less than its quote.
+    #[must_use]
+    pub fn billed(&self) -> Option<MicroUsd> {
+        amount(self.of_extension()?.get("billed")?)
+    }
+
+    fn of_extension(&self) -> Option<&Value> {
+        self.metadata.as_ref()?.get(CONTRACT_EXTENSION)
     }
 
     /// One stream response, or what a message was answered with. What this version does not know is ignored.
@@ -279,7 +283,7 @@ impl Answer {
                 self.context = Some(update.context_id);
                 self.state = Some(update.status.state);
                 self.message = update.status.message;
-                self.metadata = update.metadata.or(self.metadata.take());
+                self.metadata = update.metadata;
             }
             Some((_, update)) => {
                 let update: TaskArtifactUpdateEvent = read(update)?;
@@ -322,6 +326,13 @@ impl Answer {
         }
         Ok(())
     }
+}
+
+fn amount(value: &Value) -> Option<MicroUsd> {
+    let amount = value.get("amount_micro_usd")?;
+    // Through protobuf an integer becomes a double.
+    let whole = amount.as_i64().or_else(|| amount.as_f64().filter(|it| it.fract() == 0.0).map(|it| it as i64));
+    whole.map(MicroUsd)
 }
 
 fn texts(parts: &[Part]) -> String {

@@ -221,7 +221,9 @@ impl Node {
         let answer = talk.answer();
         let said = || words(&answer.said());
         match &answer.state {
-            None | Some(TaskState::Completed) => Ok(charged),
+            None | Some(TaskState::Completed) => {
+                Ok(answer.billed().filter(|billed| (MicroUsd::ZERO..=charged).contains(billed)).unwrap_or(charged))
+            }
             Some(TaskState::InputRequired) => {
                 Err(Problem::new(Code::WorkFailed, format!("it asks back once more: {}", said()), ""))
             }
