@@ -5,20 +5,12 @@ use crate::market::{
     Side::{self, Client, Contractor},
 };
 use std::time::{Duration, Instant};
+use tender_tests::draw;
 
 /// Kills per side.
 const KILLS: u32 = 10;
 /// Longest time from the submission to the kill: a little more than a job takes.
 const LONGEST_MS: u64 = 1_500;
-
-/// `SplitMix64`: the next state and a draw below `bound`.
-fn draw(state: &mut u64, bound: u64) -> u64 {
-    *state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
-    let mut z = *state;
-    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    (z ^ (z >> 31)) % bound
-}
 
 async fn at_random(victim: Side, mut seed: u64) {
     let mut market = Market::open(1).await;

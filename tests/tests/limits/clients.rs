@@ -5,7 +5,10 @@ use std::time::Duration;
 use tender_a2a::Client;
 use tender_base::{
     Code, MicroUsd, Problem, Sha256, Signed,
-    documents::{Acceptance, Award, CallForProposals, Delivery, Message, Payment, Proposal},
+    documents::{
+        Acceptance, Award, CallForProposals, Delivery, Evidence, Message, Payment, Proposal, Rejection, Statistic,
+        verification_seed,
+    },
 };
 use tender_node::api::types::{AddPeerInput, ChangePeerInput, Invitation, InviteInput, Peer};
 use tender_tests::{
@@ -238,6 +241,44 @@ async fn delivery(client: &Client, award: Signed<Award>, input: &[u8]) -> Signed
         }
     }
     panic!("there was no delivery");
+}
+
+#[tokio::test]
+async fn a_rejection_that_shows_nothing_wrong_is_none() {
+    let (seller, stranger, client) = paired(DOLLAR).await;
+    let (call, input) = stranger.call(seller.did);
+    let offered = proposal(&client, &stranger.sign_call(call.clone())).await;
+    let award = Signed::new(stranger.award(&call, &offered), stranger.signer.as_ref());
+    let delivered = delivery(&client, award, &input).await;
+    let seed = verification_seed(&NONCE, &delivered.document.output.sha256);
+    let reject = |evidence: Vec<Evidence>| {
+        let rejection = Rejection {
+            contract: call.contract,
+            client: stranger.did(),
+            contractor: seller.did,
+            delivery: delivered.hash(),
+            nonce: NONCE,
+            evidence,
+            reason: "I do not like it".to_owned(),
+            rejected_at: stranger.now(),
+        };
+        client.exchange(Message::Rejection(Signed::new(rejection, stranger.signer.as_ref())))
+    };
+    let found = |statistic, value, n| Evidence { statistic, value, n, seed };
+    for (evidence, why) in [
+        (Vec::new(), "no evidence"),
+        (vec![found(Statistic::FreivaldsResidual, 0.5, 20)], "it passes"),
+        (vec![found(Statistic::FreivaldsResidual, 7.0, 0)], "nothing was looked at"),
+        (vec![found(Statistic::MinCosine, 0.0, 20)], "it says nothing about a product"),
+    ] {
+        let said = refusal(reject(evidence).await);
+        assert_eq!(said.code, Code::Forged, "{why}: {said}");
+        assert!(said.message.contains("shows nothing wrong") && !said.hint.is_empty(), "{why}: {said}");
+    }
+    // The delivery still stands, and what shows a fault is taken.
+    let taken = reject(vec![found(Statistic::FreivaldsResidual, 7.0, 20)]).await;
+    assert!(matches!(taken, Ok(Message::Rejection(_))), "{taken:?}");
+    assert_eq!(seller.earnings().await.owed_to_us_micro_usd, 0);
 }
 
 #[tokio::test]

@@ -2,20 +2,18 @@
 //! test's own.
 
 use async_trait::async_trait;
-use futures::{StreamExt, stream};
 use std::{
     net::TcpListener,
     sync::{Arc, Mutex},
     time::Duration,
 };
 use tender_a2a::{
-    A2aError, Agent, Authenticator, Caller, CardSource, EventStream, Limits,
+    A2aError, Agent, Authenticator, Call, CardSource, Incoming, Limits, MemoryLog, Reply, WebhookRules,
     card::{self, CardFacts},
-    contract, router, serve,
-    wire::{
-        AgentCard, CancelTaskRequest, GetTaskRequest, ListTasksRequest, ListTasksResponse, Role, SendMessageRequest,
-        SendMessageResponse, StreamResponse, SubscribeToTaskRequest, Task, TaskState,
-    },
+    contract,
+    log::{Change, Output},
+    router, serve,
+    wire::{Role, Task, TaskState},
 };
 use tender_base::{
     BlobRef, Clock, MicroUsd, Rate, Signed, Signer,
@@ -58,6 +56,7 @@ pub enum Lie {
 
 struct Swindler {
     signer: KeySigner,
+    log: Arc<MemoryLog>,
     lie: Mutex<Lie>,
     first: Mutex<Option<Signed<Proposal>>>,
     asked: Mutex<Option<Signed<Proposal>>>,
@@ -86,13 +85,21 @@ impl Site {
             version: "1".to_owned(),
             tls_key_sha256: None,
             skills: Vec::new(),
+            offer: card::Offer::default(),
+            successions: Vec::new(),
         });
         card::sign(&mut card, &KeySigner::from_seed(&[card_by; 32])).unwrap();
-        let agent =
-            Arc::new(Swindler { signer, lie: Mutex::new(Lie::None), first: Mutex::default(), asked: Mutex::default() });
+        let log = Arc::new(MemoryLog::new(Arc::new(SystemClock)));
+        let agent = Arc::new(Swindler {
+            signer,
+            log: log.clone(),
+            lie: Mutex::new(Lie::None),
+            first: Mutex::default(),
+            asked: Mutex::default(),
+        });
         let source = CardSource::new(&card, SystemClock.now()).unwrap();
         let auth = Authenticator::new(did, Arc::new(SystemClock));
-        let router = router(agent.clone(), source, Limits::default(), auth);
+        let router = router(agent.clone(), log, source, Limits::default(), auth, WebhookRules::default());
         let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
         tokio::spawn(serve(listener, None, router, Limits::default(), async {
             let _ = stopped.await;
@@ -194,6 +201,26 @@ impl Swindler {
         };
         (Signed::new(delivery, &self.signer), output)
     }
+
+    fn take(&self, call: &Call, award: &Signed<Award>, input: &[u8]) -> Reply {
+        let (delivery, output) = self.deliver(award, input);
+        let id = award.document.contract.to_string();
+        let output = Output {
+            artifact_id: contract::OUTPUT.to_owned(),
+            blob: self.log.keep_blob(output),
+            media_type: contract::BYTES.to_owned(),
+            filename: None,
+            extensions: vec![contract::CONTRACT_EXTENSION.to_owned()],
+        };
+        let status = |state, message| Change::Status { state, message, metadata: None };
+        let delivered = contract::wrap(&Message::Delivery(delivery), Role::Agent);
+        let changes = vec![
+            status(TaskState::Submitted, None),
+            Change::Output(output),
+            status(TaskState::InputRequired, Some(delivered)),
+        ];
+        Reply::Task(self.log.create(&call.owner(), id.clone(), id, None, changes))
+    }
 }
 
 #[async_trait]
@@ -202,9 +229,10 @@ impl Agent for Swindler {
         true
     }
 
-    async fn send_message(&self, _: &Caller, request: SendMessageRequest) -> Result<SendMessageResponse, A2aError> {
-        let document = contract::unwrap(request.message)?.unwrap().document;
-        let answer = match document {
+    async fn receive(&self, call: &Call, incoming: Incoming) -> Result<Reply, A2aError> {
+        let envelope = contract::unwrap(incoming.request.message)?.unwrap();
+        let answer = match envelope.document {
+            Message::Award(award) => return Ok(self.take(call, &award, &envelope.input.unwrap())),
             Message::PairingRequest(request) => {
                 let answer = PairingAnswer {
                     inviter: self.signer.did(),
@@ -230,43 +258,10 @@ impl Agent for Swindler {
             }
             other => other,
         };
-        Ok(SendMessageResponse::Message(contract::wrap(&answer, Role::Agent)))
+        Ok(Reply::Message(Box::new(contract::wrap(&answer, Role::Agent))))
     }
 
-    async fn send_streaming_message(&self, _: &Caller, request: SendMessageRequest) -> Result<EventStream, A2aError> {
-        let envelope = contract::unwrap(request.message)?.unwrap();
-        let (Message::Award(award), Some(input)) = (envelope.document, envelope.input) else {
-            return Err(A2aError::task_not_found("none"));
-        };
-        let (delivery, output) = self.deliver(&award, &input);
-        let id = award.document.contract;
-        let status = contract::status(TaskState::Submitted, None, SystemClock.now());
-        let done = contract::status(TaskState::InputRequired, Some(&Message::Delivery(delivery)), SystemClock.now());
-        Ok(stream::iter([
-            Ok(StreamResponse::Task(contract::task(id, status, None, None))),
-            Ok(contract::output_update(id, output)),
-            Ok(contract::status_update(id, done, None)),
-        ])
-        .boxed())
-    }
-
-    async fn get_task(&self, _: &Caller, request: GetTaskRequest) -> Result<Task, A2aError> {
-        Err(A2aError::task_not_found(&request.id))
-    }
-
-    async fn list_tasks(&self, _: &Caller, _: ListTasksRequest) -> Result<ListTasksResponse, A2aError> {
-        Err(A2aError::task_not_found("none"))
-    }
-
-    async fn cancel_task(&self, _: &Caller, request: CancelTaskRequest) -> Result<Task, A2aError> {
-        Err(A2aError::task_not_found(&request.id))
-    }
-
-    async fn subscribe_to_task(&self, _: &Caller, request: SubscribeToTaskRequest) -> Result<EventStream, A2aError> {
-        Err(A2aError::task_not_found(&request.id))
-    }
-
-    async fn extended_card(&self, _: &Caller) -> Result<AgentCard, A2aError> {
-        Err(A2aError::task_not_found("none"))
+    async fn cancel(&self, _: &Call, task: &Task) -> Result<(), A2aError> {
+        Err(A2aError::task_not_found(&task.id))
     }
 }

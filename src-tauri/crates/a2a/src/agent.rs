@@ -1,91 +1,129 @@
-//! What an agent does. The server speaks the protocol; the agent, implemented by `node`, has the use-cases.
+//! What an agent does. The server speaks the protocol, the [`crate::TaskLog`] remembers, and the agent, implemented by
+//! `node`, does the work: it makes something durable of a message and names the task; following that task, for one
+//! caller or a thousand, is the server's part.
 
-use crate::{A2aError, ErrorKind};
-use a2a::{
-    AgentCard, CancelTaskRequest, GetTaskRequest, ListTasksRequest, ListTasksResponse, SendMessageRequest,
-    SendMessageResponse, StreamResponse, SubscribeToTaskRequest, Task,
-};
+use crate::{A2aError, ErrorKind, auth::ApiKey, log::Owner};
+use a2a::{AgentCard, Message, SendMessageRequest, Task};
 use async_trait::async_trait;
-use futures::stream::BoxStream;
 use std::net::IpAddr;
-use tender_base::Did;
+use tender_base::{Did, Sha256};
 
 /// Who asks, as far as the request proves it. It identifies and never authorises: whether an identified peer may
 /// do what it asks is the agent's decision.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Identity {
     /// No token.
     Anonymous,
     /// The holder of this key signed a fresh token for this agent.
     Peer(Did),
+    /// The request carried this API key; whether the owner of this node issued it is the agent's to know.
+    Key(ApiKey),
 }
 
-/// Who asks, and from where.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Caller {
+/// One request's circumstances, the same on every binding.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Call {
     /// Who.
     pub identity: Identity,
     /// The connection's remote address; forwarding headers are not believed.
     pub ip: IpAddr,
+    /// `A2A-Extensions`: the extensions that the caller speaks.
+    pub extensions: Vec<String>,
+    /// `Idempotency-Key`, in place of the message's id.
+    pub(crate) once: Option<String>,
+    /// `Last-Event-ID`, as it was sent.
+    pub(crate) last_event: Option<String>,
 }
 
-impl Caller {
-    /// The peer's key, when the caller proved one.
+impl Call {
+    /// A request of `identity` from `ip` that names no extension.
+    #[must_use]
+    pub fn new(identity: Identity, ip: IpAddr) -> Self {
+        Self { identity, ip, extensions: Vec::new(), once: None, last_event: None }
+    }
+
+    /// The caller's key, when it proved one.
     #[must_use]
     pub fn did(&self) -> Option<Did> {
-        match self.identity {
+        match &self.identity {
             Identity::Anonymous => None,
-            Identity::Peer(did) => Some(did),
+            Identity::Peer(did) => Some(*did),
+            Identity::Key(key) => Some(key.did()),
         }
+    }
+
+    /// Whose tasks the caller may see.
+    #[must_use]
+    pub fn owner(&self) -> Owner {
+        Owner::of(self)
+    }
+
+    /// Whether the caller speaks the extension `uri`.
+    #[must_use]
+    pub fn speaks(&self, uri: &str) -> bool {
+        self.extensions.iter().any(|extension| extension == uri)
     }
 }
 
-/// Events of one task, in order. The first is the task as it stands (or exactly one message and nothing after it).
-pub type EventStream = BoxStream<'static, Result<StreamResponse, A2aError>>;
+/// A message that the protocol has no objection to.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Incoming {
+    /// Message, configuration and metadata, as they were sent.
+    pub request: SendMessageRequest,
+    /// The task that the message names, as it stands: the caller's, and not ended. Always none for a message of the
+    /// contract extension, whose documents name their contract themselves and are answered also after its end.
+    pub task: Option<Task>,
+    /// What makes sending it again the same; to be stored together with what the message did, so that
+    /// [`crate::TaskLog::sent`] finds it. None for callers that proved no identity.
+    pub once: Option<Once>,
+}
 
-/// The operations of A2A 1.0 without push notifications, which the server refuses itself.
+/// What tells a message that is sent again from a new one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Once {
+    /// Unique among the owner's.
+    pub key: String,
+    /// SHA-256 of the canonical request.
+    pub sha256: Sha256,
+}
+
+/// What became of a message.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Reply {
+    /// An answer, and no task.
+    Message(Box<Message>),
+    /// The id of a task, which is in the log by now.
+    Task(String),
+}
+
+/// The work behind the protocol.
 ///
-/// Requests arrive with their required fields present. Another caller's task is [`A2aError::task_not_found`].
+/// Requests arrive checked: required fields are present, media types are on the card, a task that is named is the
+/// caller's.
 #[async_trait]
 pub trait Agent: Send + Sync + 'static {
     /// Whether this key belongs to a paired peer. Only such a caller may send large bodies; anyone can make a key.
     async fn is_peer(&self, did: &Did) -> bool;
 
-    /// `SendMessage`: returns a message, or a task once it is terminal or waits for input
-    /// (at once with `configuration.return_immediately`).
-    async fn send_message(&self, caller: &Caller, request: SendMessageRequest)
-    -> Result<SendMessageResponse, A2aError>;
+    /// The URI of an extension without which this message is not taken; most agents require none.
+    fn requires(&self, request: &SendMessageRequest) -> Option<String> {
+        let _ = request;
+        None
+    }
 
-    /// `SendStreamingMessage`. The task's life must not depend on the stream: dropping it means that the caller
-    /// went away, nothing else.
-    async fn send_streaming_message(
-        &self,
-        caller: &Caller,
-        request: SendMessageRequest,
-    ) -> Result<EventStream, A2aError>;
+    /// Takes a message. What it did is durable and in the log when this returns; work goes on by itself, whether
+    /// the caller stays or not.
+    async fn receive(&self, call: &Call, incoming: Incoming) -> Result<Reply, A2aError>;
 
-    /// `GetTask`.
-    async fn get_task(&self, caller: &Caller, request: GetTaskRequest) -> Result<Task, A2aError>;
+    /// Cancels `task`, which has not ended as it was read; the log says so when this returns. When it has ended
+    /// meanwhile, or cannot be cancelled, [`ErrorKind::TaskNotCancelable`].
+    async fn cancel(&self, call: &Call, task: &Task) -> Result<(), A2aError>;
 
-    /// `ListTasks`: the caller's own, newest status first. `page_size` arrives within 1 to 100 when it is given.
-    async fn list_tasks(&self, caller: &Caller, request: ListTasksRequest) -> Result<ListTasksResponse, A2aError>;
-
-    /// `CancelTask`: the task as it then stands; a terminal one is [`ErrorKind::TaskNotCancelable`].
-    async fn cancel_task(&self, caller: &Caller, request: CancelTaskRequest) -> Result<Task, A2aError>;
-
-    /// `SubscribeToTask`: the task as it stands, then what happens; a terminal one is
-    /// [`ErrorKind::UnsupportedOperation`].
-    async fn subscribe_to_task(
-        &self,
-        caller: &Caller,
-        request: SubscribeToTaskRequest,
-    ) -> Result<EventStream, A2aError>;
-
-    /// `GetExtendedAgentCard`; our card does not declare one.
-    async fn extended_card(&self, caller: &Caller) -> Result<AgentCard, A2aError> {
-        let _ = caller;
+    /// `GetExtendedAgentCard`, asked only when the public card declares one.
+    async fn extended_card(&self, call: &Call) -> Result<AgentCard, A2aError> {
+        let _ = call;
         Err(A2aError::new(
-            ErrorKind::UnsupportedOperation,
+            ErrorKind::ExtendedCardNotConfigured,
             "this agent has no extended card",
             "the public card says everything there is",
         ))

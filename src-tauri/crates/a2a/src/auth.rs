@@ -1,8 +1,13 @@
-//! Proof of identity: `Authorization: Bearer <base64url(JCS(Signed<AccessToken>))>`.
+//! Proof of identity: `Authorization: Bearer <base64url(JCS(Signed<AccessToken>))>`, or an API key ([`ApiKey`]) as
+//! bearer or in `X-API-Key`.
 //!
 //! A token names its audience, lives five minutes at most and identifies without authorising. It is no nonce: who
 //! reads it on the wire could use it against the same audience until it expires, so it travels over pinned TLS or
 //! loopback only, and everything that moves money is signed by itself.
+
+mod key;
+
+pub use key::{ApiKey, KEY_PREFIX};
 
 use crate::{A2aError, ErrorKind, Identity};
 use axum::http::{HeaderMap, header};
@@ -46,17 +51,23 @@ impl Authenticator {
     /// [`ErrorKind::Unauthenticated`] when there is a token and it proves nothing: a broken token never passes
     /// as none.
     pub fn identify(&self, headers: &HeaderMap) -> Result<Identity, A2aError> {
-        let mut values = headers.get_all(header::AUTHORIZATION).iter();
+        let mut values = headers.get_all(header::AUTHORIZATION).iter().chain(headers.get_all(KEY_HEADER));
         let Some(value) = values.next() else { return Ok(Identity::Anonymous) };
         if values.next().is_some() {
-            return Err(refuse("there is more than one Authorization header", "send one"));
+            return Err(refuse("there is more than one Authorization or X-API-Key header", "send one"));
         }
         let text = value.to_str().map_err(|_| refuse("the Authorization header is not text", SEND))?;
+        if headers.contains_key(KEY_HEADER) {
+            return key(text.trim());
+        }
         let token = text
             .split_once(' ')
             .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"))
             .map(|(_, token)| token.trim())
             .ok_or_else(|| refuse("the Authorization header has no bearer token", SEND))?;
+        if token.starts_with(KEY_PREFIX) {
+            return key(token);
+        }
         self.check(token).map(Identity::Peer)
     }
 
@@ -90,6 +101,14 @@ impl Authenticator {
         signed.verify(&token.caller).map_err(|problem| refuse(problem.message, SEND))?;
         Ok(token.caller)
     }
+}
+
+/// Where clients put an API key that do not send it as a bearer token.
+const KEY_HEADER: &str = "x-api-key";
+
+fn key(text: &str) -> Result<Identity, A2aError> {
+    let key = ApiKey::read(text);
+    key.map(Identity::Key).ok_or_else(|| refuse("the API key is not one", "ask the owner of this agent for a key"))
 }
 
 const SEND: &str = "send `Authorization: Bearer` with the base64url of a signed access token, or no such header";
@@ -127,7 +146,7 @@ mod tests {
     fn a_fresh_token_names_its_caller_within_the_skew() {
         let caller = Identity::Peer(KeySigner::from_seed(&[1; 32]).did());
         for at in [NOW, NOW - 30_000, NOW + 330_000] {
-            assert_eq!(identify(&token(), at), Ok(caller), "{at}");
+            assert_eq!(identify(&token(), at), Ok(caller.clone()), "{at}");
         }
         for at in [NOW - 30_001, NOW + 330_001] {
             assert_eq!(identify(&token(), at).unwrap_err().kind, ErrorKind::Unauthenticated, "{at}");
@@ -171,5 +190,27 @@ mod tests {
         assert!(auth.identify(&headers).is_err());
         headers.append(header::AUTHORIZATION, HeaderValue::from_static("Bearer x"));
         assert!(auth.identify(&headers).is_err());
+    }
+
+    #[test]
+    fn an_api_key_is_the_key_of_its_seed_under_both_headers() {
+        struct Sevens;
+        impl tender_base::Entropy for Sevens {
+            fn fill(&self, bytes: &mut [u8]) {
+                bytes.fill(7);
+            }
+        }
+        let (key, text) = ApiKey::draw(&Sevens);
+        assert_eq!(key.did(), KeySigner::from_seed(&[7; 32]).did());
+        assert_eq!(identify(&text, NOW), Ok(Identity::Key(key.clone())));
+        let auth = Authenticator::new(KeySigner::from_seed(&[2; 32]).did(), Arc::new(At(NOW)));
+        let mut headers = HeaderMap::new();
+        headers.insert(KEY_HEADER, HeaderValue::from_str(&text).unwrap());
+        assert_eq!(auth.identify(&headers), Ok(Identity::Key(key)));
+        headers.insert(header::AUTHORIZATION, HeaderValue::from_str(&format!("Bearer {text}")).unwrap());
+        assert!(auth.identify(&headers).is_err(), "two proofs are none");
+        for text in ["tender_", "tender_AAAA", "tender_!", &text[..text.len() - 1]] {
+            assert_eq!(identify(text, NOW).unwrap_err().kind, ErrorKind::Unauthenticated, "{text}");
+        }
     }
 }

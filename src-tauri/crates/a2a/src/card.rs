@@ -4,27 +4,37 @@
 //! with default values left out as ProtoJSON does. A client trusts the key it pinned beforehand and nothing on
 //! the card itself: a `jku` is never followed.
 
+mod params;
+mod succession;
+
+pub use params::{
+    Availability, Benchmark, MAX_OFFERED, MAX_SUCCESSIONS, Offer, OfferedModel, Resource, ResourceKind, SkillFacts,
+    SkillPredicates, Software, Terms, Window,
+};
+pub use succession::successor;
+
 use crate::{
     CONTRACT_EXTENSION,
     contract::{BYTES, DOCUMENT},
 };
 use a2a::{
-    AgentCapabilities, AgentCard, AgentCardSignature, AgentExtension, AgentInterface, AgentSkill,
+    AgentCapabilities, AgentCard, AgentCardSignature, AgentExtension, AgentInterface, AgentSkill, ApiKeySecurityScheme,
     HttpAuthSecurityScheme, SecurityScheme, TRANSPORT_PROTOCOL_HTTP_JSON, TRANSPORT_PROTOCOL_JSONRPC,
 };
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use std::collections::HashMap;
-use tender_base::{Code, Did, JobKind, Problem, Rate, Sha256, Signer, job::ModelRef, signed::canonical};
+use tender_base::{Code, Did, JobKind, Problem, Sha256, Signed, Signer, documents::Succession, signed::canonical};
 
 /// Largest card that is read: ours has about 3 kB.
 pub const MAX_CARD_BYTES: usize = 64 << 10;
-/// Name of the bearer scheme on the card.
-const SCHEME: &str = "did";
+/// Names of the security schemes on the card: a token signed with the caller's own key, or a key that the owner issued.
+const DID_SCHEME: &str = "did";
+const KEY_SCHEME: &str = "key";
 
 /// What a card says.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct CardFacts {
     /// The owner's name for this node.
     pub name: String,
@@ -38,54 +48,12 @@ pub struct CardFacts {
     pub version: String,
     /// [`crate::tls::ServerTls::key_sha256`]; none on loopback without TLS.
     pub tls_key_sha256: Option<Sha256>,
-    /// What is for sale now; empty while nothing is.
+    /// What is for sale now; empty while nothing is. The first [`MAX_OFFERED`] are said.
     pub skills: Vec<SkillFacts>,
-}
-
-/// One kind of work for sale.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct SkillFacts {
-    /// The kind.
-    pub kind: JobKind,
-    /// The model, for kinds that have one.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub model: Option<ModelRef>,
-    /// The price without obligation; a proposal binds.
-    pub rate: Rate,
-}
-
-/// Parameters of the contract extension on a card.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Terms {
-    /// Who signs contracts.
-    pub did: Did,
-    /// SHA-256 of the TLS key (SubjectPublicKeyInfo, DER).
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub tls_key_sha256: Option<Sha256>,
-    /// What is for sale.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub prices: Vec<SkillFacts>,
-}
-
-impl Terms {
-    /// The contract extension of `card`; `None` when it is a plain A2A agent's.
-    ///
-    /// # Errors
-    /// [`Code::Invalid`] when the extension is there and cannot be read.
-    pub fn of(card: &AgentCard) -> Result<Option<Self>, Problem> {
-        let extensions = card.capabilities.extensions.iter().flatten();
-        let Some(extension) = extensions.into_iter().find(|extension| extension.uri == CONTRACT_EXTENSION) else {
-            return Ok(None);
-        };
-        let params = Value::Object(extension.params.iter().flatten().map(|(k, v)| (k.clone(), v.clone())).collect());
-        serde_path_to_error::deserialize(params).map(Some).map_err(|error| {
-            Problem::new(
-                Code::Invalid,
-                format!("the card's contract extension is not readable: {error}"),
-                "both sides need a version of Tender that speaks urn:tender:a2a:contract:v1",
-            )
-        })
-    }
+    /// What it runs on.
+    pub offer: Offer,
+    /// The keys that this one succeeded, see [`Terms::successions`].
+    pub successions: Vec<Signed<Succession>>,
 }
 
 /// The card without its signature.
@@ -94,7 +62,19 @@ impl Terms {
 /// same bytes to sign.
 #[must_use]
 pub fn build(facts: &CardFacts) -> AgentCard {
-    let terms = Terms { did: facts.did, tls_key_sha256: facts.tls_key_sha256, prices: facts.skills.clone() };
+    let mut offer = facts.offer.clone();
+    for skill in &mut offer.skills {
+        skill.models.truncate(MAX_OFFERED);
+    }
+    let older = facts.successions.len().saturating_sub(MAX_SUCCESSIONS);
+    let terms = Terms {
+        did: facts.did,
+        tls_key_sha256: facts.tls_key_sha256,
+        receipt_key: Some(facts.did),
+        prices: facts.skills.iter().take(MAX_OFFERED).cloned().collect(),
+        offer,
+        successions: facts.successions.iter().skip(older).cloned().collect(),
+    };
     let params = match serde_json::to_value(terms) {
         Ok(Value::Object(params)) => params.into_iter().collect(),
         _ => HashMap::new(),
@@ -114,6 +94,14 @@ pub fn build(facts: &CardFacts) -> AgentCard {
                 .to_owned(),
         ),
         bearer_format: Some("tender/access-token/v1".to_owned()),
+    };
+    let key = ApiKeySecurityScheme {
+        location: "header".to_owned(),
+        name: "X-API-Key".to_owned(),
+        description: Some(
+            "a key that the owner of this agent issued, for clients that cannot sign; also taken as a bearer token"
+                .to_owned(),
+        ),
     };
     let mut skills: Vec<AgentSkill> = Vec::new();
     for fact in &facts.skills {
@@ -144,7 +132,7 @@ pub fn build(facts: &CardFacts) -> AgentCard {
         ],
         capabilities: AgentCapabilities {
             streaming: Some(true),
-            push_notifications: None,
+            push_notifications: Some(true),
             extensions: Some(vec![extension]),
             extended_agent_card: None,
         },
@@ -154,7 +142,10 @@ pub fn build(facts: &CardFacts) -> AgentCard {
         provider: None,
         documentation_url: None,
         icon_url: None,
-        security_schemes: Some(HashMap::from([(SCHEME.to_owned(), SecurityScheme::HttpAuth(bearer))])),
+        security_schemes: Some(HashMap::from([
+            (DID_SCHEME.to_owned(), SecurityScheme::HttpAuth(bearer)),
+            (KEY_SCHEME.to_owned(), SecurityScheme::ApiKey(key)),
+        ])),
         // None is required: callers without a token get the card and prices.
         security_requirements: None,
         signatures: None,
@@ -292,11 +283,10 @@ fn is_default(value: &Value) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use tender_base::{Unit, signed::KeySigner};
+    use tender_base::{Rate, Timestamp, Unit, job::ModelRef, kernel::Kernel, signed::KeySigner};
 
-    fn signed() -> (KeySigner, Value) {
-        let signer = KeySigner::from_seed(&[1; 32]);
-        let mut card = build(&CardFacts {
+    fn facts(signer: &KeySigner) -> CardFacts {
+        CardFacts {
             name: "n".into(),
             description: "d".into(),
             url: "http://127.0.0.1:1/".into(),
@@ -308,7 +298,39 @@ mod tests {
                 model: None,
                 rate: Rate { micro_usd: 5, per_units: 1_000_000_000, unit: Unit::Flop },
             }],
-        });
+            offer: Offer {
+                resources: vec![Resource {
+                    kind: ResourceKind::Gpu,
+                    class: "NVIDIA GeForce RTX 4080".into(),
+                    vendor: Some("NVIDIA".into()),
+                    memory_bytes: Some(17_171_480_576),
+                    api: "vulkan".into(),
+                    measured: true,
+                }],
+                skills: vec![SkillPredicates {
+                    skill: "kernel".into(),
+                    models: Vec::new(),
+                    kernels: Kernel::ALL.to_vec(),
+                    software: vec![Software { name: "tender-worker".into(), version: "0.1.0".into() }],
+                    protocols: vec!["a2a/1.0".into()],
+                }],
+                benchmarks: vec![Benchmark {
+                    name: "gemm".into(),
+                    unit: "flop/s".into(),
+                    value: 5.2e12,
+                    measured_at: Timestamp::from_millis(1_795_248_000_000),
+                    n: 3,
+                }],
+                availability: Some(Availability::Always),
+                max_quote_seconds: Some(30),
+            },
+            successions: Vec::new(),
+        }
+    }
+
+    fn signed() -> (KeySigner, Value) {
+        let signer = KeySigner::from_seed(&[1; 32]);
+        let mut card = build(&facts(&signer));
         sign(&mut card, &signer).unwrap();
         (signer, serde_json::to_value(card).unwrap())
     }
@@ -334,6 +356,11 @@ mod tests {
             ("/supportedInterfaces/0/url", json!("http://127.0.0.1:2/")),
             ("/capabilities/extensions/0/required", json!(true)),
             ("/capabilities/extensions/0/params/prices/0/rate/micro_usd", json!(4)),
+            ("/capabilities/extensions/0/params/benchmarks/0/value", json!(5.3e12)),
+            ("/capabilities/extensions/0/params/resources/0/measured", json!(false)),
+            ("/capabilities/extensions/0/params/availability", json!({"from": "2026-11-21T08:00:00.000Z"})),
+            ("/securitySchemes/key/apiKeySecurityScheme/name", json!("X-Other")),
+            ("/capabilities/pushNotifications", json!(false)),
             ("/unknownMember", json!(1)),
         ] {
             let mut changed = card.clone();
@@ -345,6 +372,48 @@ mod tests {
         same["documentationUrl"] = json!("");
         same["capabilities"]["extensions"][0]["required"] = json!(false);
         check(&same, &did).unwrap();
+    }
+
+    #[test]
+    fn numbers_as_a_peer_writes_them_that_knows_only_doubles_are_the_same_card() {
+        fn float(value: &mut Value) {
+            match value {
+                Value::Number(n) => *value = json!(n.as_f64().unwrap()),
+                Value::Array(items) => items.iter_mut().for_each(float),
+                Value::Object(members) => members.values_mut().for_each(float),
+                _ => {}
+            }
+        }
+        let (signer, mut card) = signed();
+        let text = card.to_string();
+        float(card.pointer_mut("/capabilities/extensions/0/params").unwrap());
+        assert_ne!(card.to_string(), text);
+        let read = check(&card, &signer.did()).unwrap();
+        let terms = Terms::of(&read).unwrap().unwrap();
+        assert_eq!(read.security_schemes.unwrap().len(), 2);
+        assert_eq!((terms.offer, terms.receipt_key), (facts(&signer).offer, Some(signer.did())));
+    }
+
+    #[test]
+    fn a_card_is_never_larger_than_what_is_read() {
+        let signer = KeySigner::from_seed(&[1; 32]);
+        let mut facts = facts(&signer);
+        // The longest that an owner can give: a hundred characters of four bytes.
+        let model = |n: u32| ModelRef { name: "𝔐".repeat(100), sha256: Sha256::of(&n.to_le_bytes()) };
+        facts.offer.skills[0].models = (0..1000)
+            .map(|n| OfferedModel { model: model(n), quantisation: Some("Q4_K 83 %, Q6_K 17 %".into()) })
+            .collect();
+        facts.skills = (0..1000)
+            .map(|n| SkillFacts { kind: JobKind::Generate, model: Some(model(n)), rate: facts.skills[0].rate })
+            .collect();
+        let (predecessor, successor) = (signer.did(), signer.did());
+        let succession = Succession { predecessor, successor, succeeded_at: Timestamp::from_millis(0) };
+        facts.successions = vec![Signed::new(succession, &signer); 100];
+        let mut card = build(&facts);
+        sign(&mut card, &signer).unwrap();
+        let bytes = serde_json::to_vec(&card).unwrap();
+        assert!(bytes.len() <= MAX_CARD_BYTES, "{} bytes", bytes.len());
+        verify(&bytes, &signer.did()).unwrap();
     }
 
     #[test]

@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::collections::HashMap;
 use tender_base::{
-    Code, ContractState, Problem, Sha256, Signed, Timestamp,
+    Code, ContractState, MicroUsd, Problem, Sha256, Signed, Timestamp,
     documents::{Delivery, Message},
     ids::ContractId,
     job::MAX_BLOB_BYTES,
@@ -32,8 +32,8 @@ pub const CONTRACT_EXTENSION: &str = "urn:tender:a2a:contract:v1";
 pub const BYTES: &str = "application/octet-stream";
 /// Media type of a document.
 pub const DOCUMENT: &str = "application/json";
-/// Id of the one artifact of a delivery.
-const OUTPUT: &str = "output";
+/// Id of the one artifact of a delivery, and of its text while it is written.
+pub const OUTPUT: &str = "output";
 
 /// A document as it arrived, and the bytes beside it.
 #[derive(Clone, Debug, PartialEq)]
@@ -45,7 +45,7 @@ pub struct Envelope {
 }
 
 /// How far a task is.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Progress {
     /// Units done.
     pub done: u64,
@@ -54,6 +54,22 @@ pub struct Progress {
     /// More of a text that is being written.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub text: Option<Piece>,
+    /// What was used so far, where it is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub meter: Option<Used>,
+}
+
+/// What work has used so far. It binds nobody: what counts is the meter of the delivery.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Used {
+    /// Units that would be billed if it ended now.
+    pub units: u64,
+    /// What they cost by the rate of the proposal.
+    pub amount_micro_usd: MicroUsd,
+    /// Energy, in joules; none while it is not known.
+    pub energy_joules: Option<f64>,
+    /// Whether the energy was measured.
+    pub measured: bool,
 }
 
 /// A piece of a text, and where it belongs. A reader that has less than `at` bytes has missed something and waits for
@@ -122,13 +138,19 @@ pub fn wrap_award(document: &Message, input: Vec<u8>) -> WireMessage {
     message
 }
 
+/// Whether a message belongs to the extension.
+#[must_use]
+pub fn belongs(message: &WireMessage) -> bool {
+    message.extensions.iter().flatten().any(|uri| uri == CONTRACT_EXTENSION)
+}
+
 /// Reads a message of the extension; `None` when it is plain A2A.
 ///
 /// # Errors
 /// [`Code::Invalid`] unless there is exactly one document, ids that belong to it, and nothing beside it but an
 /// award's input; [`Code::TooLarge`] when that input is larger than [`MAX_BLOB_BYTES`].
 pub fn unwrap(message: WireMessage) -> Result<Option<Envelope>, Problem> {
-    if !message.extensions.iter().flatten().any(|uri| uri == CONTRACT_EXTENSION) {
+    if !belongs(&message) {
         return Ok(None);
     }
     let (mut document, mut input) = (None, None);
@@ -177,8 +199,9 @@ fn parse(mut value: Value) -> Result<Message, Problem> {
     })
 }
 
-/// `5.0` → `5` where a double holds the integer exactly; no document knows the difference.
-fn restore_integers(value: &mut Value) {
+/// `5.0` → `5` where a double holds the integer exactly, up to 2^53: protobuf's `Struct`, which some clients pass their
+/// data through, knows only doubles, and no document knows the difference.
+pub fn restore_integers(value: &mut Value) {
     /// 2^53: above it a double does not tell neighbouring integers apart.
     const EXACT: f64 = 9_007_199_254_740_992.0;
     match value {
@@ -277,7 +300,7 @@ fn artifact(bytes: Vec<u8>) -> Artifact {
     }
 }
 
-fn metadata(progress: Progress) -> HashMap<String, Value> {
+pub(crate) fn metadata(progress: Progress) -> HashMap<String, Value> {
     HashMap::from([(CONTRACT_EXTENSION.to_owned(), serde_json::to_value(progress).unwrap_or_default())])
 }
 
@@ -294,7 +317,7 @@ mod tests {
     use super::*;
     use serde_json::json;
     use tender_base::{
-        Clock, Did, Entropy, MicroUsd, Signer,
+        Clock, Did, Entropy, Signer,
         documents::{Acceptance, Award, Evidence, Statistic},
         signed::KeySigner,
     };

@@ -1,14 +1,47 @@
-//! Errors as the protocol knows them, on both bindings.
+//! Errors as the protocol knows them, on every binding.
 
 use axum::http::StatusCode;
+use prost::Message;
+use prost_types::Any;
 use serde::Deserialize;
 use serde_json::{Value, json};
-use std::time::Duration;
+use std::{collections::HashMap, time::Duration};
 use tender_base::{Code, Problem};
+use tonic::Status;
 
 /// Domain of every `google.rpc.ErrorInfo` of A2A.
 const DOMAIN: &str = "a2a-protocol.org";
 const ERROR_INFO: &str = "type.googleapis.com/google.rpc.ErrorInfo";
+const RETRY_INFO: &str = "type.googleapis.com/google.rpc.RetryInfo";
+
+/// `google.rpc.Status`, which travels in the trailer `grpc-status-details-bin`.
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct RpcStatus {
+    #[prost(int32, tag = "1")]
+    pub(crate) code: i32,
+    #[prost(string, tag = "2")]
+    pub(crate) message: String,
+    #[prost(message, repeated, tag = "3")]
+    pub(crate) details: Vec<Any>,
+}
+
+/// `google.rpc.ErrorInfo`.
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct ErrorInfo {
+    #[prost(string, tag = "1")]
+    pub(crate) reason: String,
+    #[prost(string, tag = "2")]
+    pub(crate) domain: String,
+    #[prost(map = "string, string", tag = "3")]
+    pub(crate) metadata: HashMap<String, String>,
+}
+
+/// `google.rpc.RetryInfo`.
+#[derive(Clone, PartialEq, Message)]
+struct RetryInfo {
+    #[prost(message, optional, tag = "1")]
+    retry_delay: Option<prost_types::Duration>,
+}
 
 /// The closed list of protocol errors (A2A 1.0.1 §5.4 and JSON-RPC 2.0 §5.1), and what HTTP itself refuses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -123,13 +156,36 @@ impl ErrorKind {
         }
     }
 
-    /// HTTP status of the JSON-RPC binding: 200, unless HTTP itself has a word for it that proxies and clients
-    /// act upon.
+    /// HTTP status of the JSON-RPC binding: 200, unless it is HTTP's own business who asks, how much and how often. What
+    /// the agent cannot do now is an answer like any other: clients read no body behind a 503.
     #[must_use]
     pub fn rpc_status(self) -> StatusCode {
         match self {
-            K::Unauthenticated | K::Forbidden | K::TooLarge | K::TooMany | K::Unavailable => self.http().0,
+            K::Unauthenticated | K::Forbidden | K::TooLarge | K::TooMany => self.http().0,
             _ => StatusCode::OK,
+        }
+    }
+
+    /// Status of the gRPC binding.
+    #[must_use]
+    pub fn grpc(self) -> tonic::Code {
+        match self {
+            K::TaskNotFound => tonic::Code::NotFound,
+            K::ContentTypeNotSupported | K::Parse | K::InvalidRequest | K::InvalidParams => {
+                tonic::Code::InvalidArgument
+            }
+            K::TaskNotCancelable
+            | K::PushNotificationNotSupported
+            | K::UnsupportedOperation
+            | K::ExtendedCardNotConfigured
+            | K::ExtensionSupportRequired
+            | K::VersionNotSupported => tonic::Code::FailedPrecondition,
+            K::InvalidAgentResponse | K::Internal => tonic::Code::Internal,
+            K::MethodNotFound => tonic::Code::Unimplemented,
+            K::Unauthenticated => tonic::Code::Unauthenticated,
+            K::Forbidden => tonic::Code::PermissionDenied,
+            K::TooLarge | K::TooMany => tonic::Code::ResourceExhausted,
+            K::Unavailable => tonic::Code::Unavailable,
         }
     }
 
@@ -205,7 +261,7 @@ impl A2aError {
         Self::new(K::TaskNotFound, format!("there is no task {id}"), "list your tasks to see their ids")
     }
 
-    /// The four push notification methods, until they exist.
+    /// The four push notification methods, of an agent whose card does not offer them.
     #[must_use]
     pub fn no_push() -> Self {
         Self::new(
@@ -220,14 +276,34 @@ impl A2aError {
         Self::new(K::InvalidParams, message, "correct the field and send the request again")
     }
 
-    fn info(&self) -> Value {
+    fn metadata(&self) -> HashMap<String, String> {
         let code = serde_json::to_value(self.problem.code).unwrap_or_default();
+        let code = code.as_str().unwrap_or_default().to_owned();
+        HashMap::from([("code".to_owned(), code), ("hint".to_owned(), self.problem.hint.clone())])
+    }
+
+    fn info(&self) -> Value {
         json!([{
             "@type": ERROR_INFO,
             "reason": self.kind.reason(),
             "domain": DOMAIN,
-            "metadata": {"code": code, "hint": self.problem.hint},
+            "metadata": self.metadata(),
         }])
+    }
+
+    /// The status that ends a gRPC call.
+    #[must_use]
+    pub fn grpc_status(&self) -> Status {
+        let code = self.kind.grpc();
+        let info =
+            ErrorInfo { reason: self.kind.reason().to_owned(), domain: DOMAIN.to_owned(), metadata: self.metadata() };
+        let mut details = vec![Any { type_url: ERROR_INFO.to_owned(), value: info.encode_to_vec() }];
+        if let Some(wait) = self.retry_after {
+            let retry = RetryInfo { retry_delay: wait.try_into().ok() };
+            details.push(Any { type_url: RETRY_INFO.to_owned(), value: retry.encode_to_vec() });
+        }
+        let status = RpcStatus { code: code as i32, message: self.problem.message.clone(), details };
+        Status::with_details(code, &self.problem.message, status.encode_to_vec().into())
     }
 
     /// The `error` member of a JSON-RPC response.
@@ -252,17 +328,28 @@ impl A2aError {
     /// it ends up on a person's screen.
     #[must_use]
     pub fn from_rpc_body(body: &Value) -> Self {
-        let rpc_code = body["code"].as_i64().unwrap_or(0);
-        let infos = body["data"].as_array().map(Vec::as_slice).unwrap_or_default();
+        Self::read(body, &body["data"], |kind| i64::from(kind.rpc_code()))
+    }
+
+    /// Reads the `error` member of a peer's REST error response, as [`Self::from_rpc_body`] does.
+    #[must_use]
+    pub fn from_rest_body(body: &Value) -> Self {
+        Self::read(body, &body["details"], |kind| i64::from(kind.http().0.as_u16()))
+    }
+
+    /// `number` is the code that the binding has for a kind.
+    fn read(body: &Value, infos: &Value, number: impl Fn(ErrorKind) -> i64) -> Self {
+        let said = body["code"].as_i64().unwrap_or(0);
+        let infos = infos.as_array().map(Vec::as_slice).unwrap_or_default();
         let info = infos.iter().find(|info| info["@type"] == ERROR_INFO).unwrap_or(&Value::Null);
         let kind = ErrorKind::ALL
             .into_iter()
-            .find(|kind| info["reason"] == kind.reason() && i64::from(kind.rpc_code()) == rpc_code)
-            .or_else(|| ErrorKind::ALL.into_iter().find(|kind| i64::from(kind.rpc_code()) == rpc_code))
+            .find(|kind| info["reason"] == kind.reason() && number(*kind) == said)
+            .or_else(|| ErrorKind::ALL.into_iter().find(|kind| number(*kind) == said))
             .unwrap_or(K::InvalidAgentResponse);
         let code = Code::deserialize(&info["metadata"]["code"]).unwrap_or(kind.code());
         let message = readable(body["message"].as_str().unwrap_or_default());
-        let message = if message.is_empty() { format!("the peer answered with error {rpc_code}") } else { message };
+        let message = if message.is_empty() { format!("the peer answered with error {said}") } else { message };
         let hint = readable(info["metadata"]["hint"].as_str().unwrap_or_default());
         Self { kind, problem: Problem { code, message, hint }, retry_after: None }
     }
@@ -308,6 +395,29 @@ mod tests {
         for kind in ErrorKind::ALL {
             let sent = A2aError::new(kind, "what", "do this");
             assert_eq!(A2aError::from_rpc_body(&sent.rpc_body()), sent, "{kind:?}");
+            assert_eq!(A2aError::from_rest_body(&sent.rest_body()["error"]), sent, "{kind:?}");
+        }
+    }
+
+    #[test]
+    fn what_an_agent_cannot_do_now_is_an_answer() {
+        let busy = A2aError::from(Problem::new(Code::Unavailable, "all slots are taken", "try again later")).kind;
+        assert_eq!((busy.rpc_status(), busy.http().0), (StatusCode::OK, StatusCode::SERVICE_UNAVAILABLE));
+    }
+
+    #[test]
+    fn a_grpc_status_says_the_same_in_its_details() {
+        for kind in ErrorKind::ALL {
+            let sent = A2aError::new(kind, "what", "do this").retry_after(Duration::from_millis(1500));
+            let status = sent.grpc_status();
+            assert_eq!((status.code(), status.message()), (kind.grpc(), "what"));
+            let details = RpcStatus::decode(status.details()).unwrap();
+            assert_eq!((details.code, &*details.message), (kind.grpc() as i32, "what"));
+            let info = ErrorInfo::decode(&*details.details[0].value).unwrap();
+            assert_eq!((&*info.reason, &*info.domain), (kind.reason(), "a2a-protocol.org"));
+            assert_eq!(info.metadata["hint"], "do this");
+            let retry = RetryInfo::decode(&*details.details[1].value).unwrap().retry_delay.unwrap();
+            assert_eq!((retry.seconds, retry.nanos), (1, 500_000_000));
         }
     }
 

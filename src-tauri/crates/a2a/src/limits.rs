@@ -3,31 +3,41 @@
 use crate::{A2aError, ErrorKind};
 use std::{
     collections::HashMap,
+    fmt,
     hash::Hash,
     net::{IpAddr, Ipv6Addr},
     sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
 };
+use tender_base::Did;
 
 /// Limits of the A2A listener.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
     /// Requests per second from one address (an IPv6 /64 counts as one), after a burst of twice as many.
     pub requests_per_address: u32,
+    /// Requests per second of one key, from wherever, after a burst of twice as many. A key that anyone can make counts
+    /// against its address too.
+    pub requests_per_caller: u32,
     /// Requests per second from all addresses, after a burst of twice as many.
     pub requests_in_total: u32,
     /// Open connections of one address.
     pub connections_per_address: u32,
     /// Open connections of all addresses.
     pub connections_in_total: u32,
-    /// Open event streams of one address.
+    /// Open event streams and waiting `SendMessage`s of one address.
     pub streams_per_address: u32,
+    /// Open event streams and waiting `SendMessage`s of one key, from wherever.
+    pub streams_per_caller: u32,
     /// Bodies above `anonymous_body_bytes` that are in memory at the same time; more wait.
     pub large_bodies: u32,
     /// Largest body of a caller that is not a paired peer.
     pub anonymous_body_bytes: usize,
     /// Largest body of a paired peer.
     pub peer_body_bytes: usize,
+    /// A connection of which nothing is read for so long, while something is written to it, is closed; a response over
+    /// HTTP/2 of which nothing is read for so long is dropped.
+    pub write_time: Duration,
 }
 
 impl Default for Limits {
@@ -37,19 +47,22 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             requests_per_address: 50,
+            requests_per_caller: 50,
             requests_in_total: 500,
             connections_per_address: 64,
             connections_in_total: 512,
             streams_per_address: 32,
+            streams_per_caller: 32,
             large_bodies: 2,
             anonymous_body_bytes: 64 << 10,
             peer_body_bytes: 96 << 20,
+            write_time: Duration::from_secs(30),
         }
     }
 }
 
-/// Addresses that are remembered at most: a flood from many must not fill the memory.
-const MAX_ADDRESSES: usize = 4096;
+/// Addresses, and callers, that are remembered at most: a flood from many must not fill the memory.
+const MAX_KEYS: usize = 4096;
 
 /// Who counts as one sender: an IPv4 address, or the /64 that one IPv6 subscriber gets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -61,6 +74,12 @@ impl Origin {
             IpAddr::V6(ip) => IpAddr::V6(Ipv6Addr::from_bits(ip.to_bits() >> 64 << 64)),
             v4 => v4,
         })
+    }
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
     }
 }
 
@@ -94,44 +113,64 @@ impl Bucket {
     }
 }
 
+/// Counts the requests of each address or each caller.
+struct Rates<K> {
+    per_second: u32,
+    buckets: HashMap<K, Bucket>,
+}
+
+impl<K: Eq + Hash> Rates<K> {
+    fn new(per_second: u32) -> Self {
+        Self { per_second, buckets: HashMap::new() }
+    }
+
+    /// Lets one request of `key` in, or says when the next may come; `of` names the limit.
+    fn admit(&mut self, key: K, now: Instant, of: &str) -> Result<(), A2aError> {
+        let per_second = self.per_second;
+        if self.buckets.len() >= MAX_KEYS && !self.buckets.contains_key(&key) {
+            self.buckets.retain(|_, bucket| {
+                bucket.refill(per_second, now);
+                bucket.tokens < 2.0 * f64::from(per_second)
+            });
+            if self.buckets.len() >= MAX_KEYS {
+                return Err(too_many("too many are asking at once", Duration::from_secs(1)));
+            }
+        }
+        let bucket = self.buckets.entry(key).or_insert_with(|| Bucket::full(per_second, now));
+        bucket
+            .take(per_second, now)
+            .map_err(|wait| too_many(format!("more than {per_second} requests per second {of}"), wait))
+    }
+}
+
 /// Counts requests.
 pub(crate) struct Requests {
-    per_address: u32,
     in_total: u32,
-    state: Mutex<(Bucket, HashMap<Origin, Bucket>)>,
+    addresses: Mutex<(Bucket, Rates<Origin>)>,
+    callers: Mutex<Rates<Did>>,
 }
 
 impl Requests {
     pub(crate) fn new(limits: &Limits) -> Self {
         let total = Bucket::full(limits.requests_in_total, Instant::now());
         Self {
-            per_address: limits.requests_per_address,
             in_total: limits.requests_in_total,
-            state: Mutex::new((total, HashMap::new())),
+            addresses: Mutex::new((total, Rates::new(limits.requests_per_address))),
+            callers: Mutex::new(Rates::new(limits.requests_per_caller)),
         }
     }
 
     /// Lets one request of `origin` in, or says when the next may come. One address alone cannot use up the total.
     pub(crate) fn admit(&self, origin: Origin, now: Instant) -> Result<(), A2aError> {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = self.addresses.lock().unwrap_or_else(PoisonError::into_inner);
         let (total, addresses) = &mut *state;
-        if addresses.len() >= MAX_ADDRESSES && !addresses.contains_key(&origin) {
-            addresses.retain(|_, bucket| {
-                bucket.refill(self.per_address, now);
-                bucket.tokens < 2.0 * f64::from(self.per_address)
-            });
-            if addresses.len() >= MAX_ADDRESSES {
-                return Err(too_many("too many addresses are asking at once", Duration::from_secs(1)));
-            }
-        }
-        addresses
-            .entry(origin)
-            .or_insert_with(|| Bucket::full(self.per_address, now))
-            .take(self.per_address, now)
-            .map_err(|wait| {
-                too_many(format!("more than {} requests per second from this address", self.per_address), wait)
-            })?;
+        addresses.admit(origin, now, "from this address")?;
         total.take(self.in_total, now).map_err(|wait| too_many("this agent is asked too often", wait))
+    }
+
+    /// The same for a caller that proved its key, from whichever addresses.
+    pub(crate) fn admit_caller(&self, caller: Did, now: Instant) -> Result<(), A2aError> {
+        self.callers.lock().unwrap_or_else(PoisonError::into_inner).admit(caller, now, "with this key")
     }
 }
 
@@ -218,12 +257,24 @@ mod tests {
     }
 
     #[test]
+    fn a_caller_has_one_rate_from_all_its_addresses() {
+        use tender_base::{Signer, signed::KeySigner};
+        let limits = Limits { requests_per_caller: 2, ..Limits::default() };
+        let (requests, now) = (Requests::new(&limits), Instant::now());
+        let [one, two] = [1, 2].map(|seed| KeySigner::from_seed(&[seed; 32]).did());
+        assert_eq!((0..10).filter(|_| requests.admit_caller(one, now).is_ok()).count(), 4);
+        let refused = requests.admit_caller(one, now).unwrap_err();
+        assert_eq!((refused.kind, refused.retry_after), (ErrorKind::TooMany, Some(Duration::from_millis(500))));
+        assert!(requests.admit_caller(two, now).is_ok());
+    }
+
+    #[test]
     fn a_flood_of_addresses_does_not_grow_the_memory() {
         let (requests, now) = (requests(1, 1_000_000), Instant::now());
         for i in 0..10_000_u32 {
             let _ = requests.admit(Origin::of(IpAddr::from(i.to_be_bytes())), now);
         }
-        assert!(requests.state.lock().unwrap().1.len() <= MAX_ADDRESSES);
+        assert!(requests.addresses.lock().unwrap().1.buckets.len() <= MAX_KEYS);
         assert!(requests.admit(Origin::of(IpAddr::from([255, 0, 0, 1])), now + Duration::from_secs(9)).is_ok());
     }
 

@@ -364,6 +364,20 @@ pub struct PairingAnswer {
 }
 document!(PairingAnswer, "pairing-answer/v1");
 
+/// A party goes on under another key. Signed by the old key; whoever sends it proves the new one, by a token or by the
+/// card that it stands on. From then on the old key has nothing more to say.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Succession {
+    /// The key until now, which signs.
+    pub predecessor: Did,
+    /// The key from now on.
+    pub successor: Did,
+    /// When it was made.
+    pub succeeded_at: Timestamp,
+}
+document!(Succession, "succession/v1");
+
 /// A short-lived proof of identity, sent as the bearer token of a request. It identifies and never authorises.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -411,6 +425,8 @@ pub enum Message {
     PairingRequest(Signed<PairingRequest>),
     /// Inviter to invitee.
     PairingAnswer(Signed<PairingAnswer>),
+    /// Peer to peer; answered by the same document or `Refusal`.
+    Succession(Signed<Succession>),
 }
 
 impl Message {
@@ -431,7 +447,8 @@ impl Message {
             | Self::Payment(_)
             | Self::PaymentConfirmation(_)
             | Self::PairingRequest(_)
-            | Self::PairingAnswer(_) => None,
+            | Self::PairingAnswer(_)
+            | Self::Succession(_) => None,
         }
     }
 }

@@ -59,6 +59,14 @@ new_id!(
     /// It doubles as the A2A context id, and as the task id once the contract is awarded.
     ContractId
 );
+impl JobId {
+    /// The same identifier in the place of a contract's, in the ledger, for what is bought for a job without a contract.
+    #[must_use]
+    pub fn hire(self) -> ContractId {
+        ContractId(self.0)
+    }
+}
+
 new_id!(
     /// A payment recorded by both sides.
     PaymentId

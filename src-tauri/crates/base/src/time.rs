@@ -44,7 +44,10 @@ impl Timestamp {
     /// Parses RFC 3339; `None` when it is not.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
-        DateTime::parse_from_rfc3339(text).ok().map(|at| Self(at.timestamp_millis()))
+        /// Of RFC 3339, in UTC: an offset or a leap second may lead out of them, to what could not be written again.
+        const YEARS_0_TO_9999: std::ops::RangeInclusive<i64> = -62_167_219_200_000..=253_402_300_799_999;
+        let at = DateTime::parse_from_rfc3339(text).ok()?.timestamp_millis();
+        YEARS_0_TO_9999.contains(&at).then_some(Self(at))
     }
 }
 
@@ -101,5 +104,11 @@ mod tests {
         assert_eq!(Timestamp::parse(&at.to_string()), Some(at));
         assert!(at.to_string().ends_with(".123Z"));
         assert_eq!(Timestamp::parse("yesterday"), None);
+        for edge in ["0000-01-01T00:00:00.000Z", "9999-12-31T23:59:59.999Z"] {
+            assert_eq!(Timestamp::parse(edge).unwrap().to_string(), edge);
+        }
+        for outside in ["0000-01-01T00:00:00+00:01", "9999-12-31T23:59:60Z", "9999-12-31T23:59:59-00:01"] {
+            assert_eq!(Timestamp::parse(outside), None, "{outside}");
+        }
     }
 }

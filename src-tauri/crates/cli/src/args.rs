@@ -59,6 +59,16 @@ pub(crate) enum Command {
         #[command(subcommand)]
         command: Option<RuntimesCommand>,
     },
+    /// A2A agents that are no peers: hired for texts, at a price that you or their card state.
+    Agents {
+        #[command(subcommand)]
+        command: Option<AgentsCommand>,
+    },
+    /// This node's keys: show them, or put new ones in their place.
+    Identity {
+        #[command(subcommand)]
+        command: Option<IdentityCommand>,
+    },
     /// Jobs bought and sold, newest first; with an id, everything about one.
     Jobs {
         /// Job or contract id.
@@ -288,6 +298,16 @@ pub(crate) enum SettingsCommand {
 }
 
 #[derive(Subcommand)]
+pub(crate) enum IdentityCommand {
+    /// The public key, and where the secret is.
+    Show,
+    /// Go on under a new key, which the old one names to your peers. Nothing may be open or owed, and no node may run.
+    Rotate,
+    /// A new key for the encrypted connection; peers follow by themselves. No node may run.
+    RotateTls,
+}
+
+#[derive(Subcommand)]
 pub(crate) enum PeersCommand {
     /// Print a one-line invitation to paste on the other machine.
     Invite {
@@ -297,6 +317,15 @@ pub(crate) enum PeersCommand {
         /// Valid for so many minutes.
         #[arg(long, value_name = "MINUTES", default_value_t = 60)]
         valid: u32,
+    },
+    /// Issue an API key to a client that does not run Tender. It is printed once; the client sends it as bearer token or
+    /// as X-API-Key.
+    Key {
+        /// What to call the client.
+        name: String,
+        /// What it may owe you at most, in US dollars.
+        #[arg(long, value_name = "USD")]
+        limit: String,
     },
     /// Accept an invitation.
     Add {
@@ -313,7 +342,7 @@ pub(crate) enum PeersCommand {
         /// In US dollars.
         usd: String,
     },
-    /// Record that everything owed to a peer was paid, outside the app.
+    /// Record that everything owed to a peer, or by the holder of an API key, was paid outside the app.
     Paid {
         /// did:key:…
         did: String,
@@ -399,6 +428,37 @@ pub(crate) struct AttachArgs {
     pub(crate) text_price: Option<f64>,
 }
 
+#[derive(Subcommand)]
+pub(crate) enum AgentsCommand {
+    /// Read an agent's card and add it.
+    Add(AddAgentArgs),
+    /// The agents that may be hired.
+    List,
+    /// Forget an agent and the key for it.
+    Remove {
+        /// Its name.
+        name: String,
+    },
+}
+
+#[derive(clap::Args)]
+pub(crate) struct AddAgentArgs {
+    /// https://HOST/…, below which its card is; http:// for this machine only.
+    pub(crate) url: String,
+    /// What it is to be called: letters, digits, - and _ [default: by its own name].
+    #[arg(long)]
+    pub(crate) name: Option<String>,
+    /// What one text may cost at most, USD [default: the price on its card].
+    #[arg(long, value_name = "USD")]
+    pub(crate) price: Option<f64>,
+    /// The did:key that must sign its card; without one it counts as unsigned.
+    #[arg(long, value_name = "DID")]
+    pub(crate) did: Option<String>,
+    /// Read a key for it from standard input; it goes to the secret store.
+    #[arg(long)]
+    pub(crate) key_stdin: bool,
+}
+
 #[derive(clap::Args)]
 pub(crate) struct Bench {
     /// What to measure.
@@ -422,4 +482,6 @@ pub(crate) enum BenchName {
     Generate,
     /// Sentence embeddings.
     Embed,
+    /// The A2A interface of a node under load, beside the Python SDK's server.
+    A2a,
 }

@@ -151,6 +151,11 @@ async fn peers(source: &Source, command: Option<PeersCommand>, json: bool) -> Re
             }
             print::answer(json, &invitation, |i| i.link.clone());
         }
+        Some(PeersCommand::Key { name, limit }) => {
+            let input = KeyInput { name, credit_limit_micro_usd: dollars(&limit)? };
+            let issued: IssuedKey = source.ask("issue_key", &input).await?;
+            print::answer(json, &issued, |issued| issued.key.clone());
+        }
         Some(PeersCommand::Add { link, credit }) => {
             let input = AddPeerInput { link, credit_limit_micro_usd: Some(dollars(&credit)?) };
             let peer: Peer = source.ask("add_peer", &input).await?;
@@ -166,11 +171,7 @@ async fn peers(source: &Source, command: Option<PeersCommand>, json: bool) -> Re
         Some(PeersCommand::Paid { did, method }) => {
             let paid: Paid = source.ask("record_payment", &PayInput { did, method, book: None }).await?;
             print::answer(json, &paid, |p| {
-                format!(
-                    "{} recorded by both sides for {} contracts",
-                    tender_base::MicroUsd(p.amount_micro_usd),
-                    p.contracts
-                )
+                format!("{} recorded for {} contracts", tender_base::MicroUsd(p.amount_micro_usd), p.contracts)
             });
         }
         Some(PeersCommand::Remove { did }) => {

@@ -3,6 +3,7 @@
 //! With `--json` every command prints one JSON document on standard output, and an error is one on standard error;
 //! without, an error is a line there. The exit is non-zero either way.
 
+mod agents;
 mod args;
 mod ask;
 mod bench;
@@ -49,6 +50,10 @@ async fn run(args: Args) -> Result<(), Problem> {
         Command::Submit(options) => submit::run(&dir, *options, json).await,
         Command::Models { command } => models::run(&dir, command, json).await,
         Command::Runtimes { command } => runtimes::run(&dir, command, json).await,
+        Command::Agents { command } => agents::run(&dir, command, json).await,
+        Command::Identity { command } => {
+            offline::identity(&dir, command.unwrap_or(args::IdentityCommand::Show), json).await
+        }
         Command::Verify { file } => offline::verify(&file, json),
         Command::Backup { to } => offline::backup(&dir, &to, json).await,
         Command::Restore { from } => offline::restore(&from, &dir, json).await,

@@ -1,10 +1,10 @@
-//! Commands that need no node: verifying a file, backup, restore.
+//! Commands that need no node: verifying a file, backup, restore, keys.
 
 use serde_json::{Value, json};
 use std::{fs, path::Path};
 use tender_base::{Code, Problem, documents::Receipt};
 
-use crate::print;
+use crate::{args::IdentityCommand, print};
 
 /// Largest file that is read: a receipt has a few kilobytes.
 const MAX_FILE_BYTES: u64 = 4 << 20;
@@ -45,6 +45,33 @@ pub(crate) fn verify(file: &Path, json: bool) -> Result<(), Problem> {
             delivery.contractor
         )
     });
+    Ok(())
+}
+
+pub(crate) async fn identity(dir: &Path, command: IdentityCommand, json: bool) -> Result<(), Problem> {
+    use tender_node::identity;
+    match command {
+        IdentityCommand::Show => {
+            let (did, store) = identity::show(dir).await?;
+            let kept = store.describe(dir);
+            print::answer(json, &json!({"did": did, "store": store.name()}), |_| format!("{did}\n{kept}"));
+        }
+        IdentityCommand::Rotate => {
+            let identity::Rotated { from, to } = identity::rotate(dir).await?;
+            print::answer(json, &json!({"from": from, "to": to}), |_| {
+                format!(
+                    "This node is now {to}. Your peers follow when they next reach it, or when it next reaches them; make \
+                     a new backup (`tender backup`)."
+                )
+            });
+        }
+        IdentityCommand::RotateTls => {
+            identity::rotate_tls(dir)?;
+            print::answer(json, &json!({"rotated": "tls"}), |_| {
+                "The next `tender serve` uses a new TLS key; peers learn it from the signed card.".to_owned()
+            });
+        }
+    }
     Ok(())
 }
 

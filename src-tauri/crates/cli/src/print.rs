@@ -130,7 +130,7 @@ pub(crate) fn peers(peers: &Peers) -> String {
             "{}  {}\n  {}  may owe you {}, owes you {}, you owe {}, {} trades",
             peer.name,
             peer.did,
-            peer.address.as_deref().unwrap_or("only buys"),
+            if peer.by_key { "holds an API key" } else { peer.address.as_deref().unwrap_or("only buys") },
             money(peer.credit_limit_micro_usd),
             money(peer.owes_us_micro_usd),
             money(peer.we_owe_micro_usd),

@@ -36,7 +36,7 @@ fn attach(args: AttachArgs) -> Result<AttachRuntimeInput, Problem> {
 }
 
 /// A key on the command line would stand in the shell's history and in the list of processes.
-fn read_key() -> Result<Zeroizing<String>, Problem> {
+pub(crate) fn read_key() -> Result<Zeroizing<String>, Problem> {
     let mut key = Zeroizing::new(String::new());
     std::io::stdin().take(8192).read_to_string(&mut key).map_err(|e| {
         Problem::new(

@@ -94,6 +94,7 @@ enum Task {
     Count {
         model: PathBuf,
         content: Bytes,
+        tenant: Box<Tenant>,
     },
     Measure(Measurement),
     Run {
@@ -143,14 +144,14 @@ impl LocalEngine {
         }
     }
 
-    /// Counts tokens. With the folder of an encoder, `content` is a JSON array of passages, and each one's tokens
+    /// Counts tokens, in the queue and in the process of whom it is for. With the folder of an encoder, `content` is a JSON array of passages, and each one's tokens
     /// after truncation are counted; with a GGUF file it is a [`tender_base::text::Prompt`], and there is one number.
     ///
     /// # Errors
     /// As [`Engine::run`].
-    pub async fn count_tokens(&self, model: &Path, content: Bytes) -> Result<Vec<u32>, Problem> {
-        let task = Task::Count { model: model.to_owned(), content };
-        match self.submit(&self.own, task).await? {
+    pub async fn count_tokens(&self, model: &Path, content: Bytes, tenant: Tenant) -> Result<Vec<u32>, Problem> {
+        let task = Task::Count { model: model.to_owned(), content, tenant: Box::new(tenant) };
+        match self.submit(self.queue(&tenant), task).await? {
             Answer::Counted(tokens) => Ok(tokens),
             _ => Err(unexpected()),
         }
@@ -222,6 +223,10 @@ impl LocalEngine {
         self.state.borrow().running || self.text.state().borrow().running
     }
 
+    fn queue(&self, tenant: &Tenant) -> &mpsc::Sender<Ticket> {
+        if *tenant == Tenant::Own { &self.own } else { &self.peers }
+    }
+
     async fn submit(&self, queue: &mpsc::Sender<Ticket>, task: Task) -> Result<Answer, Problem> {
         let (answer, answered) = oneshot::channel();
         let epoch = *self.stops.borrow();
@@ -244,7 +249,7 @@ impl Engine for LocalEngine {
             let epoch = *self.stops.borrow();
             return self.text.write(text_order(order)?, epoch, progress).await;
         }
-        let queue = if order.tenant == Tenant::Own { &self.own } else { &self.peers };
+        let queue = self.queue(&order.tenant);
         match self.submit(queue, Task::Run { order: Box::new(order), progress }).await? {
             Answer::Done(output) => Ok(output),
             _ => Err(unexpected()),
@@ -364,20 +369,20 @@ impl Desk {
     async fn carry_out(&mut self, task: Task) -> Result<Answer, Failure> {
         match task {
             Task::Open => Ok(Answer::Opened(self.opened(None, &Tenant::Own, false).await?.1)),
-            Task::Count { model, content } => self.count(&model, &content).await.map(Answer::Counted),
+            Task::Count { model, content, tenant } => self.count(&model, &content, &tenant).await.map(Answer::Counted),
             Task::Measure(what) => self.measure(what).await,
             Task::Run { order, progress } => self.run(&order, &progress).await.map(Answer::Done),
         }
     }
 
-    async fn count(&mut self, model: &Path, content: &Bytes) -> Result<Vec<u32>, Failure> {
+    async fn count(&mut self, model: &Path, content: &Bytes, tenant: &Tenant) -> Result<Vec<u32>, Failure> {
         let path = text_of(model)?;
         let request = if model.is_dir() {
             Request::CountTokens { model_dir: path }
         } else {
             Request::CountPrompt { model_path: path }
         };
-        let (held, _) = self.opened(Some(model), &Tenant::Own, false).await?;
+        let (held, _) = self.opened(Some(model), tenant, false).await?;
         let reply = limited(COUNT_LIMIT, "counting tokens", async {
             held.process.send(&request, content).await?;
             held.process.receive(0).await

@@ -124,8 +124,24 @@ async fn an_order_starts_the_worker_reports_progress_and_leaves_it_warm() {
 async fn tokens_are_counted() {
     let stage = Stage::new("cat ready counted; sleep 60");
     let engine = stage.engine();
-    let counted = engine.count_tokens(stage.folder.path(), Bytes::from_static(b"[]")).await;
+    let counted = engine.count_tokens(stage.folder.path(), Bytes::from_static(b"[]"), Tenant::Own).await;
     assert_eq!(counted, Ok(vec![3, 5]));
+}
+
+#[tokio::test]
+async fn counting_for_peers_leaves_the_owners_queue_free() {
+    let stage = Stage::new("cat ready; sleep 60");
+    let (engine, prompt) = (Arc::new(stage.engine()), stage.folder.path().join("model.gguf"));
+    let count = |tenant| {
+        let (engine, prompt) = (engine.clone(), prompt.clone());
+        async move { engine.count_tokens(&prompt, Bytes::new(), tenant).await }
+    };
+    // One is being counted; the others wait.
+    let waiting: Vec<_> = (0..=MAX_QUEUED).map(|_| tokio::spawn(count(peer(1)))).collect();
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    assert!(waiting.iter().filter(|waiting| !waiting.is_finished()).count() >= MAX_QUEUED);
+    let own = timeout(Duration::from_millis(300), count(Tenant::Own)).await;
+    assert!(own.is_err(), "it waits for its turn: {own:?}");
 }
 
 #[tokio::test]
@@ -158,7 +174,7 @@ async fn a_worker_is_granted_the_models_that_orders_named_and_nothing_else() {
     fs::create_dir_all(one.join("inside")).unwrap();
     fs::create_dir(&other).unwrap();
     for model in [&one, &one.join("inside"), &other, &one] {
-        engine.count_tokens(model, Bytes::from_static(b"[]")).await.unwrap();
+        engine.count_tokens(model, Bytes::from_static(b"[]"), Tenant::Own).await.unwrap();
     }
     let granted = fs::read_to_string(stage.folder.path().join("granted")).unwrap();
     let (one, other) = (one.display(), other.display());
@@ -334,9 +350,9 @@ async fn nothing_is_opened_counted_or_measured_in_a_process_where_a_strangers_ke
     // The model is granted from the start, so that only the kernel is a reason for another process.
     let with_model = Order { model: Some(prompt.clone()), ..kernel(peer(1)) };
     run(&engine, with_model).await.unwrap();
-    assert_eq!(engine.count_tokens(&prompt, Bytes::new()).await.unwrap(), [3, 5]);
+    assert_eq!(engine.count_tokens(&prompt, Bytes::new(), Tenant::Own).await.unwrap(), [3, 5]);
     assert_eq!(stage.pids().len(), 2, "the stranger's process has ended");
-    assert_eq!(engine.count_tokens(&prompt, Bytes::new()).await.unwrap(), [3, 5]);
+    assert_eq!(engine.count_tokens(&prompt, Bytes::new(), Tenant::Own).await.unwrap(), [3, 5]);
     assert_eq!(stage.pids().len(), 2, "the owner's own is kept");
 
     for task in ["open", "measure"] {

@@ -52,6 +52,27 @@ pub enum Source {
         /// The model that would do the job there, by the cloud's name for it.
         model: String,
     },
+    /// An A2A agent that is no peer.
+    Foreign {
+        /// The owner's name for it.
+        name: String,
+        /// Where it is.
+        url: String,
+        /// Whether its card is signed by a key that the owner pinned.
+        signed: bool,
+        /// Who stated its price.
+        price: PriceOf,
+    },
+}
+
+/// Who stated the price of an agent that signs no proposals.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PriceOf {
+    /// The owner of this node.
+    Owner,
+    /// The agent's card.
+    Card,
 }
 
 impl Source {
@@ -60,8 +81,24 @@ impl Source {
     pub fn label(&self) -> &str {
         match self {
             Self::Local => "this machine",
-            Self::Peer { name, .. } | Self::Cloud { name, .. } => name,
+            Self::Peer { name, .. } | Self::Cloud { name, .. } | Self::Foreign { name, .. } => name,
         }
+    }
+
+    /// What must be known of it beside its terms; none of what is bound by a contract, and of clouds, whose terms the
+    /// owner looked up.
+    #[must_use]
+    pub fn note(&self) -> Option<String> {
+        let Self::Foreign { url, signed, price, .. } = self else { return None };
+        let signed = if *signed { "signed by the key you pinned" } else { "unsigned" };
+        let price = match price {
+            PriceOf::Owner => "you entered its price",
+            PriceOf::Card => "its card states the price",
+        };
+        Some(format!(
+            "an agent at {url}, {signed}; {price}; its texts are checked only when it tells their tokens, and it is \
+             paid only for a text"
+        ))
     }
 }
 
@@ -160,6 +197,9 @@ pub struct Actual {
     pub wall_ms: u64,
     /// The contract that did it; none for the own card. Another than predicted after a failover.
     pub contract: Option<ContractId>,
+    /// What did it, when it was bought without a contract.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub by: Option<Source>,
 }
 
 /// The receipt of a decision.
@@ -232,7 +272,7 @@ fn key(alternative: &Alternative, index: usize) -> (MicroUsd, bool, u64, String,
     let did = match &alternative.source {
         Source::Local => String::new(),
         Source::Peer { did, .. } => did.to_string(),
-        Source::Cloud { name, .. } => name.clone(),
+        Source::Cloud { name, .. } | Source::Foreign { name, .. } => name.clone(),
     };
     (cost, alternative.source != Source::Local, time, did, index)
 }
@@ -444,6 +484,11 @@ impl Decision {
             out.push_str(&row[6]);
             out.push('\n');
         }
+        for source in alternatives.iter().map(|alternative| &alternative.source) {
+            if let Some(note) = source.note() {
+                let _ = writeln!(out, "\n{}: {}", printable(source.label()), printable(&note));
+            }
+        }
         if let Some(problem) = self.problem() {
             let _ = writeln!(out, "\nnothing chosen: {}", problem.hint);
         }
@@ -456,6 +501,9 @@ impl Decision {
                 actual.charged,
                 seconds(actual.wall_ms)
             );
+        }
+        if let Some(by) = self.actual.as_ref().and_then(|actual| actual.by.as_ref()) {
+            let _ = writeln!(out, "bought from {} without a contract", printable(by.label()));
         }
         out
     }

@@ -53,6 +53,30 @@ fn decided(alternatives: Vec<Alternative>) -> Decision {
 }
 
 #[test]
+fn an_agent_is_ranked_and_held_to_the_constraints_like_everybody_and_says_what_it_is() {
+    let agent = |cost| {
+        let (name, url) = ("stranger".to_owned(), "https://a.example".to_owned());
+        offered(Source::Foreign { name, url, signed: false, price: PriceOf::Owner }, cost, 1_000)
+    };
+    let decision = decided(vec![peer(1, 300, 9_000), agent(200)]);
+    assert_eq!(decision.chosen, Some(1));
+    let text = decision.render();
+    assert!(text.contains("stranger: an agent at https://a.example, unsigned; you entered its price"), "{text}");
+    assert!(decision.situation.alternatives[0].source.note().is_none());
+    let dear = decided(vec![peer(1, 300, 9_000), agent(1_001)]);
+    assert_eq!(dear.rows[1].exclusion, Some(Exclusion::OverBudget { over: MicroUsd(1) }));
+    let mut capped = situation(vec![agent(200)]);
+    capped.spend_left = Some(MicroUsd(199));
+    let capped = decide(&capped, Policy::CheapestFeasible);
+    assert_eq!(capped.rows[0].exclusion, Some(Exclusion::OverSpendCap { over: MicroUsd(1) }));
+    let mut private = situation(vec![agent(0)]);
+    private.job.constraints.privacy = Privacy::Own;
+    assert_eq!(decide(&private, Policy::CheapestFeasible).rows[0].exclusion, Some(Exclusion::Private));
+    let stored: Decision = serde_json::from_str(&serde_json::to_string(&decision).unwrap()).unwrap();
+    stored.replay().unwrap();
+}
+
+#[test]
 fn the_cheapest_feasible_alternative_wins_and_every_other_row_says_why_not() {
     let decision = decided(vec![
         offered(Source::Local, 700, 5_000),
@@ -124,7 +148,7 @@ fn the_explanation_is_a_table_without_control_characters() {
     let mut hostile = peer(1, 300, 9_000);
     hostile.source = Source::Peer { did: did(1), name: "eve\u{1b}[2J".into() };
     let mut decision = decided(vec![offered(Source::Local, 700, 5_000), hostile]);
-    decision.actual = Some(Actual { charged: MicroUsd(300), wall_ms: 8_200, contract: None });
+    decision.actual = Some(Actual { charged: MicroUsd(300), wall_ms: 8_200, contract: None, by: None });
     let text = decision.render();
     assert!(!text.contains('\u{1b}'), "{text}");
     for part in ["budget $0.001", "$0.0007 (estimate)", "9.0 s", "came to $0.0003 in 8.2 s", "more than eve"] {

@@ -215,12 +215,7 @@ pub fn verdict(work: &Work, evidence: &[Evidence]) -> Result<(), Problem> {
     if evidence.is_empty() {
         return fail("nothing was checked, so the delivery proves nothing".into());
     }
-    let expected: &[Statistic] = match work {
-        Work::Embed { .. } => &[Statistic::MinCosine],
-        Work::Gemm { .. } => &[Statistic::FreivaldsResidual],
-        Work::Kernel(_) | Work::Wgsl(_) => &[Statistic::AgreeingSlices],
-        Work::Generate(_) => &[Statistic::ConsistentText, Statistic::MeanMargin, Statistic::MaxMargin],
-    };
+    let expected = expected(work);
     for Evidence { statistic, value, n, .. } in evidence {
         if !expected.contains(statistic) {
             return fail(format!("{statistic:?} says nothing about {} work", work.kind().name()));
@@ -228,16 +223,7 @@ pub fn verdict(work: &Work, evidence: &[Evidence]) -> Result<(), Problem> {
         if *n == 0 || !value.is_finite() {
             return fail(format!("the check found {value} over {n} samples, which proves nothing"));
         }
-        let (passes, threshold) = match statistic {
-            Statistic::FreivaldsResidual => {
-                ((0.0..=MAX_FREIVALDS_RESIDUAL).contains(value), format!("at most {MAX_FREIVALDS_RESIDUAL}"))
-            }
-            Statistic::MinCosine => (*value >= MIN_COSINE, format!("at least {MIN_COSINE}")),
-            Statistic::AgreeingSlices => (*value >= MIN_AGREEING_SLICES, format!("{MIN_AGREEING_SLICES}")),
-            Statistic::ConsistentText => (*value >= 1.0, "1".to_owned()),
-            Statistic::MeanMargin => ((0.0..=MAX_MEAN_MARGIN).contains(value), format!("at most {MAX_MEAN_MARGIN}")),
-            Statistic::MaxMargin => ((0.0..=MAX_MARGIN).contains(value), format!("at most {MAX_MARGIN}")),
-        };
+        let (passes, threshold) = passes(*statistic, *value);
         if !passes {
             return fail(format!("the {} is {value}, but must be {threshold}", words(*statistic)));
         }
@@ -247,6 +233,37 @@ pub fn verdict(work: &Work, evidence: &[Evidence]) -> Result<(), Problem> {
         return fail(format!("the {} was not measured", words(*missing)));
     }
     Ok(())
+}
+
+/// Whether what was found shows the delivery of `work` to be wrong: some statistic of such work, taken over something,
+/// misses its threshold. Evidence that lacks, or says nothing about the work, does not; nor does what passes.
+#[must_use]
+pub fn shows_fault(work: &Work, evidence: &[Evidence]) -> bool {
+    let of_this_work = evidence.iter().filter(|found| expected(work).contains(&found.statistic));
+    of_this_work.filter(|found| found.n > 0).any(|found| !passes(found.statistic, found.value).0)
+}
+
+fn expected(work: &Work) -> &'static [Statistic] {
+    match work {
+        Work::Embed { .. } => &[Statistic::MinCosine],
+        Work::Gemm { .. } => &[Statistic::FreivaldsResidual],
+        Work::Kernel(_) | Work::Wgsl(_) => &[Statistic::AgreeingSlices],
+        Work::Generate(_) => &[Statistic::ConsistentText, Statistic::MeanMargin, Statistic::MaxMargin],
+    }
+}
+
+/// Whether a value passes, and the threshold in words.
+fn passes(statistic: Statistic, value: f64) -> (bool, String) {
+    match statistic {
+        Statistic::FreivaldsResidual => {
+            ((0.0..=MAX_FREIVALDS_RESIDUAL).contains(&value), format!("at most {MAX_FREIVALDS_RESIDUAL}"))
+        }
+        Statistic::MinCosine => (value >= MIN_COSINE, format!("at least {MIN_COSINE}")),
+        Statistic::AgreeingSlices => (value >= MIN_AGREEING_SLICES, format!("{MIN_AGREEING_SLICES}")),
+        Statistic::ConsistentText => (value >= 1.0, "1".to_owned()),
+        Statistic::MeanMargin => ((0.0..=MAX_MEAN_MARGIN).contains(&value), format!("at most {MAX_MEAN_MARGIN}")),
+        Statistic::MaxMargin => ((0.0..=MAX_MARGIN).contains(&value), format!("at most {MAX_MARGIN}")),
+    }
 }
 
 /// The statistic in words.
@@ -303,6 +320,20 @@ mod tests {
         assert_eq!(plan(&GEMM, 1000, &Sha256::of(b"")), Check::FullFreivalds { vectors: 20 });
         assert!((expected_share(&embed(24), 0) - 0.25).abs() < 1e-12);
         assert!((expected_share(&embed(24), 20) - 4.0 / 24.0 / 20.0).abs() < 1e-12);
+    }
+
+    #[test]
+    fn only_what_misses_its_threshold_shows_a_fault() {
+        let found = |statistic, value, n| shows_fault(&GEMM, &[evidence(statistic, value, n)]);
+        assert!(found(Statistic::FreivaldsResidual, 7.0, 20));
+        assert!(found(Statistic::FreivaldsResidual, f64::MAX, 1));
+        assert!(!shows_fault(&GEMM, &[]), "nothing");
+        assert!(!found(Statistic::FreivaldsResidual, 0.5, 20), "it passes");
+        assert!(!found(Statistic::FreivaldsResidual, 7.0, 0), "over nothing");
+        assert!(!found(Statistic::MinCosine, 0.0, 20), "of other work");
+        let passes = evidence(Statistic::FreivaldsResidual, 0.5, 20);
+        let fails = evidence(Statistic::FreivaldsResidual, 7.0, 20);
+        assert!(shows_fault(&GEMM, &[passes, fails]));
     }
 
     #[test]

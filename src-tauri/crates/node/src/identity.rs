@@ -6,6 +6,10 @@
 //!
 //! The keys of attached runtimes and clouds are kept in the same place, each under a name of its own.
 
+mod rotation;
+
+pub use rotation::{Rotated, rotate, rotate_tls, show};
+
 use base64::{Engine, engine::general_purpose::STANDARD as BASE64};
 use std::{
     env, fs,
@@ -13,12 +17,17 @@ use std::{
     path::{Path, PathBuf},
     sync::Arc,
 };
-use tender_base::{Clock, Code, Did, Entropy, Problem, Signer, ids::DataId, signed::KeySigner, time::SystemClock};
+use tender_base::{
+    Clock, Code, Did, Entropy, Problem, Signed, Signer, documents::Succession, ids::DataId, signed::KeySigner,
+    time::SystemClock,
+};
 use tender_store::{Event, Store};
 use zeroize::Zeroizing;
 
 /// Name of the key file in the data directory.
 pub(crate) const KEY_FILE: &str = "identity.key";
+/// Name of the file with the next key while the old one is succeeded.
+const NEXT_KEY_FILE: &str = "identity-next.key";
 /// Name under which systemd's `LoadCredential=` passes the key.
 const CREDENTIAL: &str = "tender-identity";
 /// Service name of the keyring entry; its user is the data directory's id.
@@ -95,11 +104,29 @@ pub(crate) struct Secrets {
 impl Secrets {
     /// The key of an attached runtime; `name` is ASCII letters, digits, `-`, `_` and `.`, which every place takes.
     pub(crate) fn of_runtime(&self, name: &str) -> Box<dyn SecretStore> {
-        let file = format!("runtime-{name}.key");
+        self.of("runtime", name)
+    }
+
+    /// The key for an agent that is hired; `name` as for a runtime.
+    pub(crate) fn of_agent(&self, name: &str) -> Box<dyn SecretStore> {
+        self.of("agent", name)
+    }
+
+    fn of(&self, kind: &str, name: &str) -> Box<dyn SecretStore> {
+        let file = format!("{kind}-{name}.key");
         match self.kept {
-            IdentityStore::Keyring => Box::new(KeyringSecret { user: format!("{}/runtime/{name}", self.data_id) }),
+            IdentityStore::Keyring => Box::new(KeyringSecret { user: format!("{}/{kind}/{name}", self.data_id) }),
             // What systemd passes cannot be written from here.
             IdentityStore::Credential | IdentityStore::File => Box::new(FileSecret { path: self.data_dir.join(file) }),
+        }
+    }
+
+    /// Where the next key waits while the old one is succeeded.
+    fn next(&self) -> Box<dyn SecretStore> {
+        match self.kept {
+            IdentityStore::Keyring => Box::new(KeyringSecret { user: format!("{}/next", self.data_id) }),
+            IdentityStore::Credential => Box::new(CredentialSecret),
+            IdentityStore::File => Box::new(FileSecret { path: self.data_dir.join(NEXT_KEY_FILE) }),
         }
     }
 
@@ -123,6 +150,8 @@ pub struct Identity {
     pub(crate) secrets: Option<Secrets>,
     /// Whether it was made at this start.
     pub created: bool,
+    /// What the keys before this one signed about it, the newest last.
+    pub(crate) successions: Vec<Signed<Succession>>,
 }
 
 impl Identity {
@@ -157,15 +186,17 @@ impl Identity {
                         format!("start with --identity {}, or choose another --data-dir", kept.name()),
                     ));
                 }
-                load_known(did, Secrets { kept, data_dir: data_dir.to_owned(), data_id: data_id.to_string() })
+                let secrets = Secrets { kept, data_dir: data_dir.to_owned(), data_id: data_id.to_string() };
+                load_known(did, secrets, rotation::successions(store).await?)
             }
             None => create(store, data_dir, wanted, &data_id, entropy).await,
         }
     }
 }
 
-fn load_known(did: Did, secrets: Secrets) -> Result<Identity, Problem> {
+fn load_known(did: Did, secrets: Secrets, successions: Vec<Signed<Succession>>) -> Result<Identity, Problem> {
     let kept = secrets.kept;
+    rotation::finish(&did, &secrets)?;
     let secret = secrets.identity().read()?.ok_or_else(|| {
         Problem::new(
             Code::Storage,
@@ -181,7 +212,7 @@ fn load_known(did: Did, secrets: Secrets) -> Result<Identity, Problem> {
             "restore the right key, or choose another --data-dir",
         ));
     }
-    Ok(Identity { signer: Arc::new(signer), store: kept, secrets: Some(secrets), created: false })
+    Ok(Identity { signer: Arc::new(signer), store: kept, secrets: Some(secrets), created: false, successions })
 }
 
 async fn create(
@@ -213,7 +244,13 @@ async fn create(
         Event::SettingChanged { key: STORE_SETTING.to_owned(), value: chosen.name().into(), at: SystemClock.now() },
     ];
     store.apply(created, Vec::new()).await.map_err(|e| e.problem())?;
-    Ok(Identity { signer: Arc::new(signer), store: chosen, secrets: Some(secrets), created: true })
+    Ok(Identity {
+        signer: Arc::new(signer),
+        store: chosen,
+        secrets: Some(secrets),
+        created: true,
+        successions: Vec::new(),
+    })
 }
 
 /// The id that tells this data directory's keyring entry from others'; written before the identity, so that a

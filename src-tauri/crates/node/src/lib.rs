@@ -8,6 +8,8 @@ pub mod attach;
 #[cfg(feature = "host")]
 pub mod backup;
 #[cfg(feature = "host")]
+mod bells;
+#[cfg(feature = "host")]
 pub mod bench;
 #[cfg(feature = "host")]
 mod client;
@@ -15,6 +17,8 @@ mod client;
 mod contractor;
 #[cfg(feature = "host")]
 pub mod demo;
+#[cfg(feature = "host")]
+mod agents;
 #[cfg(feature = "host")]
 mod entropy;
 #[cfg(feature = "host")]

@@ -50,8 +50,13 @@ impl Looking {
             identity: None,
             book: Book::Real,
         };
-        let identity =
-            Identity { signer: Arc::new(NoKey(did)), store: IdentityStore::File, secrets: None, created: false };
+        let identity = Identity {
+            signer: Arc::new(NoKey(did)),
+            store: IdentityStore::File,
+            secrets: None,
+            created: false,
+            successions: Vec::new(),
+        };
         Ok(Self(Arc::new(Node::assemble(config, store, identity, String::new(), None).await?)))
     }
 

@@ -52,7 +52,8 @@ async fn node(dir: &TempDir) -> Node {
         book: Book::Real,
     };
     let signer = Arc::new(KeySigner::from_seed(&[7; 32]));
-    let identity = Identity { signer, store: IdentityStore::File, secrets: None, created: false };
+    let identity =
+        Identity { signer, store: IdentityStore::File, secrets: None, created: false, successions: Vec::new() };
     let store = Store::open(dir.path()).await.unwrap();
     Node::assemble(config, store, identity, String::new(), None).await.unwrap()
 }

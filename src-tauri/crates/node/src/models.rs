@@ -287,6 +287,15 @@ fn for_sale(settings: &Settings, kind: JobKind) -> Option<Vec<ModelRef>> {
     Some(here.map(Known::to_ref).collect())
 }
 
+/// How a model's weights are stored; none for one that is not known here, or whose file does not say.
+pub(crate) fn quantisation(settings: &Settings, model: &Sha256) -> Option<String> {
+    let stored = match known(settings).find(|known| known.sha256() == *model)? {
+        Known::Pinned(model) => model.quantisation.to_owned(),
+        Known::Added(added) => added.facts.quantisation(),
+    };
+    Some(stored).filter(|stored| !stored.is_empty())
+}
+
 impl Node {
     /// The models of a kind of work that this machine sells: those that are here, and those of attached runtimes.
     pub(crate) fn for_sale(&self, settings: &Settings, kind: JobKind) -> Option<Vec<ModelRef>> {

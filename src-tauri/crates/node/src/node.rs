@@ -61,11 +61,13 @@ pub struct Node {
     pub(crate) live: Live,
     pub(crate) models: Shelf,
     pub(crate) runtimes: Connections,
+    pub(crate) agents: crate::agents::Acquaintances,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) entropy: Arc<dyn Entropy>,
     pub(crate) a2a_address: String,
     pub(crate) started_at: Timestamp,
     settings: RwLock<Settings>,
+    pub(crate) figures: RwLock<crate::serve::Figures>,
     pub(crate) first_trade: Mutex<FirstTrade>,
     due: Mutex<HashSet<ContractId>>,
     work: Mutex<HashMap<Uuid, CancellationToken>>,
@@ -116,6 +118,10 @@ impl Node {
         let token = URL_SAFE_NO_PAD.encode(OsEntropy.draw32());
 
         let node = Arc::new(Self::assemble(config, store, identity, a2a_address, worker).await?);
+        node.spawn({
+            let (node, events) = (node.clone(), node.store.subscribe());
+            async move { node.live.bells.follow(events).await }
+        });
         node.resume().await?;
         node.spawn(crate::serve::a2a(node.clone(), listener, tls));
         let mut api_address = None;
@@ -141,6 +147,8 @@ impl Node {
     ) -> Result<Self, Problem> {
         let mut settings = Settings::read(&store.settings().await.map_err(|e| e.problem())?);
         settings.worker = worker.map(Path::to_owned).or(settings.worker);
+        let figures = store.setting(crate::serve::FIGURES).await.map_err(|e| e.problem())?;
+        let figures = figures.and_then(|value| serde_json::from_value(value).ok()).unwrap_or_default();
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         Ok(Self {
             engine: Arc::new(LocalEngine::new(crate::serve::engine_options(&settings))),
@@ -152,10 +160,12 @@ impl Node {
             live: Live::new(),
             models: Shelf::default(),
             runtimes: Connections::default(),
+            agents: crate::agents::Acquaintances::default(),
             clock,
             entropy: Arc::new(OsEntropy),
             a2a_address,
             settings: RwLock::new(settings),
+            figures: RwLock::new(figures),
             first_trade: Mutex::new(FirstTrade {
                 state: "idle".to_owned(),
                 steps: Vec::new(),
@@ -349,7 +359,7 @@ impl Running {
     }
 }
 
-fn lock_directory(dir: &Path) -> Result<fs::File, Problem> {
+pub(crate) fn lock_directory(dir: &Path) -> Result<fs::File, Problem> {
     let cannot = |e: std::io::Error| {
         Problem::new(
             Code::Storage,

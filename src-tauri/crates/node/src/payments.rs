@@ -23,13 +23,22 @@ const MAX_CONTRACTS: u32 = 500;
 const MAX_METHOD_CHARS: usize = 120;
 
 impl Node {
-    /// Records that everything owed to a peer was paid, and has the peer confirm it.
+    /// Records that everything owed to a peer was paid, and has the peer confirm it. Who holds an API key only buys and
+    /// signs nothing: that it paid is this node's word.
     ///
     /// # Errors
     /// [`Code::NotFound`] when nothing is owed, [`Code::Lost`] when the peer does not answer (nothing is recorded
     /// then), and what the peer refuses.
     pub(crate) async fn pay(&self, input: PayInput) -> Result<Paid, Problem> {
-        let peer = self.peer_named(&input.did).await?;
+        let holder = match input.did.parse() {
+            Ok(did) => self.store.peer(&did).await.map_err(|e| e.problem())?.filter(|peer| peer.by_key),
+            Err(_) => None,
+        };
+        let peer = match holder {
+            // What a key that was taken back owes can still be paid.
+            Some(holder) => holder,
+            None => self.peer_named(&input.did).await?,
+        };
         let method = input.method.trim();
         if method.is_empty() || method.chars().count() > MAX_METHOD_CHARS || method.chars().any(char::is_control) {
             return Err(Problem::new(
@@ -39,6 +48,9 @@ impl Node {
             ));
         }
         let book = input.book.unwrap_or(Book::Real);
+        if peer.by_key {
+            return self.received(&peer, book, method).await;
+        }
         if let Some(payment) = self.unanswered_payment(&peer.did).await {
             return self.send_payment(&peer, payment).await;
         }
@@ -64,6 +76,48 @@ impl Node {
         self.send_payment(&peer, payment).await
     }
 
+    /// Everything that the holder of an API key owes was paid.
+    async fn received(&self, peer: &PeerRecord, book: Book, method: &str) -> Result<Paid, Problem> {
+        let owed = self.owed(Role::Contractor, book, &peer.did).await?;
+        if owed.is_empty() {
+            return Err(Problem::new(Code::NotFound, format!("nothing is owed by {}", peer.name), ""));
+        }
+        let now = self.now();
+        let payment = Payment {
+            payment: PaymentId::new(self.clock.as_ref(), self.entropy.as_ref()),
+            payer: peer.did,
+            payee: self.did(),
+            book,
+            contracts: owed.iter().map(|(record, _)| record.id).collect(),
+            amount: owed.iter().map(|(_, amount)| *amount).sum(),
+            method: method.to_owned(),
+            paid_at: now,
+        };
+        let payment = Signed::new(payment, self.identity.signer.as_ref());
+        let said = &payment.document;
+        let confirmation = PaymentConfirmation {
+            payment: said.payment,
+            payee: said.payee,
+            payer: said.payer,
+            hash: payment.hash(),
+            confirmed_at: now,
+        };
+        let paid = Paid {
+            payment: said.payment.to_string(),
+            amount_micro_usd: said.amount.0,
+            contracts: u32::try_from(said.contracts.len()).unwrap_or(u32::MAX),
+        };
+        let recorded = Event::PaymentRecorded {
+            entries: settlements(Role::Contractor, book, peer.did, &owed),
+            payment,
+            confirmation: Some(Signed::new(confirmation, self.identity.signer.as_ref())),
+            role: Role::Contractor,
+            at: now,
+        };
+        self.apply(vec![recorded], Vec::new()).await?;
+        Ok(paid)
+    }
+
     /// A payment that was sent and whose answer was never heard: it is sent again as it was, so that the payee, who may
     /// have booked it, recognises it.
     async fn unanswered_payment(&self, peer: &Did) -> Option<Signed<Payment>> {
@@ -81,11 +135,12 @@ impl Node {
         };
         let answered =
             Event::SettingChanged { key: unanswered_key(&peer.did), value: serde_json::Value::Null, at: self.now() };
-        let client = self.clients.to(peer).await?;
+        let client = self.client_of(peer).await?;
         let confirmation = match client.exchange(Message::Payment(payment.clone())).await {
             Ok(Message::PaymentConfirmation(confirmation)) => confirmation,
             Ok(_) => return Err(Problem::new(Code::Forged, "the peer answers the payment with something else", "")),
             Err(problem) => {
+                self.clients.failed(&peer.did, &problem).await;
                 // Refused: nothing was booked over there, so a corrected payment may follow.
                 if !matches!(problem.code, Code::Lost | Code::Unavailable | Code::TooMany | Code::Storage) {
                     self.apply(vec![answered], Vec::new()).await?;
@@ -111,12 +166,18 @@ impl Node {
         Ok(paid)
     }
 
-    /// The payee's side.
+    /// The payee's side. The holder of an API key cannot clear its own debt: nobody but the owner of this node says that
+    /// it paid, since its key was given to it to buy with.
     pub(crate) async fn on_payment(
         &self,
         caller: Did,
         payment: Signed<Payment>,
     ) -> Result<Signed<PaymentConfirmation>, Problem> {
+        let peer = self.store.peer(&caller).await.map_err(|e| e.problem())?;
+        if peer.is_some_and(|peer| peer.by_key) {
+            let message = "payments of the holder of an API key are recorded by the owner of this node";
+            return Err(Problem::new(Code::Forbidden, message, "tell the owner how you paid"));
+        }
         let id = payment.document.payment;
         if let Some(known) = self.store.payment(id).await.map_err(|e| e.problem())? {
             return match known.confirmation {

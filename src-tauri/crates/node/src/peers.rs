@@ -1,12 +1,12 @@
 //! The circle: invitations, pairing, and the connections to peers.
 
 use crate::{
-    api::types::{AddPeerInput, Invitation, InviteInput},
+    api::types::{AddPeerInput, Invitation, InviteInput, IssuedKey, KeyInput},
     invitation::Link,
     node::Node,
 };
 use std::{collections::HashMap, sync::Arc, time::Duration};
-use tender_a2a::Client;
+use tender_a2a::{ApiKey, Client};
 use tender_base::{
     Clock, Code, Did, MicroUsd, Problem, Signed, Signer,
     documents::{Message, PairingAnswer, PairingRequest},
@@ -35,10 +35,15 @@ impl Clients {
         Self { signer, clock, open: Mutex::default() }
     }
 
+    /// The connection to a peer that is open already.
+    async fn known(&self, did: &Did) -> Option<Arc<Client>> {
+        self.open.lock().await.get(did).cloned()
+    }
+
     /// The connection to a peer; its card is checked against its pinned key first.
-    pub(crate) async fn to(&self, peer: &PeerRecord) -> Result<Arc<Client>, Problem> {
-        if let Some(client) = self.open.lock().await.get(&peer.did) {
-            return Ok(client.clone());
+    async fn to(&self, peer: &PeerRecord) -> Result<Arc<Client>, Problem> {
+        if let Some(client) = self.known(&peer.did).await {
+            return Ok(client);
         }
         let address = peer.address.as_deref().ok_or_else(|| {
             Problem::new(Code::Unavailable, format!("{} does not sell: it has no address", peer.name), "")
@@ -53,11 +58,21 @@ impl Clients {
         Client::connect(address, did, self.signer.clone(), self.clock.clone()).await
     }
 
+    /// Forgets a connection over which a request failed in a way that another connection might mend: the peer is gone, or
+    /// has new keys.
+    pub(crate) async fn failed(&self, did: &Did, problem: &Problem) {
+        if matches!(problem.code, Code::Lost | Code::Unavailable | Code::Unauthenticated | Code::Forged) {
+            self.forget(did).await;
+        }
+    }
+
     /// Forgets a connection that failed, so that the next call looks at the card again.
     pub(crate) async fn forget(&self, did: &Did) {
         self.open.lock().await.remove(did);
     }
 }
+
+mod succession;
 
 impl Node {
     /// The paired peers; the second node of a demonstration is not one of them.
@@ -93,6 +108,32 @@ impl Node {
         };
         self.apply(vec![Event::InvitationIssued { record }], Vec::new()).await?;
         Ok(Invitation { link: link.to_string(), expires_at: expires_at.to_string() })
+    }
+
+    /// Draws an API key for a client that cannot sign; what the key stands for becomes a peer. The key itself is told
+    /// once and stored nowhere.
+    ///
+    /// # Errors
+    /// [`Code::Invalid`] for a name or a limit out of range.
+    pub(crate) async fn issue_key(&self, input: KeyInput) -> Result<IssuedKey, Problem> {
+        let credit_limit = credit("credit_limit_micro_usd", input.credit_limit_micro_usd)?;
+        let name = clean_name(&input.name);
+        if name != input.name {
+            let message = format!("name is {:?}", input.name);
+            return Err(Problem::new(Code::Invalid, message, format!("choose 1 to {MAX_NAME_CHARS} characters")));
+        }
+        let (key, text) = ApiKey::draw(self.entropy.as_ref());
+        let peer = PeerRecord {
+            did: key.did(),
+            name,
+            address: None,
+            credit_limit,
+            paired_at: self.now(),
+            removed: false,
+            by_key: true,
+        };
+        self.apply(vec![Event::PeerPaired { peer }], Vec::new()).await?;
+        Ok(IssuedKey { key: text, did: key.did().to_string() })
     }
 
     /// Accepts an invitation: checks the inviter's card against the key in the link, shows the secret, and stores
@@ -141,6 +182,7 @@ impl Node {
             credit_limit,
             paired_at: now,
             removed: false,
+            by_key: false,
         };
         self.apply(vec![Event::PeerPaired { peer: peer.clone() }], Vec::new()).await?;
         Ok(peer)
@@ -188,6 +230,7 @@ impl Node {
             credit_limit: invitation.credit_limit,
             paired_at: now,
             removed: false,
+            by_key: false,
         };
         let used = Event::InvitationUsed { invitation: invitation.id, by: said.invitee, at: now };
         self.apply(vec![used, Event::PeerPaired { peer }], Vec::new()).await?;

@@ -198,6 +198,13 @@ impl Node {
         settings.runtimes.iter().filter(sold).filter_map(|runtime| runtime.serves.clone()).collect()
     }
 
+    /// How an attached runtime says that a model's weights are stored.
+    pub(crate) fn quantisation_on_runtime(&self, settings: &crate::settings::Settings, model: &tender_base::Sha256) -> Option<String> {
+        let serves = |runtime: &&Attached| runtime.serves.as_ref().is_some_and(|served| served.sha256 == *model);
+        let runtime = settings.runtimes.iter().find(serves)?;
+        self.runtimes.engine(&runtime.name).ok()?.runtime().quantisation.clone()
+    }
+
     /// Tries a runtime, and attaches it if it works.
     ///
     /// # Errors
@@ -300,7 +307,7 @@ impl Node {
 }
 
 /// Secrets block: a keyring may ask its owner for a password.
-async fn in_thread<T: Send + 'static>(
+pub(crate) async fn in_thread<T: Send + 'static>(
     action: impl FnOnce() -> Result<T, Problem> + Send + 'static,
 ) -> Result<T, Problem> {
     let ended = |e| Problem::new(Code::Internal, format!("the secret store ended early: {e}"), "");

@@ -1,22 +1,25 @@
 //! The A2A listener of a node: its TLS key, its card, its address.
 
+mod card;
+
+pub(crate) use card::{FIGURES, Figures};
+
 use crate::{
-    contractor::Contractor,
+    contractor::{Contractor, NodeLog},
     identity::write_private,
     node::{Config, Node, local_address},
     settings::Settings,
 };
 use std::{fs, net::TcpListener, sync::Arc, time::Duration};
 use tender_a2a::{
-    Authenticator, CardSource, Limits,
-    card::{self, CardFacts, SkillFacts},
+    Authenticator, CardSource, Limits, WebhookRules,
     tls::{self, ServerTls},
 };
-use tender_base::{Code, JobKind, Problem, Sha256, frames::TextLimits};
+use tender_base::{Code, Problem, Sha256, frames::TextLimits};
 use tender_engine::Settings as EngineSettings;
 
 /// Name of the file with the TLS key.
-const TLS_FILE: &str = "tls.key";
+pub(crate) const TLS_FILE: &str = "tls.key";
 /// An idle worker is ended after this: a warm one answers an award at once, but holds video memory.
 const WORKER_IDLE: Duration = Duration::from_secs(60);
 
@@ -65,15 +68,32 @@ pub(crate) fn public_address(config: &Config, listener: &TcpListener, tls: bool)
     }
 }
 
+/// What one caller, and all of them, may take.
+fn limits(settings: &Settings) -> Limits {
+    let standard = Limits::default();
+    let (requests, streams) = (settings.requests_per_second, settings.streams);
+    Limits {
+        requests_per_address: requests,
+        requests_per_caller: requests,
+        requests_in_total: requests.saturating_mul(10),
+        connections_per_address: streams.saturating_mul(2),
+        connections_in_total: standard.connections_in_total.max(streams.saturating_mul(4)),
+        streams_per_address: streams,
+        streams_per_caller: streams,
+        ..standard
+    }
+}
+
 /// Serves the A2A interface until the node ends.
 pub(crate) async fn a2a(node: Arc<Node>, listener: TcpListener, tls: Option<ServerTls>) {
     let key = tls.as_ref().map(ServerTls::key_sha256);
-    let limits = Limits::default();
+    let limits = limits(&node.settings());
     let served = async {
         let source = CardSource::new(&node.card(key)?, node.now())?;
         node.spawn(refresh_card(node.clone(), source.clone(), key));
         let auth = Authenticator::new(node.did(), node.clock.clone());
-        let router = tender_a2a::router(Arc::new(Contractor(node.clone())), source, limits, auth);
+        let (agent, log) = (Arc::new(Contractor::new(node.clone())), Arc::new(NodeLog(node.clone())));
+        let router = tender_a2a::router(agent, log, source, limits, auth, WebhookRules::default());
         let shutdown = node.shutdown.clone();
         tender_a2a::serve(listener, tls, router, limits, async move { shutdown.cancelled().await }).await
     };
@@ -82,17 +102,12 @@ pub(crate) async fn a2a(node: Arc<Node>, listener: TcpListener, tls: Option<Serv
     }
 }
 
-/// The card says what is for sale now: it changes with the settings and the models.
+/// The card says what is for sale now: it changes with the settings, the models and what is measured.
 async fn refresh_card(node: Arc<Node>, source: CardSource, key: Option<Sha256>) {
     let mut ticks = node.live.watch();
-    let facts = || {
-        let settings = node.settings();
-        let models = JobKind::ALL.map(|kind| node.for_sale(&settings, kind));
-        (settings, models)
-    };
-    let mut published = facts();
+    let mut published = node.on_the_card();
     while ticks.changed().await.is_ok() {
-        let now = facts();
+        let now = node.on_the_card();
         if now == published {
             continue;
         }
@@ -103,32 +118,12 @@ async fn refresh_card(node: Arc<Node>, source: CardSource, key: Option<Sha256>) 
     }
 }
 
-impl Node {
-    /// The signed card.
-    fn card(&self, tls_key_sha256: Option<Sha256>) -> Result<tender_a2a::wire::AgentCard, Problem> {
-        let settings = self.settings();
-        let mut skills = Vec::new();
-        if self.willing(self.now()).is_ok() {
-            for kind in JobKind::ALL {
-                let rate = settings.prices.rate(kind);
-                match self.for_sale(&settings, kind) {
-                    None => skills.push(SkillFacts { kind, model: None, rate }),
-                    Some(models) => {
-                        skills.extend(models.into_iter().map(|model| SkillFacts { kind, model: Some(model), rate }));
-                    }
-                }
-            }
-        }
-        let mut card = card::build(&CardFacts {
-            name: settings.name,
-            description: "Sells GPU computation under signed contracts.".to_owned(),
-            url: format!("{}/", self.a2a_address),
-            did: self.did(),
-            version: env!("CARGO_PKG_VERSION").to_owned(),
-            tls_key_sha256,
-            skills,
-        });
-        card::sign(&mut card, self.identity.signer.as_ref())?;
-        Ok(card)
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_settings_defaults_are_the_servers() {
+        assert_eq!(limits(&Settings::read(&Default::default())), Limits::default());
     }
 }

@@ -28,6 +28,12 @@ pub struct Settings {
     pub slots: u32,
     /// How many texts may be written for clients at once.
     pub text_slots: u32,
+    /// Requests per second that one caller may make at the A2A interface.
+    pub requests_per_second: u32,
+    /// Event streams that one caller may have open at the A2A interface.
+    pub streams: u32,
+    /// gRPC is offered on the agent card, beside the other two bindings.
+    pub a2a_grpc: bool,
     /// Clients' kernels run here although the worker's sandbox lacks a layer.
     pub sell_unconfined_kernels: bool,
     /// Electricity price, USD per kWh.
@@ -50,6 +56,8 @@ pub struct Settings {
     pub added_models: Vec<crate::models::Added>,
     /// Runtimes of language models that the owner attached.
     pub(crate) runtimes: Vec<crate::runtimes::Attached>,
+    /// A2A agents that may be hired.
+    pub(crate) agents: Vec<crate::agents::Agent>,
     /// The worker's executable; the sibling of `tender` when empty.
     pub worker: Option<PathBuf>,
 }
@@ -101,6 +109,24 @@ pub const KNOWN: &[Known] = &[
         default: || json!(15),
         about: "Texts that may be written for clients at once, all together on the card: 1 to 15.",
         accepts: |v| whole(v, 1, 15, "a whole number from 1 to 15"),
+    },
+    Known {
+        key: "requests_per_second",
+        default: || json!(50),
+        about: "A2A requests per second of one address or key, ten times as many in total: 10 to 100000. From the next start.",
+        accepts: |v| whole(v, 10, 100_000, "a whole number from 10 to 100000"),
+    },
+    Known {
+        key: "streams",
+        default: || json!(32),
+        about: "Open A2A event streams of one address or key, and twice as many connections: 1 to 10000. From the next start.",
+        accepts: |v| whole(v, 1, 10_000, "a whole number from 1 to 10000"),
+    },
+    Known {
+        key: "a2a_grpc",
+        default: || json!(false),
+        about: "Offer gRPC at the A2A interface too. Some clients refuse an agent card that names it.",
+        accepts: boolean,
     },
     Known {
         key: "sell_unconfined_kernels",
@@ -266,6 +292,9 @@ impl Settings {
             use_own_gpu: flag("use_own_gpu"),
             slots: u32::try_from(whole("slots")).unwrap_or(1),
             text_slots: u32::try_from(whole("text_slots")).unwrap_or(1),
+            requests_per_second: u32::try_from(whole("requests_per_second")).unwrap_or(50),
+            streams: u32::try_from(whole("streams")).unwrap_or(32),
+            a2a_grpc: flag("a2a_grpc"),
             sell_unconfined_kernels: flag("sell_unconfined_kernels"),
             tariff_usd_per_kwh: float("tariff_usd_per_kwh"),
             card_watts: float("card_watts"),
@@ -277,6 +306,7 @@ impl Settings {
             models_source: text("models_source"),
             added_models: crate::models::added_in(stored),
             runtimes: crate::runtimes::attached_in(stored),
+            agents: crate::agents::agents_in(stored),
             worker: folder("worker"),
         }
     }

@@ -49,6 +49,7 @@ impl Node {
                 tracing::warn!(contract = %listed.id, %problem, "not expired");
             }
         }
+        self.close_quotes().await?;
         self.ask_for_receipts();
         Ok(())
     }

@@ -2,6 +2,7 @@
 
 use crate::{
     EVENT_VERSION, Event, Guard, MAX_ROWS, StoreError, contracts, guards, jobs, payments, peers, rows, settings,
+    succession, tasks,
 };
 use sqlx::{Row, SqliteConnection};
 use tender_base::Timestamp;
@@ -58,6 +59,7 @@ pub(crate) async fn one(
 async fn change_tables(connection: &mut SqliteConnection, seq: i64, event: &Event) -> Result<Effect, StoreError> {
     match event {
         Event::IdentityCreated { did, data_id } => settings::identity_created(connection, did, *data_id).await,
+        Event::IdentitySucceeded { from, to, .. } => succession::of_this_node(connection, from, to).await,
         Event::JobSubmitted { job, book, spec, peers_only, submitted_at } => {
             jobs::submitted(connection, seq, *job, *book, (spec, *peers_only), *submitted_at).await
         }
@@ -105,6 +107,20 @@ async fn change_tables(connection: &mut SqliteConnection, seq: i64, event: &Even
         Event::ContractDocumented { contract, document, at } => {
             contracts::documented(connection, *contract, document, *at).await
         }
+        Event::TaskRecorded { task, owner, context, once, expected, bodies, state, expires_at, at } => {
+            let change = tasks::Change {
+                task,
+                owner,
+                context,
+                once: once.as_ref(),
+                expected: *expected,
+                bodies,
+                state: *state,
+                expires_at: *expires_at,
+                at: *at,
+            };
+            tasks::recorded(connection, seq, change).await
+        }
         Event::PaymentRecorded { payment, confirmation, role, entries, at } => {
             payments::recorded(connection, seq, payment, confirmation.as_ref(), *role, entries, *at).await
         }
@@ -114,6 +130,7 @@ async fn change_tables(connection: &mut SqliteConnection, seq: i64, event: &Even
             peers::changed(connection, did, *credit_limit, address.as_deref(), name.as_deref()).await
         }
         Event::PeerRemoved { did, at } => peers::removed(connection, did, *at).await,
+        Event::PeerSucceeded { from, to, at } => succession::of_a_peer(connection, from, to, *at).await,
         Event::InvitationIssued { record } => peers::invited(connection, record).await,
         Event::InvitationUsed { invitation, by, at } => peers::invitation_used(connection, *invitation, by, *at).await,
         Event::SettingChanged { key, value, at } => settings::changed(connection, key, value, *at).await,

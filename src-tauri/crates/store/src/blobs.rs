@@ -7,7 +7,8 @@ use crate::{Store, StoreError, database, rows, writer::Work};
 use sqlx::SqliteConnection;
 use std::{
     fs,
-    io::{ErrorKind, Write},
+    io::{self, ErrorKind, Read, Seek, SeekFrom, Write},
+    ops::Range,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -136,11 +137,19 @@ impl Store {
     /// # Errors
     /// [`StoreError::DiskFull`], [`StoreError::Io`], [`StoreError::ReadOnly`].
     pub async fn put_blob(&self, content: &[u8]) -> Result<BlobRef, StoreError> {
+        self.put_blob_for(content, RETENTION).await
+    }
+
+    /// The same, kept for `time` only if nothing else keeps it longer.
+    ///
+    /// # Errors
+    /// As [`Self::put_blob`].
+    pub async fn put_blob_for(&self, content: &[u8], time: Duration) -> Result<BlobRef, StoreError> {
         let (dir, content) = (self.inner.dir.clone(), content.to_vec());
         let (blob, content) = blocking(move || Ok((BlobRef::of(&content), content))).await?;
         let _no_sweep = self.inner.blobs.read().await;
         let now = SystemClock.now();
-        self.write(Work::KeepBlob { blob, stored_at: now, keep_until: now.after(RETENTION) }).await?;
+        self.write(Work::KeepBlob { blob, stored_at: now, keep_until: now.after(time) }).await?;
         blocking(move || write(&dir, &blob, &content)).await?;
         Ok(blob)
     }
@@ -156,6 +165,30 @@ impl Store {
             Ok(_) => Err(StoreError::DamagedBlob { blob: blob.sha256.to_string() }),
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
             Err(error) => Err(StoreError::io("reading", &file, &error)),
+        })
+        .await
+    }
+
+    /// A piece of a blob, none of it to learn whether it is here; nothing when it is not here. Its content is not
+    /// checked against the hash, which only the whole has.
+    ///
+    /// # Errors
+    /// [`StoreError::DamagedBlob`] when the file has another length than its name says, [`StoreError::Io`].
+    pub async fn blob_range(&self, blob: &BlobRef, range: Range<u64>) -> Result<Option<Vec<u8>>, StoreError> {
+        let (file, blob) = (path(&self.inner.dir, &blob.sha256), *blob);
+        blocking(move || {
+            let mut open = match fs::File::open(&file) {
+                Ok(open) => open,
+                Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+                Err(error) => return Err(StoreError::io("opening", &file, &error)),
+            };
+            let failed = |error: io::Error| StoreError::io("reading", &file, &error);
+            if open.metadata().map_err(failed)?.len() != blob.bytes {
+                return Err(StoreError::DamagedBlob { blob: blob.sha256.to_string() });
+            }
+            let mut piece = vec![0; usize::try_from(range.end.saturating_sub(range.start)).unwrap_or(usize::MAX)];
+            open.seek(SeekFrom::Start(range.start)).and_then(|_| open.read_exact(&mut piece)).map_err(failed)?;
+            Ok(Some(piece))
         })
         .await
     }

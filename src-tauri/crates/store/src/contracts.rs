@@ -5,6 +5,7 @@ use crate::{
     apply::Effect,
     documents, ledger,
     rows::{self, Columns},
+    tasks,
 };
 use sqlx::{QueryBuilder, Row, Sqlite, SqliteConnection, sqlite::SqliteRow};
 use std::collections::HashMap;
@@ -54,6 +55,8 @@ pub struct ContractRecord {
     pub times: Vec<(ContractState, Timestamp)>,
     /// Its documents in the order in which they came; empty in listings.
     pub documents: Vec<Message>,
+    /// When each of them came.
+    pub documented: Vec<Timestamp>,
 }
 
 macro_rules! document {
@@ -190,20 +193,20 @@ pub(crate) async fn opened(
     Ok(Effect::Changed)
 }
 
-/// The book of a contract, if it is in state `from`.
+/// The book, side and peer of a contract, if it is in state `from`.
 async fn expect_state(
     connection: &mut SqliteConnection,
     contract: ContractId,
     from: ContractState,
-) -> Result<Book, StoreError> {
-    let row = sqlx::query("SELECT state, book FROM contracts WHERE id = ?")
+) -> Result<(Book, Role, Did), StoreError> {
+    let row = sqlx::query("SELECT state, book, role, peer FROM contracts WHERE id = ?")
         .bind(contract.to_string())
         .fetch_optional(connection)
         .await?
         .ok_or_else(|| StoreError::not_found(format!("contract {contract}")))?;
     let found: ContractState = row.word("state")?;
     if found == from {
-        return row.word("book");
+        return Ok((row.word("book")?, row.word("role")?, row.text("peer")?));
     }
     Err(StoreError::Stale {
         what: format!("contract {contract}"),
@@ -218,7 +221,7 @@ pub(crate) async fn moved(
     change: Change<'_>,
 ) -> Result<Effect, StoreError> {
     let Change { contract, from, to, documents, entries, reason, expires_at, at } = change;
-    let book = expect_state(connection, contract, from).await?;
+    let (book, role, peer) = expect_state(connection, contract, from).await?;
     for document in documents {
         add(connection, contract, document, at).await?;
     }
@@ -241,6 +244,9 @@ pub(crate) async fn moved(
     .await?;
     if to != from {
         entered(connection, seq, contract, to, at).await?;
+        if role == Role::Contractor {
+            tasks::follow(connection, contract, &peer, to, at).await?;
+        }
     }
     Ok(Effect::Changed)
 }
@@ -355,6 +361,7 @@ fn record(row: &SqliteRow) -> Result<ContractRecord, StoreError> {
         expires_at: row.time_or_none("expires_at")?,
         times: Vec::new(),
         documents: Vec::new(),
+        documented: Vec::new(),
     })
 }
 
@@ -378,23 +385,30 @@ async fn add_times(connection: &mut SqliteConnection, contracts: &mut [ContractR
     Ok(())
 }
 
+/// One contract with its documents.
+pub(crate) async fn one(
+    connection: &mut SqliteConnection,
+    contract: ContractId,
+) -> Result<Option<ContractRecord>, StoreError> {
+    let row = sqlx::query("SELECT * FROM contracts WHERE id = ?")
+        .bind(contract.to_string())
+        .fetch_optional(&mut *connection)
+        .await?;
+    let Some(row) = row else { return Ok(None) };
+    let mut found = [record(&row)?];
+    add_times(connection, &mut found).await?;
+    let [mut found] = found;
+    (found.documents, found.documented) = documents::of(connection, contract).await?.into_iter().unzip();
+    Ok(Some(found))
+}
+
 impl Store {
     /// One contract with its documents.
     ///
     /// # Errors
     /// When the database cannot be read.
     pub async fn contract(&self, contract: ContractId) -> Result<Option<ContractRecord>, StoreError> {
-        let mut view = self.read().await?;
-        let row = sqlx::query("SELECT * FROM contracts WHERE id = ?")
-            .bind(contract.to_string())
-            .fetch_optional(&mut *view)
-            .await?;
-        let Some(row) = row else { return Ok(None) };
-        let mut found = [record(&row)?];
-        add_times(&mut view, &mut found).await?;
-        let [mut found] = found;
-        found.documents = documents::of(&mut view, contract).await?;
-        Ok(Some(found))
+        one(&mut *self.read().await?, contract).await
     }
 
     /// Contracts, newest first, without their documents.
@@ -458,7 +472,7 @@ impl Store {
     pub async fn receipt(&self, contract: ContractId) -> Result<Option<Receipt>, StoreError> {
         let (mut call, mut proposal, mut award, mut delivery, mut acceptance, mut countersignature) =
             (None, None, None, None, None, None);
-        for document in documents::of(&mut *self.read().await?, contract).await? {
+        for (document, _) in documents::of(&mut *self.read().await?, contract).await? {
             match document {
                 Message::Call(signed) => call = Some(signed),
                 Message::Proposal(signed) => proposal = Some(signed),

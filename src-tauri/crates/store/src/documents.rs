@@ -24,9 +24,10 @@ fn identify(message: &Message) -> Result<(&'static str, Sha256), StoreError> {
         Message::Payment(_)
         | Message::PaymentConfirmation(_)
         | Message::PairingRequest(_)
-        | Message::PairingAnswer(_) => {
+        | Message::PairingAnswer(_)
+        | Message::Succession(_) => {
             return Err(StoreError::invalid(
-                "payments and pairings are events of their own, not documents of a contract",
+                "payments, pairings and successions are events of their own, not documents of a contract",
             ));
         }
     })
@@ -66,11 +67,14 @@ pub(crate) async fn add(
     }
 }
 
-/// The documents of a contract, in the order in which they came.
-pub(crate) async fn of(connection: &mut SqliteConnection, contract: ContractId) -> Result<Vec<Message>, StoreError> {
-    let rows = sqlx::query("SELECT body FROM documents WHERE contract = ? ORDER BY rowid")
+/// The documents of a contract, in the order in which they came, and when each did.
+pub(crate) async fn of(
+    connection: &mut SqliteConnection,
+    contract: ContractId,
+) -> Result<Vec<(Message, Timestamp)>, StoreError> {
+    let rows = sqlx::query("SELECT body, at FROM documents WHERE contract = ? ORDER BY rowid")
         .bind(contract.to_string())
         .fetch_all(connection)
         .await?;
-    rows.iter().map(|row| row.json("body")).collect()
+    rows.iter().map(|row| Ok((row.json("body")?, row.time("at")?))).collect()
 }

@@ -120,6 +120,10 @@ pub enum Limit {
     Slots,
     /// Open proposals to one peer.
     PeerHolds(Box<Did>),
+    /// Quotes of one client that it did not award.
+    Quotes(Box<Did>),
+    /// Webhooks of one task, or of one client.
+    Hooks,
 }
 
 impl Limit {
@@ -129,13 +133,15 @@ impl Limit {
             Self::PeerCredit(peer) => format!("the credit of peer {} is used up", peer.short()),
             Self::Slots => "all slots are taken".to_owned(),
             Self::PeerHolds(peer) => format!("peer {} holds too many open proposals", peer.short()),
+            Self::Quotes(owner) => format!("{} has had too many quotes lately and awarded none of them", owner.short()),
+            Self::Hooks => "the task or its owner has too many push notification configs".to_owned(),
         }
     }
 
     fn amount(&self, value: i64) -> String {
         match self {
             Self::DailySpend | Self::PeerCredit(_) => MicroUsd(value).to_string(),
-            Self::Slots | Self::PeerHolds(_) => value.to_string(),
+            Self::Slots | Self::PeerHolds(_) | Self::Quotes(_) | Self::Hooks => value.to_string(),
         }
     }
 }
@@ -178,6 +184,8 @@ impl StoreError {
                 }
                 Limit::Slots => (Code::Unavailable, "try again when a job has ended, or ask another contractor"),
                 Limit::PeerHolds(_) => (Code::TooMany, "award or decline the open proposals first"),
+                Limit::Quotes(_) => (Code::TooMany, "award one of them, or wait some minutes"),
+                Limit::Hooks => (Code::TooMany, "delete one first"),
             },
             Self::NotFound { .. } => (Code::NotFound, "check the identifier"),
             Self::Conflict { .. } => (Code::Conflict, ""),

@@ -10,7 +10,7 @@ use tender_base::{
 };
 use uuid::Uuid;
 
-use crate::{InvitationRecord, PeerRecord};
+use crate::{InvitationRecord, PeerRecord, TaskMessage, TaskState};
 
 /// Version of the event's layout, stored beside each. Raise it when an old body would no longer read, and read
 /// both.
@@ -28,6 +28,16 @@ pub enum Event {
         did: Did,
         /// The data directory's own identifier, which names the secret in the keyring.
         data_id: Uuid,
+    },
+    /// The node goes on under another key. Refused while a contract is open or anything is owed, since those name the
+    /// old one.
+    IdentitySucceeded {
+        /// The key until now.
+        from: Did,
+        /// The key from now on.
+        to: Did,
+        /// When.
+        at: Timestamp,
     },
     /// A job of this node's owner came in; it is queued.
     JobSubmitted {
@@ -120,6 +130,29 @@ pub enum Event {
         /// When.
         at: Timestamp,
     },
+    /// Something happened to a task of an A2A client. Refused as stale when the task has ended, or when more is recorded
+    /// of it than `expected`: applies once.
+    TaskRecorded {
+        /// Which task; new when nothing is expected.
+        task: String,
+        /// Whose it is.
+        owner: String,
+        /// What it belongs to.
+        context: String,
+        /// The message that did it. Refused when it came already.
+        #[serde(default)]
+        once: Option<TaskMessage>,
+        /// How much is recorded before.
+        expected: u64,
+        /// What happened, in order; at least one.
+        bodies: Vec<Value>,
+        /// The state that it comes to; none when it stays.
+        state: Option<TaskState>,
+        /// When its state ends by itself.
+        expires_at: Option<Timestamp>,
+        /// When.
+        at: Timestamp,
+    },
     /// A payment made outside clears accepted contracts: they are settled. A payment applies once.
     PaymentRecorded {
         /// By the payer.
@@ -160,6 +193,16 @@ pub enum Event {
     PeerRemoved {
         /// Which peer.
         did: Did,
+        /// When.
+        at: Timestamp,
+    },
+    /// A peer goes on under another key. Its row, its ended contracts and its payments follow; the old key's row is removed.
+    /// Refused while a contract with it is open or anything is owed.
+    PeerSucceeded {
+        /// The key until now.
+        from: Did,
+        /// The key from now on.
+        to: Did,
         /// When.
         at: Timestamp,
     },
@@ -233,5 +276,15 @@ pub enum Guard {
         limit: u32,
         /// Now.
         now: Timestamp,
+    },
+    /// Contractor: fewer than `limit` tasks of this owner that came to nothing, or have not yet come to anything, stand where
+    /// they do since after `since`.
+    Quotes {
+        /// The client.
+        owner: Did,
+        /// From when on they count.
+        since: Timestamp,
+        /// How many it may have had since.
+        limit: u32,
     },
 }

@@ -24,6 +24,10 @@ pub(crate) async fn check(connection: &mut SqliteConnection, guard: &Guard) -> R
             let held = open_proposals(connection, &peer, now).await?;
             count(Limit::PeerHolds(Box::new(peer)), held, limit)
         }
+        Guard::Quotes { owner, since, limit } => {
+            let had = quotes(connection, &owner, since).await?;
+            count(Limit::Quotes(Box::new(owner)), had, limit)
+        }
     }
 }
 
@@ -91,6 +95,17 @@ async fn open_proposals(connection: &mut SqliteConnection, peer: &Did, now: Time
     .bind(rows::word(Role::Contractor)?)
     .bind(peer.to_string())
     .bind(now.millis())
+    .fetch_one(connection)
+    .await?)
+}
+
+async fn quotes(connection: &mut SqliteConnection, owner: &Did, since: Timestamp) -> Result<i64, StoreError> {
+    Ok(sqlx::query_scalar(
+        "SELECT count(*) FROM tasks WHERE owner = ? AND changed_at > ?
+         AND NOT EXISTS (SELECT 1 FROM contracts WHERE contracts.id = tasks.id)",
+    )
+    .bind(owner.to_string())
+    .bind(since.millis())
     .fetch_one(connection)
     .await?)
 }

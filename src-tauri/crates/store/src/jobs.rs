@@ -159,7 +159,13 @@ pub(crate) async fn moved(
         entered(&mut *connection, seq, job, change.state, change.at).await?;
     }
     for entry in change.entries {
-        ledger::post(connection, seq, change.at, entry).await?;
+        ledger::post(&mut *connection, seq, change.at, entry).await?;
+    }
+    // However it ends, nothing stays reserved for it.
+    if change.state.is_final()
+        && let Some(entry) = ledger::release_of(&mut *connection, job).await?
+    {
+        ledger::post(connection, seq, change.at, &entry).await?;
     }
     Ok(Effect::Changed)
 }
@@ -232,6 +238,14 @@ impl Store {
         add_times(&mut view, &mut found).await?;
         let [job] = found;
         Ok(Some(job))
+    }
+
+    /// The entry that gives back what is reserved for a job itself; none when nothing is.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn release_of(&self, job: JobId) -> Result<Option<Entry>, StoreError> {
+        ledger::release_of(&mut *self.read().await?, job).await
     }
 
     /// Jobs, newest first.

@@ -8,7 +8,7 @@ use sqlx::{Row, SqliteConnection};
 use std::collections::BTreeMap;
 use tender_base::{
     Book, MicroUsd, Role, Timestamp,
-    ids::ContractId,
+    ids::{ContractId, JobId},
     ledger::{Account, Entry, Posting},
 };
 
@@ -125,6 +125,24 @@ async fn balance_of(connection: &mut SqliteConnection, book: &str, account: &str
         .fetch_optional(connection)
         .await?;
     Ok(MicroUsd(amount.unwrap_or(0)))
+}
+
+/// The entry that gives back what is reserved for a job itself, in entries that carry its id in the place of a
+/// contract's; none when nothing is.
+pub(crate) async fn release_of(connection: &mut SqliteConnection, job: JobId) -> Result<Option<Entry>, StoreError> {
+    let row = sqlx::query(
+        "SELECT entries.book AS book, sum(postings.amount) AS amount
+         FROM entries JOIN postings ON postings.entry = entries.id
+         WHERE entries.contract = ? AND postings.account = ? GROUP BY entries.book HAVING sum(postings.amount) > 0",
+    )
+    .bind(job.to_string())
+    .bind(Account::Reserved.name())
+    .fetch_optional(connection)
+    .await?;
+    let Some(row) = row else { return Ok(None) };
+    let amount = MicroUsd(row.try_get("amount")?);
+    let entry = Entry::transfer(row.word("book")?, Some(job.hire()), Account::Unreserved, Account::Reserved, amount);
+    Ok(Some(entry))
 }
 
 /// Sum of an account's postings at or after `from`.

@@ -16,6 +16,7 @@ mod error;
 mod event;
 mod guards;
 mod history;
+mod hooks;
 mod jobs;
 mod ledger;
 mod payments;
@@ -23,15 +24,19 @@ mod peers;
 mod replay;
 mod rows;
 mod settings;
+mod succession;
+mod tasks;
 mod writer;
 
 pub use contracts::{ContractFilter, ContractRecord, StateTotal};
 pub use error::{Limit, StoreError};
 pub use event::{EVENT_VERSION, Event, Guard};
+pub use hooks::HookRecord;
 pub use jobs::{JobFilter, JobRecord};
 pub use ledger::{DayRow, EntryRecord, Totals};
 pub use payments::PaymentRecord;
 pub use peers::{InvitationRecord, PeerRecord};
+pub use tasks::{TaskFilter, TaskHead, TaskMessage, TaskPage, TaskRecord, TaskState, TaskStep};
 pub use writer::WriterCounts;
 
 use database::Options;

@@ -20,6 +20,9 @@ pub struct PeerRecord {
     pub paired_at: Timestamp,
     /// Removed peers get no new contract; old contracts still name them.
     pub removed: bool,
+    /// It holds an API key: this node signs in its name, and it is nobody whom this node could call.
+    #[serde(default)]
+    pub by_key: bool,
 }
 
 /// One-time permission to become a peer.
@@ -49,15 +52,17 @@ pub(crate) async fn paired(connection: &mut SqliteConnection, peer: &PeerRecord)
         return Err(StoreError::invalid("a peer is paired and removed at once"));
     }
     sqlx::query(
-        "INSERT INTO peers (did, name, address, credit_limit, paired_at, removed_at) VALUES (?, ?, ?, ?, ?, NULL)
+        "INSERT INTO peers (did, name, address, credit_limit, paired_at, by_key, removed_at) VALUES (?, ?, ?, ?, ?, ?, NULL)
          ON CONFLICT (did) DO UPDATE SET name = excluded.name, address = excluded.address,
-             credit_limit = excluded.credit_limit, paired_at = excluded.paired_at, removed_at = NULL",
+             credit_limit = excluded.credit_limit, paired_at = excluded.paired_at, by_key = excluded.by_key,
+             removed_at = NULL",
     )
     .bind(peer.did.to_string())
     .bind(&peer.name)
     .bind(&peer.address)
     .bind(not_negative(peer.credit_limit)?)
     .bind(peer.paired_at.millis())
+    .bind(peer.by_key)
     .execute(connection)
     .await?;
     Ok(Effect::Changed)
@@ -156,6 +161,7 @@ fn peer(row: &SqliteRow) -> Result<PeerRecord, StoreError> {
         credit_limit: row.money("credit_limit")?,
         paired_at: row.time("paired_at")?,
         removed: row.time_or_none("removed_at")?.is_some(),
+        by_key: row.try_get("by_key")?,
     })
 }
 

@@ -44,7 +44,7 @@ impl Store {
         let mut view = self.read().await?;
         let tables: Vec<String> = sqlx::query_scalar(
             "SELECT name FROM sqlite_master
-             WHERE type = 'table' AND name NOT LIKE 'sqlite%' AND name NOT IN ('_sqlx_migrations', 'blobs')",
+             WHERE type = 'table' AND name NOT LIKE 'sqlite%' AND name NOT IN ('_sqlx_migrations', 'blobs', 'hooks')",
         )
         .fetch_all(&mut *view)
         .await?;

@@ -2,7 +2,7 @@
 //! commits once, and answers them all: under load many requests share one `fsync`, alone a request waits for
 //! nobody.
 
-use crate::{Event, Guard, StoreError, apply, blobs, database::Options};
+use crate::{Event, Guard, StoreError, apply, blobs, database::Options, hooks};
 use sqlx::{Connection, Sqlite, SqliteConnection, Transaction, sqlite::SqliteConnectOptions};
 use std::{
     path::Path,
@@ -24,6 +24,7 @@ pub(crate) enum Work {
     Apply { events: Vec<Event>, guards: Vec<Guard> },
     KeepBlob { blob: BlobRef, stored_at: Timestamp, keep_until: Timestamp },
     ForgetBlobs(Vec<Sha256>),
+    ChangeHook(hooks::Change),
 }
 
 pub(crate) enum Message {
@@ -237,5 +238,6 @@ async fn perform(connection: &mut SqliteConnection, work: Work) -> Result<Perfor
             blobs::forget(connection, &digests).await?;
             Ok((0, Vec::new()))
         }
+        Work::ChangeHook(change) => Ok((hooks::change(connection, change).await?, Vec::new())),
     }
 }

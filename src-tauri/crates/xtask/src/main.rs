@@ -3,6 +3,7 @@
 
 mod calibrate;
 mod command;
+mod fuzz;
 mod models;
 mod peers;
 mod run;
@@ -20,7 +21,8 @@ const USAGE: &str = "\
 cargo xtask run                  set up, build and start Tender; without a display, start its node
 cargo xtask test                 set up and run every test
 cargo xtask test --stage NAME    set up and run one stage; an unknown name lists them
-cargo xtask peers                install what benchmarks compare with: llama.cpp, and cuBLAS on NVIDIA cards
+cargo xtask peers                install what is compared with: A2A's SDKs, llama.cpp, and cuBLAS on NVIDIA cards
+cargo xtask fuzz [TARGET]        search for inputs that break the decoders, a minute each
 cargo xtask calibrate            record what honest engines and cheats write, for the check of texts; resumable
 ";
 
@@ -30,6 +32,8 @@ fn main() -> ExitCode {
     let outcome = match arguments.as_slice() {
         ["run"] => run::run(),
         ["peers"] => peers::install(),
+        ["fuzz"] => fuzz::fuzz(None),
+        ["fuzz", target] => fuzz::fuzz(Some(target)),
         ["calibrate"] => calibrate::calibrate(),
         ["test"] => test::test(None),
         ["test", "--stage", name] => test::test(Some(name)),

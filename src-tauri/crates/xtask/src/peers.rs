@@ -1,6 +1,6 @@
 //! `cargo xtask peers`: what benchmarks and calibration compare Tender with, installed into `target/peers` and nowhere
-//! else: llama.cpp as a prebuilt npm package, and cuBLAS where there is an NVIDIA driver. Versions and hashes are pinned
-//! in `tests/peers`. Neither `run` nor `test` needs them.
+//! else: llama.cpp as a prebuilt npm package, cuBLAS where there is an NVIDIA driver, and the official A2A clients and
+//! servers. Versions and hashes are pinned in `tests/peers`. `run` needs none of them, `test` the last.
 
 use crate::{command, workspace::Workspace};
 use serde_json::Value;
@@ -16,6 +16,9 @@ use tender_base::{Code, Problem, Sha256};
 const PINNED: &[&str] = &["package.json", "package-lock.json"];
 /// The Python packages and their hashes.
 const CUDA: &str = "cuda.txt";
+const A2A: &str = "python.txt";
+/// What the pinned A2A packages need: 3.MINOR.
+const LEAST_PYTHON: u32 = 11;
 
 /// Installs what is missing and says what there is. A second run only looks.
 ///
@@ -30,6 +33,7 @@ pub fn install() -> Result<(), Problem> {
         ));
     }
     let workspace = Workspace::find()?;
+    a2a(&workspace)?;
     let place = workspace.target.join("peers");
     let scripts = workspace.root.join("tests/peers");
     fs::create_dir_all(&place).map_err(|error| stored(&place, &error))?;
@@ -38,23 +42,7 @@ pub fn install() -> Result<(), Problem> {
 }
 
 fn llama(scripts: &Path, place: &Path) -> Result<(), Problem> {
-    let wanted = hash_of(scripts, PINNED)?;
-    // In the folder that a broken installation does not have.
-    let mark = place.join("node_modules/.tender-lock");
-    if fs::read_to_string(&mark).is_ok_and(|installed| installed == wanted) {
-        eprintln!("llama.cpp is installed in {}", place.display());
-    } else {
-        eprintln!("Installing llama.cpp as npm package into {}", place.display());
-        let _ = fs::remove_dir_all(place.join("node_modules"));
-        for name in PINNED {
-            fs::copy(scripts.join(name), place.join(name)).map_err(|error| stored(&place.join(name), &error))?;
-        }
-        // Without its install script, which would build llama.cpp, and without the packages of other platforms; those
-        // of this one are dependencies of their own.
-        let arguments = ["install", "--omit=optional", "--ignore-scripts", "--no-save", "--no-audit", "--no-fund"];
-        command::run(Command::new("npm").current_dir(place).args(arguments))?;
-        fs::write(&mark, wanted).map_err(|error| stored(&mark, &error))?;
-    }
+    npm(scripts, place, "llama.cpp")?;
     let found = check(scripts, place, "cpu")?;
     println!("llama.cpp {} on the CPU ({})", text(&found, "build"), text(&found, "binding"));
     // A machine without Vulkan can still compare with the CPU.
@@ -63,6 +51,63 @@ fn llama(scripts: &Path, place: &Path) -> Result<(), Problem> {
         Err(problem) => println!("llama.cpp on Vulkan: not here, {}", problem.message),
     }
     Ok(())
+}
+
+/// The npm packages that are pinned in a folder, called `what`, unless they are there.
+fn npm(scripts: &Path, place: &Path, what: &str) -> Result<(), Problem> {
+    let wanted = hash_of(scripts, PINNED)?;
+    // In the folder that a broken installation does not have.
+    let mark = place.join("node_modules/.tender-lock");
+    if fs::read_to_string(&mark).is_ok_and(|installed| installed == wanted) {
+        eprintln!("{what} is installed in {}", place.display());
+        return Ok(());
+    }
+    eprintln!("Installing {what} as npm package into {}", place.display());
+    let _ = fs::remove_dir_all(place.join("node_modules"));
+    for name in PINNED {
+        fs::copy(scripts.join(name), place.join(name)).map_err(|error| stored(&place.join(name), &error))?;
+    }
+    // Without install scripts, which would build llama.cpp, and without the packages of other platforms; those of this
+    // one are dependencies of their own.
+    let arguments = ["install", "--omit=optional", "--ignore-scripts", "--no-save", "--no-audit", "--no-fund"];
+    command::run(Command::new("npm").current_dir(place).args(arguments))?;
+    fs::write(&mark, wanted).map_err(|error| stored(&mark, &error))
+}
+
+/// Installs the official A2A SDKs and google-adk: what tests talk to and the server that benchmarks compare with. A
+/// second run only looks.
+///
+/// # Errors
+/// When a package cannot be installed, or Python is too old.
+pub fn a2a(workspace: &Workspace) -> Result<(), Problem> {
+    let (scripts, place) = (workspace.root.join("tests/peers/a2a"), workspace.target.join("peers/a2a"));
+    fs::create_dir_all(&place).map_err(|error| stored(&place, &error))?;
+    npm(&scripts, &place, "the A2A SDK for JavaScript")?;
+    let minor = "import sys; print(sys.version_info.minor)";
+    let minor = command::answer(Command::new("python3").args(["-c", minor])).unwrap_or_default();
+    if minor.parse::<u32>().ok().is_none_or(|minor| minor < LEAST_PYTHON) {
+        return Err(Problem::new(
+            Code::Unavailable,
+            format!("the A2A SDK for Python needs Python 3.{LEAST_PYTHON} or newer as `python3`"),
+            "install it, for example with your system's package manager",
+        ));
+    }
+    // Compiled parts are for one version of Python.
+    let wanted = format!("{} 3.{minor}", hash_of(&scripts, &[A2A])?);
+    let packages = place.join("python");
+    let mark = packages.join(".tender-lock");
+    if fs::read_to_string(&mark).is_ok_and(|installed| installed == wanted) {
+        eprintln!("The A2A SDK for Python is installed in {}", packages.display());
+        return Ok(());
+    }
+    eprintln!("Installing the A2A SDK for Python and google-adk (some 200 MB) into {}", packages.display());
+    let _ = fs::remove_dir_all(&packages);
+    let arguments = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-deps", "--require-hashes"];
+    let mut pip = Command::new("python3");
+    // Wheels only: nothing is compiled, and nothing of a package runs while it is installed.
+    pip.args(arguments).args(["--only-binary", ":all:", "--target"]).arg(&packages);
+    command::run(pip.arg("-r").arg(scripts.join(A2A)))?;
+    fs::write(&mark, wanted).map_err(|error| stored(&mark, &error))
 }
 
 /// What llama.cpp says of itself on a device.
@@ -147,21 +192,36 @@ mod tests {
     }
 
     #[test]
-    fn every_peer_is_pinned_by_hash() {
-        let lock: Value = serde_json::from_slice(&fs::read(folder().join("package-lock.json")).unwrap()).unwrap();
+    fn every_npm_package_is_pinned_by_hash() {
+        for (folder, least) in [(folder(), 50), (folder().join("a2a"), 3)] {
+            npm_is_pinned(&folder, least);
+        }
+    }
+
+    fn npm_is_pinned(folder: &Path, least: usize) {
+        let lock: Value = serde_json::from_slice(&fs::read(folder.join("package-lock.json")).unwrap()).unwrap();
         let packages = lock["packages"].as_object().unwrap();
-        assert!(packages.len() > 50, "the lock file was not read");
+        assert!(packages.len() >= least, "the lock file was not read");
         for (name, package) in packages.iter().filter(|(name, _)| !name.is_empty()) {
             assert!(package["integrity"].is_string(), "{name} has no hash");
             assert!(package["resolved"].is_null(), "{name} names a registry");
         }
-        let manifest: Value = serde_json::from_slice(&fs::read(folder().join("package.json")).unwrap()).unwrap();
+        let manifest: Value = serde_json::from_slice(&fs::read(folder.join("package.json")).unwrap()).unwrap();
         for (name, version) in manifest["dependencies"].as_object().unwrap() {
             assert_eq!(&packages[&format!("node_modules/{name}")]["version"], version, "{name}");
         }
-        let cuda = fs::read_to_string(folder().join(CUDA)).unwrap();
-        let lines = cuda.lines().filter(|line| !line.starts_with('#')).collect::<Vec<_>>();
-        assert!(!lines.is_empty() && lines.iter().all(|l| l.contains("==") && l.contains("--hash=sha256:")), "{cuda}");
+    }
+
+    #[test]
+    fn every_python_package_is_pinned_by_hash() {
+        for (list, least) in [(folder().join(CUDA), 3), (folder().join("a2a").join(A2A), 50)] {
+            // One requirement a line, when lines that go on are joined.
+            let text = fs::read_to_string(&list).unwrap().replace("\\\n", "");
+            let lines = text.lines().filter(|line| !line.starts_with('#')).collect::<Vec<_>>();
+            assert!(lines.len() >= least, "{} was not read", list.display());
+            let pinned = |line: &&str| line.contains("==") && line.contains("--hash=sha256:");
+            assert!(lines.iter().all(pinned), "{:?}", lines.iter().find(|line| !pinned(line)));
+        }
     }
 
     #[test]

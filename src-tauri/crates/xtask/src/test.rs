@@ -1,7 +1,7 @@
 //! `cargo xtask test`: the set-up, then the stages in order. The first failure ends it.
 
 use crate::{
-    command, models, stages,
+    command, models, peers, stages,
     system::{self, Need},
     tools, ui,
     workspace::Workspace,
@@ -63,6 +63,7 @@ fn set_up(workspace: &Workspace) -> Result<u64, Problem> {
     system::set_up(Need::Tests)?;
     models::set_up()?;
     ui::install(workspace)?;
+    peers::a2a(workspace)?;
     // All platforms' crates: licences and bans are checked for each, and without the network.
     command::run(workspace.cargo().args(["fetch", "--quiet", "--locked"]))?;
     tools::set_up(workspace)?;

@@ -491,6 +491,10 @@ owes_us_micro_usd: number,
  */
 we_owe_micro_usd: number, 
 /**
+ * It holds an API key: this node signs in its name, so that its signatures prove nothing against this node.
+ */
+by_key: boolean, 
+/**
  * When paired.
  */
 paired_at: string, 
@@ -533,6 +537,32 @@ link: string,
  * After this it no longer works.
  */
 expires_at: string, };
+
+/**
+ * Issue an API key to a client that does not run Tender.
+ */
+export type KeyInput = { 
+/**
+ * What to call the client.
+ */
+name: string, 
+/**
+ * What it may owe at most.
+ */
+credit_limit_micro_usd: number, };
+
+/**
+ * An API key; it is not told again.
+ */
+export type IssuedKey = { 
+/**
+ * The key, to be sent as bearer token or as `X-API-Key`.
+ */
+key: string, 
+/**
+ * What it stands for among the peers.
+ */
+did: string, };
 
 /**
  * Accept an invitation.
@@ -1270,6 +1300,90 @@ export type ByRuntime = {
  */
 name: string, };
 
+/**
+ * Every agent that was added.
+ */
+export type Agents = { 
+/**
+ * In the order of adding.
+ */
+agents: Array<AgentRow>, };
+
+/**
+ * One agent.
+ */
+export type AgentRow = { 
+/**
+ * What the owner calls it.
+ */
+name: string, 
+/**
+ * Where its card is.
+ */
+url: string, 
+/**
+ * What it says of itself; absent until its card was read.
+ */
+about: string | null, 
+/**
+ * Whether its card is signed by a key that the owner pinned.
+ */
+signed: boolean, 
+/**
+ * What one text may cost, however long; absent when it is priced by tokens.
+ */
+price_micro_usd: number | null, 
+/**
+ * What a million tokens of prompt and text cost.
+ */
+price_micro_usd_per_million: number | null, 
+/**
+ * Who stated the price.
+ */
+price_of: 'owner' | 'card', 
+/**
+ * Whether a key is kept for it.
+ */
+has_key: boolean, 
+/**
+ * Why it is not asked now.
+ */
+problem: ApiProblem | null, };
+
+/**
+ * Add an agent. Its card is read first.
+ */
+export type AddAgentInput = { 
+/**
+ * `https://HOST/…`, below which its card is; `http://` for this machine only.
+ */
+url: string, 
+/**
+ * What it is to be called: letters, digits, `-` and `_`; by its own name when absent.
+ */
+name: string | null, 
+/**
+ * What one text may cost, however long; the price on its card when absent.
+ */
+price_micro_usd: number | null, 
+/**
+ * `did:key:…` that must sign its card; when absent the agent counts as unsigned.
+ */
+did: string | null, 
+/**
+ * The key that it asks for; it goes to the secret store.
+ */
+key: string | null, };
+
+/**
+ * One agent by name.
+ */
+export type ByAgent = { 
+/**
+ * As listed.
+ */
+name: string, };
+
 export type Operations = {
   overview: { kind: 'query'; input: Nothing; output: Overview };
   jobs: { kind: 'query'; input: JobsQuery; output: JobPage };
@@ -1283,6 +1397,7 @@ export type Operations = {
   doctor: { kind: 'query'; input: Nothing; output: Doctor };
   models: { kind: 'query'; input: Nothing; output: Models };
   runtimes: { kind: 'query'; input: Nothing; output: Runtimes };
+  agents: { kind: 'query'; input: Nothing; output: Agents };
   submit: { kind: 'command'; input: SubmitInput; output: Submitted };
   cancel_job: { kind: 'command'; input: ById; output: Nothing };
   sell: { kind: 'command'; input: Switch; output: Selling };
@@ -1290,6 +1405,7 @@ export type Operations = {
   stop_everything: { kind: 'command'; input: Switch; output: Overview };
   set_setting: { kind: 'command'; input: SetSettingInput; output: Settings };
   invite: { kind: 'command'; input: InviteInput; output: Invitation };
+  issue_key: { kind: 'command'; input: KeyInput; output: IssuedKey };
   add_peer: { kind: 'command'; input: AddPeerInput; output: Peer };
   change_peer: { kind: 'command'; input: ChangePeerInput; output: Peer };
   remove_peer: { kind: 'command'; input: ByDid; output: Nothing };
@@ -1301,9 +1417,12 @@ export type Operations = {
   remove_model: { kind: 'command'; input: RemoveModelInput; output: Models };
   attach_runtime: { kind: 'command'; input: AttachRuntimeInput; output: Runtimes };
   detach_runtime: { kind: 'command'; input: ByRuntime; output: Runtimes };
+  add_agent: { kind: 'command'; input: AddAgentInput; output: Agents };
+  remove_agent: { kind: 'command'; input: ByAgent; output: Agents };
   watch_overview: { kind: 'subscription'; input: Nothing; output: Overview };
   watch_jobs: { kind: 'subscription'; input: Nothing; output: JobPage };
   watch_first_trade: { kind: 'subscription'; input: Nothing; output: FirstTrade };
   watch_models: { kind: 'subscription'; input: Nothing; output: Models };
   watch_runtimes: { kind: 'subscription'; input: Nothing; output: Runtimes };
+  watch_agents: { kind: 'subscription'; input: Nothing; output: Agents };
 };

@@ -2,8 +2,9 @@
 
 use super::{
     Client,
-    http::{lost, not_a2a, one_of, read, result_of},
-    sse::Decoder,
+    files::{self, File},
+    http::{lost, not_a2a, one_of, read},
+    stream::Stream,
 };
 use crate::{
     contract::{self, Envelope, Piece, Progress},
@@ -14,7 +15,7 @@ use futures::{StreamExt, stream, stream::BoxStream};
 use serde_json::Value;
 use std::{collections::VecDeque, sync::Arc, time::Duration};
 use tender_base::{
-    Code, Did, Problem, Signed,
+    Code, Problem, Signed,
     documents::{Delivery, Message},
     ids::ContractId,
     job::MAX_BLOB_BYTES,
@@ -24,8 +25,6 @@ use tender_base::{
 pub(super) const SILENCE: Duration = Duration::from_millis(3 * KEEP_ALIVE.as_millis() as u64);
 /// Longest text that is shown while it is written.
 const MAX_TEXT_BYTES: usize = 1 << 20;
-/// Events up to this size are decoded where they arrive.
-const INLINE_BYTES: usize = 256 << 10;
 
 /// What happens to an awarded contract, in the contractor's words.
 #[derive(Clone, Debug, PartialEq)]
@@ -65,33 +64,25 @@ pub enum TaskEvent {
 /// Events of one contract, until it is delivered, ended or lost ([`Code::Lost`]).
 pub type TaskEvents = BoxStream<'static, Result<TaskEvent, Problem>>;
 
-/// Follows `response`. `client` stays alive with it.
-pub(super) fn follow(client: Client, contract: ContractId, response: reqwest::Response) -> TaskEvents {
-    let watch = Watch {
-        response,
-        decoder: Decoder::default(),
-        ready: VecDeque::new(),
-        task: Following::new(client.peer(), contract),
-        over: false,
-        _client: client,
-    };
+/// Follows the events of `stream`. `client` stays alive with it.
+pub(super) fn follow(client: Client, contract: ContractId, stream: Stream) -> TaskEvents {
+    let task = Following::new(client, contract);
+    let watch = Watch { stream, ready: VecDeque::new(), task, over: false };
     stream::unfold(watch, |mut watch| async move { Some((watch.next().await?, watch)) }).boxed()
 }
 
 /// The events of a task that has ended.
-pub(super) fn ended(peer: &Did, contract: ContractId, task: Task) -> TaskEvents {
-    let mut following = Following::new(*peer, contract);
-    let events = following.take_task(task).unwrap_or_else(|problem| vec![Err(problem)]);
+pub(super) async fn ended(client: Client, contract: ContractId, task: Task) -> TaskEvents {
+    let mut following = Following::new(client, contract);
+    let events = following.take_task(task).await.unwrap_or_else(|problem| vec![Err(problem)]);
     stream::iter(events).boxed()
 }
 
 struct Watch {
-    response: reqwest::Response,
-    decoder: Decoder,
+    stream: Stream,
     ready: VecDeque<Result<TaskEvent, Problem>>,
     task: Following,
     over: bool,
-    _client: Client,
 }
 
 impl Watch {
@@ -115,55 +106,42 @@ impl Watch {
     }
 
     async fn read(&mut self) -> Result<(), Problem> {
-        if let Some(data) = self.decoder.next() {
-            let value = decode(data).await?;
-            self.ready.extend(self.task.take(result_of(value)?)?);
-            return Ok(());
-        }
-        match tokio::time::timeout(SILENCE, self.response.chunk()).await {
-            Err(_) => Err(lost("the peer fell silent in the middle of the work")),
-            Ok(Err(_)) => Err(lost("the connection to the peer broke in the middle of the work")),
-            Ok(Ok(None)) => Err(lost("the peer closed the connection before the work was done")),
-            Ok(Ok(Some(bytes))) => self.decoder.push(&bytes),
-        }
+        let Some(arrived) = self.stream.next(SILENCE).await? else {
+            return Err(lost("the peer closed the connection before the work was done"));
+        };
+        self.ready.extend(self.task.take(arrived.response).await?);
+        Ok(())
     }
-}
-
-async fn decode(data: Vec<u8>) -> Result<Value, Problem> {
-    let parse = |data: Vec<u8>| serde_json::from_slice(&data).map_err(|_| not_a2a("an event of the peer is not JSON"));
-    if data.len() <= INLINE_BYTES {
-        return parse(data);
-    }
-    tokio::task::spawn_blocking(move || parse(data))
-        .await
-        .map_err(|error| Problem::new(Code::Internal, error.to_string(), "report this as a bug"))?
 }
 
 /// What the events so far say about one contract.
 struct Following {
-    peer: Did,
+    client: Client,
     contract: ContractId,
     accepted: bool,
     progress: Option<Progress>,
     text: String,
     output: Vec<u8>,
+    /// Where the output is, when it did not come with the event.
+    file: Option<File>,
 }
 
 type Found = Vec<Result<TaskEvent, Problem>>;
 
 impl Following {
-    fn new(peer: Did, contract: ContractId) -> Self {
-        Self { peer, contract, accepted: false, progress: None, text: String::new(), output: Vec::new() }
+    fn new(client: Client, contract: ContractId) -> Self {
+        let (text, output) = (String::new(), Vec::new());
+        Self { client, contract, accepted: false, progress: None, text, output, file: None }
     }
 
     /// One stream response. What this version does not know is ignored, as the protocol asks.
-    fn take(&mut self, response: Value) -> Result<Found, Problem> {
+    async fn take(&mut self, response: Value) -> Result<Found, Problem> {
         match one_of(response, &["statusUpdate", "artifactUpdate", "task", "message"]) {
-            Some(("task", task)) => self.take_task(read(task)?),
+            Some(("task", task)) => self.take_task(read(task)?).await,
             Some(("statusUpdate", update)) => {
                 let update: TaskStatusUpdateEvent = read(update)?;
                 self.is_ours(&update.task_id)?;
-                self.take_status(update.status, contract::progress(update.metadata.as_ref()))
+                self.take_status(update.status, contract::progress(update.metadata.as_ref())).await
             }
             Some(("artifactUpdate", update)) => {
                 let update: TaskArtifactUpdateEvent = read(update)?;
@@ -182,7 +160,7 @@ impl Following {
         }
     }
 
-    fn take_task(&mut self, task: Task) -> Result<Found, Problem> {
+    async fn take_task(&mut self, task: Task) -> Result<Found, Problem> {
         self.is_ours(&task.id)?;
         for (index, artifact) in task.artifacts.into_iter().flatten().enumerate() {
             self.take_artifact(artifact, index > 0)?;
@@ -192,11 +170,11 @@ impl Following {
             self.accepted = true;
             found.push(Ok(TaskEvent::Accepted { task_id: task.id }));
         }
-        found.extend(self.take_status(task.status, contract::progress(task.metadata.as_ref()))?);
+        found.extend(self.take_status(task.status, contract::progress(task.metadata.as_ref())).await?);
         Ok(found)
     }
 
-    fn take_status(&mut self, status: TaskStatus, progress: Option<Progress>) -> Result<Found, Problem> {
+    async fn take_status(&mut self, status: TaskStatus, progress: Option<Progress>) -> Result<Found, Problem> {
         let mut found = Vec::new();
         if let Some(progress) = progress
             && self.progress.as_ref() != Some(&progress)
@@ -210,10 +188,10 @@ impl Following {
         }
         let document = status.message.map(contract::unwrap).transpose()?.flatten().map(|envelope| envelope.document);
         match status.state {
-            TaskState::InputRequired => found.push(self.deliver(document)),
+            TaskState::InputRequired => found.push(self.deliver(document).await),
             // Accepted by silence while this side was away: what was delivered is still to be had.
             TaskState::Completed if matches!(document, Some(Message::Delivery(_))) => {
-                found.push(self.deliver(document))
+                found.push(self.deliver(document).await)
             }
             state if state.is_terminal() => {
                 let problem = match document {
@@ -236,29 +214,37 @@ impl Following {
         }
     }
 
-    fn deliver(&mut self, document: Option<Message>) -> Result<TaskEvent, Problem> {
+    async fn deliver(&mut self, document: Option<Message>) -> Result<TaskEvent, Problem> {
         let Some(Message::Delivery(delivery)) = document else {
             return Err(not_a2a("the peer asks for input without a delivery"));
         };
-        let stated = delivery.verify(&self.peer)?;
+        let stated = delivery.verify(&self.client.peer())?;
         if stated.contract != self.contract {
             return Err(forged("the delivery belongs to another contract"));
         }
-        let output = std::mem::take(&mut self.output);
+        let output = match self.file.take() {
+            Some(file) => self.client.file(&file).await?,
+            None => std::mem::take(&mut self.output),
+        };
         if !stated.output.matches(&output) {
             return Err(forged("the output is not the one that the delivery states"));
         }
         Ok(TaskEvent::Delivered { delivery, output })
     }
 
-    /// Outputs come whole, or in chunks that are appended.
+    /// Outputs come whole, in chunks that are appended, or as an address.
     fn take_artifact(&mut self, artifact: Artifact, append: bool) -> Result<(), Problem> {
         if !append {
             self.output.clear();
+            self.file = None;
         }
         for part in artifact.parts {
+            if let Some(address) = files::address(&part) {
+                self.file = Some(self.client.file_at(address, part.metadata.as_ref())?);
+                continue;
+            }
             let PartContent::Raw(bytes) = part.content else {
-                return Err(not_a2a("the peer's output is not raw bytes"));
+                return Err(not_a2a("the peer's output is neither raw bytes nor an address"));
             };
             if (self.output.len() + bytes.len()) as u64 > MAX_BLOB_BYTES {
                 return Err(Problem::new(

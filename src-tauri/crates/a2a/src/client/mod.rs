@@ -1,41 +1,55 @@
-//! The client of one peer: its address, its pinned key, its card.
+//! The client of one peer: its address, its pinned key, its card; and, in [`ForeignClient`], of an agent that is none.
 //!
 //! Trust runs from the key that an invitation pinned: the card must be signed by it, and the TLS key must be the
 //! one on the card. Requests go to the address that was dialled and nowhere else: the card chooses the path, never
 //! the host. No redirects, no proxies, no cookies.
 
 mod events;
+mod files;
+mod foreign;
 mod http;
-mod sse;
+mod interface;
+pub(crate) mod sse;
+mod stream;
+mod talk;
+mod who;
 
 pub use events::{TaskEvent, TaskEvents};
+pub use foreign::ForeignClient;
+pub use talk::{Answer, Talk};
 
 use crate::{
-    CONTRACT_EXTENSION, MAX_TOKEN_LIFE, bearer,
     card::{self, Terms},
     contract::{self, Envelope},
     tls::Pin,
 };
-use a2a::{
-    AgentCard, GetTaskRequest, Role, SendMessageRequest, SubscribeToTaskRequest, TRANSPORT_PROTOCOL_JSONRPC, Task,
-    methods,
-};
-use http::{Http, Loaded};
-use serde::Serialize;
+use a2a::{AgentCard, GetTaskRequest, Role, SendMessageRequest, Task};
+use events::SILENCE;
+use files::File;
+use http::{HEAD_TIME, Http, Loaded};
+use interface::{Interface, Operation};
+use serde_json::Value;
+use sse::MAX_EVENT_BYTES;
 use std::{
+    collections::HashMap,
     fmt,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
+use stream::Stream;
 use tender_base::{
-    Clock, Code, Did, Problem, Signer, Timestamp,
+    Clock, Code, Did, Problem, Signer,
     documents::{Award, Message},
     ids::ContractId,
+    job::MAX_BLOB_BYTES,
     signed::Signed,
 };
+use who::{Tokens, Who};
 
-/// A token is replaced so long before it expires: a request under way must not outlive it, nor must clocks matter.
-const RENEW_BEFORE: Duration = Duration::from_secs(60);
+/// Where every agent has its card.
+const CARD_PATH: &str = "/.well-known/agent-card.json";
+/// What the slowest peer reads, hashes and stores of an award in a second.
+const STORED_PER_SECOND: usize = 16 << 20;
 
 /// A peer to talk to. Clones share the connection.
 #[derive(Clone)]
@@ -44,17 +58,15 @@ pub struct Client(Arc<Inner>);
 struct Inner {
     http: Http,
     peer: Did,
-    signer: Arc<dyn Signer>,
-    clock: Arc<dyn Clock>,
-    token: Mutex<Option<(String, Timestamp)>>,
+    who: Who,
     known: Mutex<Known>,
 }
 
-/// The card as last read, and where it says JSON-RPC is.
+/// The card as last read, and which of its interfaces is used.
 struct Known {
     card: Arc<AgentCard>,
     etag: Option<String>,
-    path: String,
+    interface: Interface,
 }
 
 impl fmt::Debug for Client {
@@ -80,9 +92,9 @@ impl Client {
         clock: Arc<dyn Clock>,
     ) -> Result<Self, Problem> {
         let pin = Pin::new();
-        let http = Http::new(address, &pin)?;
-        let Loaded { bytes, etag } = http
-            .card(None)
+        let http = Http::pinned(address, &pin)?;
+        let Loaded { bytes, etag, .. } = http
+            .card(CARD_PATH, None)
             .await?
             .ok_or_else(|| Problem::new(Code::Invalid, "the agent sent no card", "check the address"))?;
         let known = read_card(&bytes, etag, &pinned)?;
@@ -96,14 +108,8 @@ impl Client {
                 ));
             }
         }
-        Ok(Self(Arc::new(Inner {
-            http,
-            peer: pinned,
-            signer,
-            clock,
-            token: Mutex::default(),
-            known: Mutex::new(known),
-        })))
+        let who = Who::Peer(Tokens { receiver: pinned, signer, clock, last: Mutex::default() });
+        Ok(Self(Arc::new(Inner { http, peer: pinned, who, known: Mutex::new(known) })))
     }
 
     /// Whose node this is.
@@ -124,7 +130,7 @@ impl Client {
     /// As [`Self::connect`].
     pub async fn refresh_card(&self) -> Result<Arc<AgentCard>, Problem> {
         let etag = self.known().etag.clone();
-        if let Some(Loaded { bytes, etag }) = self.0.http.card(etag.as_deref()).await? {
+        if let Some(Loaded { bytes, etag, .. }) = self.0.http.card(CARD_PATH, etag.as_deref()).await? {
             let known = read_card(&bytes, etag, &self.0.peer)?;
             *self.known() = known;
         }
@@ -141,7 +147,7 @@ impl Client {
     /// [`Code::Lost`] when there is none.
     pub async fn exchange(&self, document: Message) -> Result<Message, Problem> {
         let request = send(contract::wrap(&document, Role::User));
-        let answer = self.call(methods::SEND_MESSAGE, &request).await?;
+        let answer = self.call(Operation::Send(Box::new(request))).await?;
         let message = match http::one_of(answer, &["message", "task"]) {
             Some(("message", value)) => Some(http::read(value)?),
             Some((_, value)) => http::read::<Task>(value)?.status.message,
@@ -167,9 +173,8 @@ impl Client {
     pub async fn award(&self, award: Signed<Award>, input: Vec<u8>) -> Result<TaskEvents, Problem> {
         let contract = award.document.contract;
         let request = send(contract::wrap_award(&Message::Award(award), input));
-        let body = http::body(methods::SEND_STREAMING_MESSAGE, request).await?;
-        let response = self.0.http.stream(&self.path(), &self.bearer(), body).await?;
-        Ok(events::follow(self.clone(), contract, response))
+        let stream = self.stream(Operation::Stream(Box::new(request))).await?;
+        Ok(events::follow(self.clone(), contract, stream))
     }
 
     /// Follows the task of an awarded contract again, from how it stands now.
@@ -177,13 +182,13 @@ impl Client {
     /// # Errors
     /// [`Code::NotFound`] when the peer knows no such task; else as [`Self::award`].
     pub async fn resume(&self, contract: ContractId) -> Result<TaskEvents, Problem> {
-        let request = SubscribeToTaskRequest { id: contract.to_string(), tenant: None };
-        let body = http::body(methods::SUBSCRIBE_TO_TASK, request).await?;
-        match self.0.http.stream(&self.path(), &self.bearer(), body).await {
-            Ok(response) => Ok(events::follow(self.clone(), contract, response)),
+        // Not after an event: the first one of a new subscription says how the task stands, and that is enough.
+        match self.stream(Operation::Subscribe { task: contract.to_string(), after: None }).await {
+            Ok(stream) => Ok(events::follow(self.clone(), contract, stream)),
             // A task that has ended cannot be subscribed to, but it can be read.
             Err(problem) if problem.code == Code::Conflict => {
-                Ok(events::ended(&self.0.peer, contract, self.task(contract).await?))
+                let task = self.task(contract).await?;
+                Ok(events::ended(self.clone(), contract, task).await)
             }
             Err(problem) => Err(problem),
         }
@@ -192,39 +197,43 @@ impl Client {
     /// The task of a contract as it stands, with its artifact.
     async fn task(&self, contract: ContractId) -> Result<Task, Problem> {
         let request = GetTaskRequest { id: contract.to_string(), history_length: Some(0), tenant: None };
-        http::read(self.call(methods::GET_TASK, &request).await?)
+        http::read(self.call(Operation::Get(request)).await?)
     }
 
-    async fn call<T: Serialize + Clone + Send + 'static>(
-        &self,
-        method: &'static str,
-        params: &T,
-    ) -> Result<serde_json::Value, Problem> {
-        let body = http::body(method, params.clone()).await?;
-        self.0.http.call(&self.path(), &self.bearer(), body).await
+    async fn call(&self, operation: Operation) -> Result<Value, Problem> {
+        let interface = self.interface();
+        let request = interface.request(operation).await?;
+        // A task may carry an output.
+        self.0.http.call(&interface, &request, &self.0.who, HEAD_TIME, MAX_EVENT_BYTES).await
+    }
+
+    async fn stream(&self, operation: Operation) -> Result<Stream, Problem> {
+        let interface = self.interface();
+        let request = interface.request(operation).await?;
+        // Silent before the first event or after it is the same silence: a peer that is gone is given up as soon.
+        // Only a large input, which the peer stores before it answers, takes longer.
+        let length = request.body.as_ref().map_or(0, bytes::Bytes::len);
+        let storing = Duration::from_secs_f64(length as f64 / STORED_PER_SECOND as f64);
+        let limit = HEAD_TIME.min(SILENCE + storing);
+        let response = self.0.http.stream(&interface, &request, &self.0.who, limit).await?;
+        Ok(Stream::new(response, interface, MAX_EVENT_BYTES))
+    }
+
+    /// A file that the peer names, if it is the peer's own.
+    fn file_at(&self, address: &str, metadata: Option<&HashMap<String, Value>>) -> Result<File, Problem> {
+        File::of(address, metadata, &self.interface(), &self.0.http, MAX_BLOB_BYTES)
+    }
+
+    async fn file(&self, file: &File) -> Result<Vec<u8>, Problem> {
+        file.fetch(&self.0.http, &self.0.who, MAX_BLOB_BYTES, SILENCE).await
     }
 
     fn known(&self) -> std::sync::MutexGuard<'_, Known> {
         self.0.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn path(&self) -> String {
-        self.known().path.clone()
-    }
-
-    /// The token in use, or a new one shortly before it expires.
-    fn bearer(&self) -> String {
-        let Inner { signer, clock, peer, token, .. } = &*self.0;
-        let mut token = token.lock().unwrap_or_else(PoisonError::into_inner);
-        let now = clock.now();
-        match &*token {
-            Some((text, renew_at)) if now < *renew_at => text.clone(),
-            _ => {
-                let text = bearer(signer.as_ref(), peer, clock.as_ref());
-                *token = Some((text.clone(), now.after(MAX_TOKEN_LIFE - RENEW_BEFORE)));
-                text
-            }
-        }
+    fn interface(&self) -> Interface {
+        self.known().interface.clone()
     }
 }
 
@@ -232,23 +241,10 @@ fn send(message: a2a::Message) -> SendMessageRequest {
     SendMessageRequest { message, configuration: None, metadata: None, tenant: None }
 }
 
-/// Checks a card and finds JSON-RPC 1.0 on it: the first interface that we speak.
+/// Checks a card and finds the interface that is used. Its host is not followed: the pin belongs to the address that
+/// was dialled.
 fn read_card(bytes: &[u8], etag: Option<String>, pinned: &Did) -> Result<Known, Problem> {
     let card = card::verify(bytes, pinned)?;
-    let interface = card
-        .supported_interfaces
-        .iter()
-        .find(|it| it.protocol_binding == TRANSPORT_PROTOCOL_JSONRPC && it.protocol_version == a2a::VERSION)
-        .ok_or_else(|| {
-            Problem::new(
-                Code::Invalid,
-                "the agent offers no JSON-RPC interface of A2A 1.0",
-                "the peer needs a newer version",
-            )
-        })?;
-    let path = http::path_of(&interface.url)?;
-    Ok(Known { card: Arc::new(card), etag, path })
+    let interface = Interface::of(&card)?;
+    Ok(Known { card: Arc::new(card), etag, interface })
 }
-
-/// Names the extension on every request, so that the peer may answer in it.
-const EXTENSION_HEADER: (&str, &str) = (a2a::SVC_PARAM_EXTENSIONS, CONTRACT_EXTENSION);

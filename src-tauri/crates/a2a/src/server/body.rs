@@ -1,10 +1,10 @@
 //! Reading requests: bounded in size and time before they are parsed, and checked for what the protocol requires.
 
 use super::{INLINE_BYTES, Server};
-use crate::{A2aError, Caller, ErrorKind};
-use a2a::{ListTasksRequest, Part, PartContent, Role, SendMessageRequest};
+use crate::{A2aError, Call, ErrorKind, Identity, limits::too_many, server::decode};
+use a2a::{ListTasksRequest, Role, SendMessageRequest};
 use axum::{
-    body::{Body, HttpBody},
+    body::{Body, BodyDataStream, HttpBody},
     http::{HeaderMap, header},
 };
 use bytes::{Bytes, BytesMut};
@@ -12,80 +12,114 @@ use futures::StreamExt;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use std::time::Duration;
-use tokio::sync::SemaphorePermit;
+use tokio::{
+    sync::OwnedSemaphorePermit,
+    time::{Instant, timeout, timeout_at},
+};
 
 /// A sender that is silent for so long in the middle of a body has gone.
 const BODY_IDLE: Duration = Duration::from_secs(10);
-/// A small body that takes longer is not meant to arrive.
-const SMALL_BODY_TIME: Duration = Duration::from_secs(30);
+/// A body that is not there by then, and one second later for each [`LEAST_RATE`] of it that is, is not meant to arrive.
+const BODY_TIME: Duration = Duration::from_secs(30);
+/// Slowest arrival, in bytes per second: a sender must not keep a place among the large bodies by dripping.
+const LEAST_RATE: usize = 64 << 10;
+/// Longest wait for a place among the large bodies.
+const PLACE_WAIT: Duration = Duration::from_secs(30);
+/// Largest request with an API key: its holder speaks plain A2A, in messages that are remembered, and sends no inputs
+/// beside them.
+const KEY_BODY_BYTES: usize = 2 << 20;
 /// Most parts of one message: a document and its input are two.
 const MAX_PARTS: usize = 64;
 /// Longest id of a message, task or context: a hash has 64 characters, a UUID 36.
-const MAX_ID_CHARS: usize = 256;
+pub(super) const MAX_ID_CHARS: usize = 256;
 
-/// A request body, and the place it takes among the large ones.
-pub(super) struct Received<'a> {
+/// A place among the large bodies, which is given back as soon as the request is no longer in memory: never while the
+/// task that it became is waited for.
+pub(super) type BodyPlace = Option<OwnedSemaphorePermit>;
+
+/// A request body, and its place.
+pub(super) struct Received {
     pub(super) bytes: Bytes,
-    pub(super) _place: Option<SemaphorePermit<'a>>,
+    pub(super) place: BodyPlace,
 }
 
 impl Server {
-    /// Reads the body of `caller`, never more than it may send. Who announces too much is refused unread.
+    /// Reads the body of a call, never more than it may send, and never more than `most` bytes. Who announces too much
+    /// is refused unread.
     pub(super) async fn receive(
         &self,
-        caller: &Caller,
+        call: &Call,
         headers: &HeaderMap,
         body: Body,
-    ) -> Result<Received<'_>, A2aError> {
-        let small = self.limits.anonymous_body_bytes;
+        most: usize,
+    ) -> Result<Received, A2aError> {
+        let small = self.limits.anonymous_body_bytes.min(most);
         let announced = headers
             .get(header::CONTENT_LENGTH)
             .and_then(|value| value.to_str().ok()?.parse::<usize>().ok())
             .or_else(|| usize::try_from(body.size_hint().exact()?).ok());
-        if announced.is_some_and(|length| length <= small) {
-            return Ok(Received { bytes: within(SMALL_BODY_TIME, read(body, small)).await?, _place: None });
+        let began = Instant::now();
+        let mut arriving = Arriving { stream: body.into_data_stream(), bytes: BytesMut::new(), began };
+        if announced.is_none_or(|length| length <= small) && arriving.read(small).await? {
+            return Ok(Received { bytes: arriving.bytes.freeze(), place: None });
         }
-        // Unknown length or a large one: who is it? Only a paired peer's large body is worth memory.
-        let peer = match caller.did() {
+        // A large one: who is it? Only a paired peer's is worth memory.
+        let peer = match call.did() {
             Some(did) => self.agent.is_peer(&did).await,
             None => false,
         };
-        let limit = if peer { self.limits.peer_body_bytes } else { small };
-        if announced.is_some_and(|length| length > limit) {
-            return Err(too_large(limit, peer));
-        }
         if !peer {
-            return Ok(Received { bytes: within(SMALL_BODY_TIME, read(body, small)).await?, _place: None });
+            return Err(too_large(small, false));
         }
-        let place = self.large_bodies.acquire().await.map_err(|_| {
+        let limit = match call.identity {
+            Identity::Key(_) => self.limits.peer_body_bytes.min(KEY_BODY_BYTES),
+            _ => self.limits.peer_body_bytes,
+        };
+        let limit = limit.min(most);
+        if announced.is_some_and(|length| length > limit) {
+            return Err(too_large(limit, true));
+        }
+        let place = timeout(PLACE_WAIT, self.large_bodies.clone().acquire_owned()).await;
+        let place = place.map_err(|_| too_many("too many large messages arrive at once", PLACE_WAIT))?;
+        let place = place.map_err(|_| {
             A2aError::new(ErrorKind::Unavailable, "the agent is shutting down", "try again in a moment")
         })?;
-        let bytes = read(body, limit).await.map_err(|error| match error.kind {
-            ErrorKind::TooLarge => too_large(limit, true),
-            _ => error,
-        })?;
-        Ok(Received { bytes, _place: Some(place) })
+        // The wait was not the sender's.
+        arriving.began = Instant::now();
+        if !arriving.read(limit).await? {
+            return Err(too_large(limit, true));
+        }
+        Ok(Received { bytes: arriving.bytes.freeze(), place: Some(place) })
     }
 }
 
-async fn read(body: Body, limit: usize) -> Result<Bytes, A2aError> {
-    let mut stream = body.into_data_stream();
-    let mut bytes = BytesMut::new();
-    loop {
-        let next = tokio::time::timeout(BODY_IDLE, stream.next()).await;
-        match next.map_err(|_| stalled())? {
-            None => return Ok(bytes.freeze()),
-            Some(Ok(chunk)) if bytes.len() + chunk.len() > limit => return Err(too_large(limit, false)),
-            Some(Ok(chunk)) => bytes.extend_from_slice(&chunk),
-            Some(Err(_)) => {
-                return Err(A2aError::new(ErrorKind::InvalidRequest, "the body ended early", "send it again"));
+/// A body, as far as it is there.
+struct Arriving {
+    stream: BodyDataStream,
+    bytes: BytesMut,
+    began: Instant,
+}
+
+impl Arriving {
+    /// Reads on; false when there is more than `limit`, and nothing is lost then.
+    async fn read(&mut self, limit: usize) -> Result<bool, A2aError> {
+        while self.bytes.len() <= limit {
+            let due = (self.began + time_for(self.bytes.len())).min(Instant::now() + BODY_IDLE);
+            match timeout_at(due, self.stream.next()).await.map_err(|_| stalled())? {
+                None => return Ok(true),
+                Some(Ok(chunk)) => self.bytes.extend_from_slice(&chunk),
+                Some(Err(_)) => {
+                    return Err(A2aError::new(ErrorKind::InvalidRequest, "the body ended early", "send it again"));
+                }
             }
         }
+        Ok(false)
     }
 }
 
-async fn within<T>(span: Duration, read: impl Future<Output = Result<T, A2aError>>) -> Result<T, A2aError> {
-    tokio::time::timeout(span, read).await.map_err(|_| stalled())?
+/// How long a body may have taken of which so many bytes are there.
+fn time_for(bytes: usize) -> Duration {
+    BODY_TIME + Duration::from_secs((bytes / LEAST_RATE) as u64)
 }
 
 fn stalled() -> A2aError {
@@ -100,31 +134,21 @@ fn too_large(limit: usize, peer: bool) -> A2aError {
 
 /// Parses JSON; large bodies on a thread of their own.
 pub(super) async fn parse(bytes: Bytes) -> Result<Value, A2aError> {
-    let parse = move || {
-        serde_json::from_slice(&bytes).map_err(|error| {
-            A2aError::new(
-                ErrorKind::Parse,
-                format!("the body is not JSON: {error}"),
-                "send one JSON object in UTF-8 with the header `Content-Type: application/json`",
-            )
-        })
-    };
-    decode(parse).await
+    if is_large(bytes.len()) { elsewhere(move || decode::json(&bytes)).await } else { decode::json(&bytes) }
 }
 
 /// Reads `value` as a request; what is wrong names its path.
-pub(super) async fn fields<T: DeserializeOwned + Send + 'static>(value: Value, large: bool) -> Result<T, A2aError> {
-    let read = move || {
-        serde_path_to_error::deserialize(value).map_err(|error| {
-            let path = error.path().to_string();
-            let at = if path == "." { String::new() } else { format!("{path}: ") };
-            A2aError::invalid(crate::error::readable(&format!("{at}{}", error.inner())))
-        })
-    };
-    if large { decode(read).await } else { read() }
+pub(super) async fn request<T: DeserializeOwned + Send + 'static>(
+    value: Value,
+    shape: &'static decode::Shape,
+    large: bool,
+) -> Result<T, A2aError> {
+    if large { elsewhere(move || decode::request(value, shape)).await } else { decode::request(value, shape) }
 }
 
-async fn decode<T: Send + 'static>(work: impl FnOnce() -> Result<T, A2aError> + Send + 'static) -> Result<T, A2aError> {
+async fn elsewhere<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, A2aError> + Send + 'static,
+) -> Result<T, A2aError> {
     tokio::task::spawn_blocking(work).await.unwrap_or_else(|error| {
         tracing::error!(%error, "decoding failed");
         Err(A2aError::new(ErrorKind::Internal, "the request could not be decoded", "report this as a bug"))
@@ -137,8 +161,11 @@ pub(super) fn is_large(length: usize) -> bool {
 }
 
 /// What the protocol requires of `SendMessage`, which types alone do not say.
-pub(super) fn check_message(request: &SendMessageRequest) -> Result<(), A2aError> {
-    let message = &request.message;
+pub(super) fn check_message(request: &mut SendMessageRequest) -> Result<(), A2aError> {
+    let message = &mut request.message;
+    // Empty text is the default value of the proto: not set.
+    message.task_id = message.task_id.take().filter(|id| !id.is_empty());
+    message.context_id = message.context_id.take().filter(|id| !id.is_empty());
     check_id("message.messageId", &message.message_id)?;
     for (name, id) in [("message.taskId", &message.task_id), ("message.contextId", &message.context_id)] {
         if let Some(id) = id {
@@ -154,40 +181,10 @@ pub(super) fn check_message(request: &SendMessageRequest) -> Result<(), A2aError
     if message.parts.len() > MAX_PARTS {
         return Err(A2aError::invalid(format!("message.parts has more than {MAX_PARTS} parts")));
     }
-    for (index, part) in message.parts.iter().enumerate() {
-        check_media_type(index, part)?;
-    }
     if let Some(configuration) = &request.configuration {
         check_history(configuration.history_length)?;
-        if configuration.task_push_notification_config.is_some() {
-            return Err(A2aError::no_push());
-        }
     }
     Ok(())
-}
-
-/// The card's input modes; a part without a media type is taken at its member's word.
-fn check_media_type(index: usize, part: &Part) -> Result<(), A2aError> {
-    use crate::contract::{BYTES, DOCUMENT};
-    let accepted: &[&str] = match part.content {
-        PartContent::Text(_) => &["text/plain", DOCUMENT],
-        PartContent::Data(_) => &[DOCUMENT],
-        PartContent::Raw(_) | PartContent::Url(_) => &[BYTES, DOCUMENT, "text/plain"],
-    };
-    match &part.media_type {
-        Some(media_type) => {
-            let essence = media_type.split(';').next().unwrap_or_default().trim();
-            if accepted.iter().any(|known| known.eq_ignore_ascii_case(essence)) {
-                return Ok(());
-            }
-            Err(A2aError::new(
-                ErrorKind::ContentTypeNotSupported,
-                format!("message.parts[{index}].mediaType {} is not supported", crate::error::readable(essence)),
-                format!("send one of {}", accepted.join(", ")),
-            ))
-        }
-        None => Ok(()),
-    }
 }
 
 pub(super) fn check_id(name: &str, id: &str) -> Result<(), A2aError> {
@@ -212,5 +209,33 @@ pub(super) fn check_list(request: &ListTasksRequest) -> Result<(), A2aError> {
     match request.page_size {
         Some(size) if !(1..=100).contains(&size) => Err(A2aError::invalid("pageSize must be between 1 and 100")),
         _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use futures::{TryStreamExt, stream};
+    use std::convert::Infallible;
+
+    fn arriving(began: Instant, chunks: &'static [&'static str]) -> Arriving {
+        let chunks = stream::iter(chunks).map(Ok::<_, Infallible>).chain(stream::pending());
+        Arriving {
+            stream: Body::from_stream(chunks.map_ok(|text| *text)).into_data_stream(),
+            bytes: BytesMut::new(),
+            began,
+        }
+    }
+
+    #[tokio::test]
+    async fn who_drips_has_no_more_time_than_the_least_rate_gives() {
+        assert_eq!(time_for(0), BODY_TIME);
+        assert_eq!(time_for(96 << 20), BODY_TIME + Duration::from_secs(1536));
+        // Almost over, and one byte does not move it.
+        let began = Instant::now() - BODY_TIME + Duration::from_millis(100);
+        let mut body = arriving(began, &["x"]);
+        assert!(timeout(Duration::from_secs(2), body.read(10)).await.expect("one byte gained time").is_err());
+        assert_eq!(&body.bytes[..], b"x");
+        assert!(!arriving(began, &["0123456789", "x"]).read(10).await.unwrap());
     }
 }

@@ -1,16 +1,16 @@
 //! The JSON-RPC binding: `POST /`.
 
 use super::{
-    JSON, Server, body,
-    body::{check_history, check_id, check_list, check_message, fields},
+    JSON, Server,
+    body::{self, request},
     check_content_type, check_version,
-    events::Opened,
+    decode::{LIST, PUSH, SEND, TASK},
+    events::respond,
     json, with_error_headers,
 };
-use crate::{A2aError, Caller, ErrorKind};
+use crate::{A2aError, Call, ErrorKind};
 use a2a::{
-    CancelTaskRequest, GetTaskRequest, JsonRpcId, ListTasksRequest, SendMessageRequest, StreamResponse,
-    SubscribeToTaskRequest, methods,
+    DeleteTaskPushNotificationConfigRequest, JsonRpcId, ListTaskPushNotificationConfigsRequest, StreamResponse, methods,
 };
 use axum::{
     Extension,
@@ -57,25 +57,25 @@ pub(super) async fn other_method() -> Response {
 
 pub(super) async fn handle(
     State(server): State<Arc<Server>>,
-    Extension(caller): Extension<Caller>,
+    Extension(call): Extension<Call>,
     uri: Uri,
     headers: HeaderMap,
     request: Body,
 ) -> Response {
     let mut id = JsonRpcId::Null;
-    match answer(&server, &caller, &uri, &headers, request, &mut id).await {
+    match answer(&server, &call, &uri, &headers, request, &mut id).await {
         Ok(response) => response,
         Err(error) => failure(&id, &error),
     }
 }
 
 /// A request whose envelope is in order.
-struct Call {
+pub(crate) struct Envelope {
     method: String,
-    params: Value,
+    pub(crate) params: Value,
 }
 
-fn envelope(value: Value, id: &mut JsonRpcId) -> Result<Call, A2aError> {
+pub(crate) fn envelope(value: Value, id: &mut JsonRpcId) -> Result<Envelope, A2aError> {
     let bad = |message: &str| {
         A2aError::new(
             ErrorKind::InvalidRequest,
@@ -105,7 +105,7 @@ fn envelope(value: Value, id: &mut JsonRpcId) -> Result<Call, A2aError> {
         None | Some(Value::Null) => json!({}),
         Some(_) => return Err(A2aError::invalid("params must be an object")),
     };
-    Ok(Call { method, params })
+    Ok(Envelope { method, params })
 }
 
 /// What a method of an older version is called in 1.0.
@@ -127,68 +127,61 @@ fn successor(method: &str) -> Option<&'static str> {
 }
 
 async fn answer(
-    server: &Server,
-    caller: &Caller,
+    server: &Arc<Server>,
+    call: &Call,
     uri: &Uri,
     headers: &HeaderMap,
-    request: Body,
+    received: Body,
     id: &mut JsonRpcId,
 ) -> Result<Response, A2aError> {
     check_content_type(headers)?;
-    let received = server.receive(caller, headers, request).await?;
+    let received = server.receive(call, headers, received, usize::MAX).await?;
     let large = body::is_large(received.bytes.len());
-    let call = envelope(body::parse(received.bytes).await?, id)?;
-    if let Some(now) = successor(&call.method) {
+    let (place, bytes) = (received.place, received.bytes);
+    let Envelope { method, params } = envelope(body::parse(bytes).await?, id)?;
+    if let Some(now) = successor(&method) {
         return Err(A2aError::new(
             ErrorKind::MethodNotFound,
-            format!("{} belongs to an older version of A2A", call.method),
+            format!("{method} belongs to an older version of A2A"),
             format!("call {now} and send the header `A2A-Version: 1.0`"),
         ));
     }
     check_version(uri, headers)?;
 
-    let (agent, params, id) = (&server.agent, call.params, &*id);
-    match call.method.as_str() {
-        methods::SEND_MESSAGE => {
-            let request: SendMessageRequest = fields(params, large).await?;
-            check_message(&request)?;
-            success(id, &agent.send_message(caller, request).await?)
-        }
+    let id = &*id;
+    match method.as_str() {
+        methods::SEND_MESSAGE => success(id, &server.send(call, request(params, &SEND, large).await?, place).await?),
         methods::SEND_STREAMING_MESSAGE => {
-            let request: SendMessageRequest = fields(params, large).await?;
-            check_message(&request)?;
-            let place = server.stream_place(caller)?;
-            let events = agent.send_streaming_message(caller, request).await?;
-            Ok(Server::stream(events, place, Opened::BySending, writer(id.clone())))
+            let events = server.send_streaming(call, request(params, &SEND, large).await?, place).await?;
+            Ok(respond(events, writer(id.clone())))
         }
-        methods::GET_TASK => {
-            let request: GetTaskRequest = fields(params, false).await?;
-            check_id("id", &request.id)?;
-            check_history(request.history_length)?;
-            success(id, &agent.get_task(caller, request).await?)
-        }
-        methods::LIST_TASKS => {
-            let request: ListTasksRequest = fields(params, false).await?;
-            check_list(&request)?;
-            success(id, &agent.list_tasks(caller, request).await?)
-        }
-        methods::CANCEL_TASK => {
-            let request: CancelTaskRequest = fields(params, false).await?;
-            check_id("id", &request.id)?;
-            success(id, &agent.cancel_task(caller, request).await?)
-        }
+        methods::GET_TASK => success(id, &server.get(call, request(params, &TASK, false).await?).await?),
+        methods::LIST_TASKS => success(id, &server.list(call, request(params, &LIST, false).await?).await?),
+        methods::CANCEL_TASK => success(id, &server.cancel(call, request(params, &TASK, false).await?).await?),
         methods::SUBSCRIBE_TO_TASK => {
-            let request: SubscribeToTaskRequest = fields(params, false).await?;
-            check_id("id", &request.id)?;
-            let place = server.stream_place(caller)?;
-            let events = agent.subscribe_to_task(caller, request).await?;
-            Ok(Server::stream(events, place, Opened::BySubscribing, writer(id.clone())))
+            let events = server.subscribe(call, request(params, &TASK, false).await?).await?;
+            Ok(respond(events, writer(id.clone())))
         }
-        methods::CREATE_PUSH_CONFIG
-        | methods::GET_PUSH_CONFIG
-        | methods::LIST_PUSH_CONFIGS
-        | methods::DELETE_PUSH_CONFIG => Err(A2aError::no_push()),
-        methods::GET_EXTENDED_AGENT_CARD => success(id, &agent.extended_card(caller).await?),
+        methods::CREATE_PUSH_CONFIG => {
+            server.pushes()?;
+            success(id, &server.create_hook(call, request(params, &PUSH, false).await?).await?)
+        }
+        methods::GET_PUSH_CONFIG => {
+            server.pushes()?;
+            success(id, &server.get_hook(call, request(params, &PUSH, false).await?).await?)
+        }
+        methods::LIST_PUSH_CONFIGS => {
+            server.pushes()?;
+            let named: ListTaskPushNotificationConfigsRequest = request(params, &PUSH, false).await?;
+            success(id, &server.list_hooks(call, &named.task_id).await?)
+        }
+        methods::DELETE_PUSH_CONFIG => {
+            server.pushes()?;
+            let named: DeleteTaskPushNotificationConfigRequest = request(params, &PUSH, false).await?;
+            server.delete_hook(call, &named.task_id, &named.id).await?;
+            success(id, &json!({}))
+        }
+        methods::GET_EXTENDED_AGENT_CARD => success(id, &server.extended_card(call).await?),
         other => Err(A2aError::new(
             ErrorKind::MethodNotFound,
             format!("there is no method {}", crate::error::readable(other)),

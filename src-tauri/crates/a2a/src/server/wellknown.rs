@@ -1,7 +1,8 @@
 //! The public card at its well-known addresses, with validators for caches.
 
 use super::Server;
-use a2a::AgentCard;
+use crate::{A2aError, ErrorKind, error::readable};
+use a2a::{AgentCard, Message, TRANSPORT_PROTOCOL_GRPC};
 use axum::{
     body::Body,
     extract::State,
@@ -22,6 +23,60 @@ struct Published {
     body: Bytes,
     etag: String,
     modified: DateTime<Utc>,
+    facts: Arc<Facts>,
+}
+
+/// What the card promises, so that the server keeps to it.
+pub(crate) struct Facts {
+    pub(super) streaming: bool,
+    pub(super) push: bool,
+    pub(super) extended_card: bool,
+    /// Whether one of the interfaces is gRPC.
+    pub(super) grpc: bool,
+    /// The first HTTP interface, with a slash at its end.
+    url: Option<String>,
+    /// URIs of the extensions that the agent speaks.
+    pub(super) extensions: Vec<String>,
+    /// Media types that some skill takes.
+    input_modes: Vec<String>,
+}
+
+impl Facts {
+    fn of(card: &AgentCard) -> Self {
+        let capabilities = &card.capabilities;
+        let skills = card.skills.iter().flat_map(|skill| skill.input_modes.iter().flatten());
+        let url = card.supported_interfaces.iter().find(|it| it.protocol_binding != TRANSPORT_PROTOCOL_GRPC);
+        Self {
+            url: url.map(|it| format!("{}/", it.url.trim_end_matches('/'))),
+            streaming: capabilities.streaming == Some(true),
+            push: capabilities.push_notifications == Some(true),
+            extended_card: capabilities.extended_agent_card == Some(true),
+            grpc: card.supported_interfaces.iter().any(|it| it.protocol_binding == TRANSPORT_PROTOCOL_GRPC),
+            extensions: capabilities.extensions.iter().flatten().map(|extension| extension.uri.clone()).collect(),
+            input_modes: card.default_input_modes.iter().chain(skills).cloned().collect(),
+        }
+    }
+
+    /// The address of what lies at `path`, whose segments are encoded; none on a card without an HTTP interface.
+    pub(super) fn address(&self, path: &str) -> Option<String> {
+        self.url.as_ref().map(|url| format!("{url}{path}"))
+    }
+
+    /// Whether the agent takes every part; one without a media type is taken at its member's word.
+    pub(super) fn check_media_types(&self, message: &Message) -> Result<(), A2aError> {
+        for (index, part) in message.parts.iter().enumerate() {
+            let Some(media_type) = part.media_type.as_deref().filter(|text| !text.is_empty()) else { continue };
+            let essence = media_type.split(';').next().unwrap_or_default().trim();
+            if !self.input_modes.iter().any(|known| known.eq_ignore_ascii_case(essence)) {
+                return Err(A2aError::new(
+                    ErrorKind::ContentTypeNotSupported,
+                    format!("message.parts[{index}].mediaType {} is not supported", readable(essence)),
+                    format!("send one of {}", self.input_modes.join(", ")),
+                ));
+            }
+        }
+        Ok(())
+    }
 }
 
 /// The card that is served now. Clones share it.
@@ -49,6 +104,10 @@ impl CardSource {
         }
         Ok(())
     }
+
+    pub(crate) fn facts(&self) -> Arc<Facts> {
+        self.0.read().unwrap_or_else(PoisonError::into_inner).facts.clone()
+    }
 }
 
 fn published(card: &AgentCard, at: Timestamp) -> Result<Published, Problem> {
@@ -61,6 +120,7 @@ fn published(card: &AgentCard, at: Timestamp) -> Result<Published, Problem> {
         body: body.into(),
         etag,
         modified: DateTime::from_timestamp_millis(at.millis()).unwrap_or_default(),
+        facts: Arc::new(Facts::of(card)),
     })
 }
 

@@ -4,7 +4,10 @@ use crate::site::{Site, award, call, client_key, contract, contractor_key};
 use futures::StreamExt;
 use std::{
     net::SocketAddr,
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicI64, Ordering},
+    },
     time::{Duration, Instant},
 };
 use tender_a2a::{Client, TaskEvent, TaskEvents, wire::TaskState};
@@ -22,6 +25,8 @@ pub struct Relay {
     /// Bumped to cut what is open.
     generation: watch::Sender<u64>,
     still: watch::Sender<bool>,
+    /// Bytes that still come back before the connection that carries them is cut, once.
+    left: Arc<AtomicI64>,
 }
 
 impl Relay {
@@ -32,28 +37,35 @@ impl Relay {
         let (generation, cut) = watch::channel(0);
         let (still, held) = watch::channel(false);
         let to = target.clone();
+        let left = Arc::new(AtomicI64::new(i64::MAX));
+        let budget = left.clone();
         tokio::spawn(async move {
             while let Ok((near, _)) = listener.accept().await {
                 let address = *to.lock().unwrap();
                 let Ok(far) = TcpStream::connect(address).await else { continue };
-                let (mut cut, held) = (cut.clone(), held.clone());
+                let (mut cut, held, budget) = (cut.clone(), held.clone(), budget.clone());
                 cut.mark_unchanged();
                 tokio::spawn(async move {
                     let (near, far) = (near.into_split(), far.into_split());
                     tokio::select! {
-                        _ = pump(near.0, far.1, held.clone()) => {}
-                        _ = pump(far.0, near.1, held) => {}
+                        _ = pump(near.0, far.1, held.clone(), Arc::new(AtomicI64::new(i64::MAX))) => {}
+                        _ = pump(far.0, near.1, held, budget) => {}
                         _ = cut.changed() => {}
                     }
                 });
             }
         });
-        Self { address, target, generation, still }
+        Self { address, target, generation, still, left }
     }
 
     pub fn turn_to(&self, target: SocketAddr) {
         *self.target.lock().unwrap() = target;
         self.generation.send_modify(|generation| *generation += 1);
+    }
+
+    /// Cuts the connection over which so many more bytes have come back.
+    fn cut_after(&self, bytes: i64) {
+        self.left.store(bytes, Ordering::SeqCst);
     }
 
     /// From now on nothing arrives any more, and nothing is closed: a machine without power.
@@ -62,7 +74,12 @@ impl Relay {
     }
 }
 
-async fn pump(mut from: impl AsyncReadExt + Unpin, mut to: impl AsyncWriteExt + Unpin, held: watch::Receiver<bool>) {
+async fn pump(
+    mut from: impl AsyncReadExt + Unpin,
+    mut to: impl AsyncWriteExt + Unpin,
+    held: watch::Receiver<bool>,
+    left: Arc<AtomicI64>,
+) {
     let mut buffer = vec![0; 16 << 10];
     loop {
         let Ok(n @ 1..) = from.read(&mut buffer).await else { return };
@@ -70,6 +87,10 @@ async fn pump(mut from: impl AsyncReadExt + Unpin, mut to: impl AsyncWriteExt + 
             std::future::pending::<()>().await;
         }
         if to.write_all(&buffer[..n]).await.is_err() {
+            return;
+        }
+        if left.fetch_sub(n as i64, Ordering::SeqCst) <= n as i64 {
+            left.store(i64::MAX, Ordering::SeqCst);
             return;
         }
     }
@@ -129,11 +150,26 @@ async fn large_inputs_and_outputs_arrive_whole() {
 }
 
 #[tokio::test]
+async fn a_large_output_is_gone_on_with_where_its_connection_broke() {
+    let site = Site::start().await;
+    let relay = Relay::start(site.address).await;
+    let client = client(&format!("http://{}", relay.address)).await;
+    let input: Vec<u8> = (0..3_000_000_u32).map(|i| (i.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
+    relay.cut_after(1_000_000);
+    let events = awarded(&client, &input).await;
+    let Some(Ok(TaskEvent::Delivered { output, .. })) = events.last() else { panic!("{:?}", events.last()) };
+    assert!(output.iter().rev().eq(&input));
+    // Since the cut: the rest of the output, and not all of it again.
+    let came = i64::MAX - relay.left.load(Ordering::SeqCst);
+    assert!((1_500_000..2_900_000).contains(&came), "{came}");
+}
+
+#[tokio::test]
 async fn ends_come_with_their_reason() {
     let site = Site::start().await;
     let client = client(&site.url).await;
     for (input, state, code) in
-        [("fail", TaskState::Failed, Code::WorkFailed), ("refuse", TaskState::Rejected, Code::Expired)]
+        [("refuse", TaskState::Rejected, Code::Expired), ("fail", TaskState::Failed, Code::WorkFailed)]
     {
         let events = awarded(&client, input.as_bytes()).await;
         let Some(Ok(TaskEvent::Ended { state: ended, problem: Some(problem) })) = events.last() else {
@@ -141,6 +177,8 @@ async fn ends_come_with_their_reason() {
         };
         assert_eq!((ended, problem.code), (&state, code));
     }
+    let site = Site::start().await;
+    let client = self::client(&site.url).await;
     let broken = awarded(&client, b"broken").await.pop().unwrap().unwrap_err();
     assert_eq!((broken.code, broken.hint.as_str()), (Code::Internal, "free some space"));
 }
@@ -180,24 +218,30 @@ async fn a_peer_that_stops_answering_is_noticed_within_two_seconds() {
 #[tokio::test]
 async fn a_cut_connection_is_lost_at_once_and_can_be_resumed() {
     let site = Site::start().await;
-    let client = client(&site.url).await;
-    let lost = awarded(&client, b"cut").await.pop().unwrap().unwrap_err();
+    let relay = Relay::start(site.address).await;
+    let client = client(&format!("http://{}", relay.address)).await;
+    let mut events = client.award(award(), b"slow".to_vec()).await.unwrap();
+    assert!(matches!(events.next().await, Some(Ok(TaskEvent::Accepted { .. }))));
+    relay.turn_to(site.address);
+    let lost = all(events).await.pop().unwrap().unwrap_err();
     assert_eq!(lost.code, Code::Lost);
     let events = all(client.resume(contract()).await.unwrap()).await;
-    let [Ok(TaskEvent::Accepted { .. }), Ok(TaskEvent::Delivered { output, .. })] = &events[..] else {
-        panic!("{events:?}")
-    };
-    assert_eq!(output, b"kept");
+    assert!(matches!(events.first(), Some(Ok(TaskEvent::Accepted { .. }))), "{events:?}");
+    let Some(Ok(TaskEvent::Delivered { output, .. })) = events.last() else { panic!("{events:?}") };
+    assert_eq!(output, b"s");
 }
 
 #[tokio::test]
 async fn a_task_that_has_ended_is_read_instead() {
     let site = Site::start().await;
-    let events = all(client(&site.url).await.resume(contract()).await.unwrap()).await;
-    assert!(
-        matches!(&events[..], [_, Ok(TaskEvent::Ended { state: TaskState::Completed, problem: None })]),
-        "{events:?}"
-    );
+    let client = client(&site.url).await;
+    let ended = |events: &[Result<TaskEvent, Problem>]| {
+        matches!(events, [_, Ok(TaskEvent::Ended { state: TaskState::Completed, problem: None })])
+    };
+    let events = awarded(&client, b"end").await;
+    assert!(ended(&events), "{events:?}");
+    let events = all(client.resume(contract()).await.unwrap()).await;
+    assert!(ended(&events), "{events:?}");
 }
 
 #[tokio::test]

@@ -1,10 +1,10 @@
 //! Both bindings, spoken by hand.
 
-use crate::site::{Site, client_key, contract, contractor_key};
+use crate::site::{Site, client_key, contractor_key};
 use reqwest::{Client, Method, RequestBuilder, Response, StatusCode};
 use serde_json::{Value, json};
-use std::sync::Arc;
-use tender_a2a::{CONTRACT_EXTENSION, Limits, bearer};
+use std::{sync::Arc, time::Duration};
+use tender_a2a::{CONTRACT_EXTENSION, Limits, bearer, wire::TaskState};
 use tender_base::{Signer, signed::KeySigner, time::SystemClock};
 
 /// A client without trust: plain HTTP on loopback only.
@@ -18,19 +18,19 @@ pub fn plain_client() -> Client {
     Client::builder().tls_backend_preconfigured(tls).no_proxy().build().unwrap()
 }
 
-fn request(site: &Site, method: Method, path: &str) -> RequestBuilder {
+pub fn request(site: &Site, method: Method, path: &str) -> RequestBuilder {
     plain_client().request(method, format!("{}{path}", site.url)).header("A2A-Version", "1.0")
 }
 
-fn post(site: &Site, path: &str, body: &Value) -> RequestBuilder {
+pub fn post(site: &Site, path: &str, body: &Value) -> RequestBuilder {
     request(site, Method::POST, path).header("Content-Type", "application/json").body(body.to_string())
 }
 
-fn rpc(method: &str, params: Value) -> Value {
+pub fn rpc(method: &str, params: Value) -> Value {
     json!({"jsonrpc": "2.0", "id": "7", "method": method, "params": params})
 }
 
-fn text(text: &str) -> Value {
+pub fn text(text: &str) -> Value {
     json!({"message": {"messageId": "m1", "role": "ROLE_USER", "parts": [{"text": text}]}})
 }
 
@@ -38,20 +38,20 @@ async fn body(response: Response) -> Value {
     serde_json::from_slice(&response.bytes().await.unwrap()).unwrap()
 }
 
-async fn send(request: RequestBuilder) -> (StatusCode, Value) {
+pub async fn send(request: RequestBuilder) -> (StatusCode, Value) {
     let response = request.send().await.unwrap();
     (response.status(), body(response).await)
 }
 
-/// Everything of an event stream: its ids and its data.
-async fn sse(request: RequestBuilder) -> Vec<(String, Value)> {
+/// Everything of an event stream: its ids (empty without) and its data.
+pub async fn sse(request: RequestBuilder) -> Vec<(String, Value)> {
     let response = request.send().await.unwrap();
     assert_eq!(response.headers()["content-type"], "text/event-stream");
     let text = response.text().await.unwrap();
     text.split("\n\n")
         .filter_map(|event| {
             let field = |name: &str| event.lines().find_map(|line| line.strip_prefix(name)).map(str::trim);
-            Some((field("id:")?.to_owned(), serde_json::from_str(field("data:")?).unwrap()))
+            Some((field("id:").unwrap_or_default().to_owned(), serde_json::from_str(field("data:")?).unwrap()))
         })
         .collect()
 }
@@ -67,7 +67,8 @@ async fn both_bindings_answer_the_same_and_echo_the_extension() {
         let body = body(response).await;
         assert_eq!((&body["id"], &body["result"]["message"]["parts"]), (&json!("7"), &json!([{"text": "hi"}])));
     }
-    let response = post(&site, "/message:send", &text("hi"))
+    let response = request(&site, Method::POST, "/message:send")
+        .body(text("hi").to_string())
         .header("Content-Type", "application/a2a+json")
         .header("X-A2A-Extensions", format!("urn:other, {CONTRACT_EXTENSION}"))
         .send()
@@ -84,8 +85,8 @@ async fn both_bindings_answer_the_same_and_echo_the_extension() {
 
 #[tokio::test]
 async fn every_operation_has_its_method_and_its_route() {
-    let site = Site::start().await;
-    let id = contract().to_string();
+    let site = Site::offering().await;
+    let id = site.task(&site.anyone(), TaskState::Completed);
     let (_, task) = send(post(&site, "/", &rpc("GetTask", json!({"id": id})))).await;
     assert_eq!(task["result"]["status"]["state"], "TASK_STATE_COMPLETED");
     let (_, list) = send(post(&site, "/", &rpc("ListTasks", json!({"pageSize": 3})))).await;
@@ -93,7 +94,9 @@ async fn every_operation_has_its_method_and_its_route() {
     let (_, cancel) = send(post(&site, "/", &rpc("CancelTask", json!({"id": id})))).await;
     assert_eq!(cancel["error"]["code"], -32002);
     let (_, card) = send(post(&site, "/", &rpc("GetExtendedAgentCard", json!({})))).await;
-    assert_eq!(card["error"]["code"], -32004);
+    assert!(card["result"]["supportedInterfaces"][0]["url"].as_str().unwrap().ends_with("extended"));
+    let (status, _) = send(request(&site, Method::GET, "/extendedAgentCard")).await;
+    assert_eq!(status, StatusCode::OK);
 
     let (status, task) = send(request(&site, Method::GET, &format!("/tasks/{id}?historyLength=0"))).await;
     assert_eq!((status, &task["id"]), (StatusCode::OK, &json!(id)));
@@ -104,34 +107,13 @@ async fn every_operation_has_its_method_and_its_route() {
     assert_eq!((status, &cancel["error"]["status"]), (StatusCode::BAD_REQUEST, &json!("FAILED_PRECONDITION")));
     let (_, cancel) = send(post(&site, &format!("/tasks/{id}%3Acancel"), &json!({"metadata": {"a": 1}}))).await;
     assert_eq!(cancel["error"]["details"][0]["reason"], "TASK_NOT_CANCELABLE");
-    assert!(site.asked().contains(&"list Some(Working) Some(7)".to_owned()));
-}
-
-#[tokio::test]
-async fn events_are_numbered_and_end_with_the_task() {
-    let site = Site::start().await;
-    let states = |events: &[(String, Value)], prefix: &str| {
-        let of = |(id, data): &(String, Value)| {
-            let event = if prefix.is_empty() { data } else { &data[prefix] };
-            let state = event.pointer("/task/status/state").or(event.pointer("/statusUpdate/status/state"));
-            format!("{id} {}", state.and_then(Value::as_str).unwrap_or("?"))
-        };
-        events.iter().map(of).collect::<Vec<_>>()
-    };
-    let whole = ["1 TASK_STATE_SUBMITTED", "2 TASK_STATE_WORKING", "3 TASK_STATE_COMPLETED"];
-    assert_eq!(states(&sse(post(&site, "/", &rpc("SendStreamingMessage", text("x")))).await, "result"), whole);
-    assert_eq!(states(&sse(post(&site, "/message:stream", &text("x"))).await, ""), whole);
-    let parked = ["1 TASK_STATE_INPUT_REQUIRED", "2 TASK_STATE_COMPLETED"];
-    for method in [Method::GET, Method::POST] {
-        assert_eq!(states(&sse(request(&site, method, "/tasks/parked:subscribe")).await, ""), parked);
+    let working = site.task(&site.anyone(), TaskState::Working);
+    for path in ["/tasks?status=TASK_STATE_WORKING", "/tasks?status=TASK_STATE_WORKING&context_id=context"] {
+        let (_, list) = send(request(&site, Method::GET, path)).await;
+        assert_eq!((&list["totalSize"], &list["tasks"][0]["id"]), (&json!(1), &json!(working)), "{path}");
     }
-    let wrong = sse(post(&site, "/", &rpc("SendStreamingMessage", text("wrong order")))).await;
-    assert_eq!((wrong.len(), &wrong[0].1["error"]["code"]), (1, &json!(-32006)));
-    // Before the first event an error is an ordinary answer.
-    let (status, error) = send(post(&site, "/", &rpc("SubscribeToTask", json!({"id": "none"})))).await;
-    assert_eq!((status, &error["error"]["code"]), (StatusCode::OK, &json!(-32001)));
-    let (status, _) = send(request(&site, Method::GET, "/tasks/none:subscribe")).await;
-    assert_eq!(status, StatusCode::NOT_FOUND);
+    let (status, cancel) = send(request(&site, Method::POST, &format!("//any-tenant/tasks/{working}:cancel"))).await;
+    assert_eq!((status, &cancel["status"]["state"]), (StatusCode::OK, &json!("TASK_STATE_CANCELED")));
 }
 
 #[tokio::test]
@@ -173,7 +155,7 @@ async fn methods_of_older_versions_are_told_their_successor() {
 
 #[tokio::test]
 async fn what_is_wrong_is_named() {
-    let site = Site::start().await;
+    let site = Site::without_push().await;
     let message = |patch: Value| {
         let mut params = text("x");
         for (name, value) in patch.as_object().unwrap() {
@@ -195,6 +177,18 @@ async fn what_is_wrong_is_named() {
         (message(json!({"parts": [{"text": "x", "mediaType": "image/png"}]})), -32005, "message.parts[0].mediaType"),
         (message(json!({"extensions": [CONTRACT_EXTENSION]})), -32602, "text"),
         (json!({"message": text("x")["message"], "configuration": {"historyLength": -1}}), -32602, "historyLength"),
+        (message(json!({"message_id": "m2"})), -32602, "message.messageId is there twice"),
+        (message(json!({"parts": [{"text": "x", "data": 1}]})), -32602, "text and data"),
+        (message(json!({"parts": {"text": "x"}})), -32602, "message.parts"),
+        (message(json!({"parts": vec![json!({"text": "x"}); 65]})), -32602, "message.parts"),
+        (message(json!({"taskId": "none"})), -32001, "none"),
+        (message(json!({"parts": [{"text": "extended"}]})), -32008, "urn:test:extension"),
+        (json!({"message": [], "configuration": {}}), -32602, "message"),
+        (
+            json!({"message": text("x")["message"], "configuration": {"returnImmediately": "yes"}}),
+            -32602,
+            "returnImmediately",
+        ),
         (
             json!({"message": text("x")["message"], "configuration": {"taskPushNotificationConfig": {"url": "http://x"}}}),
             -32003,
@@ -206,9 +200,22 @@ async fn what_is_wrong_is_named() {
         assert!(error["error"]["message"].as_str().unwrap().contains(named), "{params} {error}");
         assert!(!error["error"]["data"][0]["metadata"]["hint"].as_str().unwrap().is_empty());
         let (status, error) = send(post(&site, "/message:send", &params)).await;
-        assert_eq!(status, StatusCode::BAD_REQUEST, "{params} {error}");
+        let expected = if code == -32001 { StatusCode::NOT_FOUND } else { StatusCode::BAD_REQUEST };
+        assert_eq!(status, expected, "{params} {error}");
     }
-    for path in ["/tasks?pageSize=0", "/tasks?pageSize=x", "/tasks?status=WORKING", "/tasks/x?historyLength=-1"] {
+    for path in [
+        "/tasks?pageToken=x",
+        "/tasks?pageToken=e30",
+        "/tasks?pageSize=101",
+        "/tasks?includeArtifacts=yes",
+        "/tasks?statusTimestampAfter=yesterday",
+        "/tasks?pageSize=1&page_size=1",
+        "/tasks?pageSize=0",
+        "/tasks?pageSize=x",
+        "/tasks?status=WORKING",
+        "/tasks/x?historyLength=-1",
+        &format!("/tasks?{}", (0..33).map(|number| format!("x{number}=&")).collect::<String>()),
+    ] {
         let (status, error) = send(request(&site, Method::GET, path)).await;
         assert_eq!(status, StatusCode::BAD_REQUEST, "{path}");
         assert_eq!(error["error"]["status"], "INVALID_ARGUMENT", "{path}");
@@ -223,6 +230,10 @@ async fn what_is_wrong_is_named() {
     let (_, error) = send(post(&site, "/", &rpc("SendMessage", text("problem")))).await;
     assert_eq!(error["error"]["code"], -32004);
     assert_eq!(error["error"]["data"][0]["metadata"], json!({"code": "over_limit", "hint": "pay first"}));
+    // What the agent does not have is no task that is missing.
+    let (status, error) = send(post(&site, "/message:send", &text("lacks"))).await;
+    assert_eq!((status, &error["error"]["details"][0]["reason"]), (StatusCode::BAD_REQUEST, &json!("INVALID_PARAMS")));
+    assert_eq!(error["error"]["details"][0]["metadata"]["code"], "not_found");
 }
 
 #[tokio::test]
@@ -243,6 +254,8 @@ async fn what_is_no_request_is_refused_with_the_right_code() {
         (r#"{"jsonrpc":"2.0","id":1,"method":["x"]}"#, -32600),
         (r#"{"jsonrpc":"2.0","id":1,"method":"GetTask","params":[1]}"#, -32602),
         (r#"{"jsonrpc":"2.0","id":1,"method":"Nonsense"}"#, -32601),
+        (r#"{"jsonrpc":"2.0","id":1,"id":1,"method":"GetTask"}"#, -32700),
+        (r#"{"jsonrpc":"2.0","id":1,"method":"GetTask","params":{"id":"x","id":"y"}}"#, -32700),
     ] {
         let request = request(&site, Method::POST, "/").header("Content-Type", "application/json");
         let (status, error) = send(request.body(body.to_owned())).await;
@@ -274,6 +287,12 @@ async fn strangers_send_little_and_peers_much() {
     // A key is easily made: it proves no acquaintance.
     assert_eq!(send(with(&KeySigner::from_seed(&[9; 32]))).await.0, StatusCode::PAYLOAD_TOO_LARGE);
     assert_eq!(send(with(&client_key())).await.0, StatusCode::OK);
+    // Who holds an API key speaks plain A2A, in messages that are remembered.
+    let key = format!("tender_{}AQE", "AQEB".repeat(10));
+    let keyed = |body: &Value| post(&site, "/", body).header("X-API-Key", &key);
+    assert_eq!(send(keyed(&big)).await.0, StatusCode::OK);
+    let (status, error) = send(keyed(&rpc("SendMessage", text(&"x".repeat(3 << 20))))).await;
+    assert_eq!(status, StatusCode::PAYLOAD_TOO_LARGE, "{error}");
     // Chunked: the length is not announced.
     let chunks = futures::stream::iter((0..8).map(|_| Ok::<_, std::io::Error>(vec![b' '; 10_000])));
     let chunked = request(&site, Method::POST, "/message:send")
@@ -332,6 +351,46 @@ async fn an_address_has_so_many_streams_and_connections() {
         }
     }
     panic!("the place did not come back");
+}
+
+#[tokio::test]
+async fn who_waits_takes_a_place_and_is_refused_before_the_message_does_anything() {
+    let limits = Limits { streams_per_address: 1, ..Limits::default() };
+    let site = Site::with(limits, None, None).await;
+    let waiting = tokio::spawn(post(&site, "/message:send", &text("work")).send());
+    while site.asked().is_empty() {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    let second = post(&site, "/message:send", &text("work")).send().await.unwrap();
+    assert_eq!(second.status(), StatusCode::TOO_MANY_REQUESTS);
+    assert_eq!(second.headers()["retry-after"], "1");
+    assert_eq!(site.asked(), ["work"]);
+    let mut unhurried = text("work");
+    unhurried["configuration"] = json!({"returnImmediately": true});
+    assert_eq!(send(post(&site, "/message:send", &unhurried)).await.0, StatusCode::OK);
+    waiting.abort();
+}
+
+#[tokio::test]
+async fn a_large_message_takes_no_place_while_its_task_is_waited_for() {
+    let limits = Limits { large_bodies: 1, ..Limits::default() };
+    let site = Site::with(limits, None, None).await;
+    let with = |words: &str, path: &str| {
+        let mut message = text(words);
+        message["message"]["messageId"] = json!(format!("{words} {path}"));
+        message["message"]["metadata"] = json!({"padding": "x".repeat(70_000)});
+        let message = if path == "/" { rpc("SendMessage", message) } else { message };
+        post(&site, path, &message).bearer_auth(bearer(&client_key(), &contractor_key().did(), &SystemClock))
+    };
+    for path in ["/", "/message:send"] {
+        let waiting = tokio::spawn(with("work", path).send());
+        while site.asked().last().is_none_or(|last| last != "work") {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        let next = tokio::time::timeout(Duration::from_secs(5), send(with("hi", path))).await;
+        assert_eq!(next.expect("the place was not given back").0, StatusCode::OK, "{path}");
+        waiting.abort();
+    }
 }
 
 #[tokio::test]

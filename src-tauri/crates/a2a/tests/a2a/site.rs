@@ -1,21 +1,30 @@
 //! A server on a free port, with an agent whose answers are scripted.
 
 use async_trait::async_trait;
-use futures::{StreamExt, stream};
+use bytes::Bytes;
 use std::{
     net::{SocketAddr, TcpListener},
-    sync::{Arc, Mutex},
+    ops::Range,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
     time::Duration,
 };
 use tender_a2a::{
-    A2aError, Agent, Authenticator, Caller, CardSource, ErrorKind, EventStream, Limits,
-    card::{self, CardFacts, SkillFacts},
-    contract::{self, Piece, Progress},
+    A2aError, Agent, Authenticator, Call, CardSource, ErrorKind, Identity, Incoming, Limits, MemoryLog, Owner, Reply,
+    TaskLog, WebhookRules,
+    card::{
+        self, Availability, Benchmark, CardFacts, Offer, Resource, ResourceKind, SkillFacts, SkillPredicates, Software,
+    },
+    contract,
+    log::{Bell, Change, ListQuery, Live, Logged, Output, Page, Sent},
+    push::{Delivered, Hooks, OpenHook},
     router, serve,
     tls::ServerTls,
     wire::{
-        AgentCard, CancelTaskRequest, GetTaskRequest, ListTasksRequest, ListTasksResponse, Message as WireMessage,
-        Part, Role, SendMessageRequest, SendMessageResponse, StreamResponse, SubscribeToTaskRequest, Task, TaskState,
+        self as a2a, AgentCard, Message as WireMessage, Part, Role, SendMessageRequest, Task,
+        TaskPushNotificationConfig, TaskState,
     },
 };
 use tender_base::{
@@ -143,64 +152,138 @@ pub fn facts(url: String, tls_key_sha256: Option<Sha256>) -> CardFacts {
         version: "0.1.0".into(),
         tls_key_sha256,
         skills: vec![SkillFacts { kind: JobKind::Gemm, model: None, rate: rate() }],
+        offer: Offer {
+            resources: vec![Resource {
+                kind: ResourceKind::Gpu,
+                class: "NVIDIA GeForce RTX 4080".into(),
+                vendor: Some("NVIDIA".into()),
+                memory_bytes: Some(17_171_480_576),
+                api: "vulkan".into(),
+                measured: true,
+            }],
+            skills: vec![SkillPredicates {
+                skill: "gemm".into(),
+                models: Vec::new(),
+                kernels: Vec::new(),
+                software: vec![Software { name: "tender-worker".into(), version: "0.1.0".into() }],
+                protocols: vec!["a2a/1.0".into(), "contract/v1".into()],
+            }],
+            benchmarks: vec![Benchmark {
+                name: "gemm".into(),
+                unit: "flop/s".into(),
+                value: 5.2e12,
+                measured_at: now(),
+                n: 30,
+            }],
+            availability: Some(Availability::Always),
+            max_quote_seconds: Some(30),
+        },
+        successions: Vec::new(),
     }
 }
 
 /// Answers by the text of a plain message, and by the input of an award.
-#[derive(Default)]
 pub struct Script {
-    /// Who asked, and what, in order.
-    pub seen: Mutex<Vec<(Caller, String)>>,
+    /// Who sent messages, and what, in order.
+    pub seen: Mutex<Vec<(Call, String)>>,
+    log: Arc<MemoryLog>,
+    broken: Arc<AtomicBool>,
+}
+
+/// A step of a task: a change, or progress.
+#[allow(clippy::large_enum_variant, reason = "a handful of them, in a test")]
+enum Step {
+    Is(Change),
+    Did(u64, &'static str),
+    Wait(u64),
+    /// The log cannot be read any more.
+    Break,
+}
+
+pub fn status(state: TaskState, document: Option<&Message>) -> Change {
+    let message = document.map(|document| contract::wrap(document, Role::Agent));
+    Change::Status { state, message, metadata: None }
 }
 
 impl Script {
-    fn note(&self, caller: &Caller, what: impl Into<String>) {
-        self.seen.lock().unwrap().push((*caller, what.into()));
+    fn deliver(&self, output: &[u8], stated: &[u8]) -> Vec<Step> {
+        let output = Output {
+            artifact_id: contract::OUTPUT.to_owned(),
+            blob: self.log.keep_blob(output.to_vec()),
+            media_type: contract::BYTES.to_owned(),
+            filename: None,
+            extensions: vec![contract::CONTRACT_EXTENSION.to_owned()],
+        };
+        let document = Message::Delivery(delivery(stated));
+        vec![Step::Is(Change::Output(output)), Step::Is(status(TaskState::InputRequired, Some(&document)))]
     }
-}
 
-fn plain(state: TaskState) -> Task {
-    contract::task(contract(), contract::status(state, None, now()), None, None)
-}
-
-fn working(done: u64) -> StreamResponse {
-    let status = contract::status(TaskState::Working, None, now());
-    let text = Some(Piece { at: done - 1, more: "a".to_owned() });
-    contract::status_update(contract(), status, Some(Progress { done, total: 2, text }))
-}
-
-fn deliver(output: &[u8], stated: &[u8]) -> Vec<StreamResponse> {
-    let document = Message::Delivery(delivery(stated));
-    let status = contract::status(TaskState::InputRequired, Some(&document), now());
-    vec![contract::output_update(contract(), output.to_vec()), contract::status_update(contract(), status, None)]
-}
-
-fn events(events: Vec<StreamResponse>) -> EventStream {
-    stream::iter(events.into_iter().map(Ok)).boxed()
-}
-
-/// The rest of a task after its beginning.
-fn play(input: &[u8]) -> EventStream {
-    match input {
-        b"slow" => {
-            let wait =
-                stream::once(tokio::time::sleep(Duration::from_secs(3))).flat_map(|()| events(deliver(b"s", b"s")));
-            events(vec![working(1)]).chain(wait).boxed()
+    /// What an award with this input does.
+    fn steps(&self, input: &[u8]) -> Vec<Step> {
+        let mut steps = vec![Step::Wait(60), Step::Is(status(TaskState::Working, None))];
+        match input {
+            b"slow" => {
+                steps.extend([Step::Did(1, "a"), Step::Wait(3000)]);
+                steps.extend(self.deliver(b"s", b"s"));
+            }
+            b"never" => steps.push(Step::Did(1, "a")),
+            b"end" => steps.push(Step::Is(status(TaskState::Completed, None))),
+            b"fail" => {
+                let why = Problem::new(Code::WorkFailed, "the device was lost", "try again");
+                steps.push(Step::Is(status(TaskState::Failed, Some(&Message::Refusal(why)))));
+            }
+            b"forged" => steps.extend(self.deliver(b"other bytes", b"stated bytes")),
+            b"broken" => steps.extend([Step::Wait(60), Step::Break]),
+            input => {
+                let output: Vec<u8> = input.iter().rev().copied().collect();
+                steps.extend([Step::Did(1, "a"), Step::Wait(100), Step::Did(2, "aa"), Step::Wait(100)]);
+                steps.extend(self.deliver(&output, &output));
+            }
         }
-        b"never" => events(vec![working(1)]).chain(stream::pending()).boxed(),
-        b"cut" => events(vec![working(1)]),
-        b"fail" => {
-            let why = Problem::new(Code::WorkFailed, "the device was lost", "try again");
-            let status = contract::status(TaskState::Failed, Some(&Message::Refusal(why)), now());
-            events(vec![contract::status_update(contract(), status, None)])
-        }
-        b"forged" => events(deliver(b"other bytes", b"stated bytes")),
-        b"broken" => {
-            stream::iter([Err(A2aError::new(ErrorKind::Internal, "the disk is full", "free some space"))]).boxed()
-        }
-        input => {
-            let output: Vec<u8> = input.iter().rev().copied().collect();
-            events([vec![working(1), working(2)], deliver(&output, &output)].concat())
+        steps
+    }
+
+    fn play(&self, task: String, steps: Vec<Step>) {
+        let (log, broken) = (self.log.clone(), self.broken.clone());
+        tokio::spawn(async move {
+            for step in steps {
+                match step {
+                    Step::Is(change) => log.append(&task, None, vec![change]).unwrap(),
+                    Step::Did(done, text) => {
+                        log.set_live(&task, Some(Live { done, total: 2, text: text.into(), used: None }))
+                    }
+                    Step::Wait(millis) => tokio::time::sleep(Duration::from_millis(millis)).await,
+                    Step::Break => {
+                        broken.store(true, Ordering::SeqCst);
+                        // Rings, so that somebody tries.
+                        log.append(&task, None, vec![]).unwrap();
+                    }
+                }
+            }
+        });
+    }
+
+    fn document(&self, call: &Call, envelope: contract::Envelope) -> Result<Reply, A2aError> {
+        let answer = |document| Ok(Reply::Message(Box::new(contract::wrap(&document, Role::Agent))));
+        match envelope.document {
+            Message::Call(cfp) if call.did().is_some() => answer(Message::Proposal(proposal(&cfp))),
+            Message::Call(_) => answer(Message::Refusal(Problem::new(Code::Forbidden, "who are you?", "pair first"))),
+            _ if call.did().is_none() => {
+                Err(Problem::new(Code::Unauthenticated, "an award needs a token", "send one").into())
+            }
+            _ if envelope.input.as_deref() == Some(b"refuse") => {
+                answer(Message::Refusal(Problem::new(Code::Expired, "the proposal has run out", "call again")))
+            }
+            _ => {
+                let id = contract().to_string();
+                // An award that comes again is the same award.
+                if self.log.append(&id, None, vec![]).is_err() {
+                    let changes = vec![status(TaskState::Submitted, None)];
+                    self.log.create(&call.owner(), id.clone(), id.clone(), None, changes);
+                    self.play(id.clone(), self.steps(&envelope.input.unwrap_or_default()));
+                }
+                Ok(Reply::Task(id))
+            }
         }
     }
 }
@@ -211,108 +294,107 @@ impl Agent for Script {
         *did == client_key().did()
     }
 
-    async fn send_message(
-        &self,
-        caller: &Caller,
-        request: SendMessageRequest,
-    ) -> Result<SendMessageResponse, A2aError> {
-        let text = request.message.text().unwrap_or_default().to_owned();
-        self.note(caller, format!("send {text}"));
-        match contract::unwrap(request.message)?.map(|envelope| envelope.document) {
-            Some(Message::Call(call)) => {
-                let answer = if caller.did().is_some() {
-                    Message::Proposal(proposal(&call))
-                } else {
-                    Message::Refusal(Problem::new(Code::Forbidden, "who are you?", "pair first"))
-                };
-                Ok(SendMessageResponse::Message(contract::wrap(&answer, Role::Agent)))
+    fn requires(&self, request: &SendMessageRequest) -> Option<String> {
+        (request.message.text() == Some("extended")).then(|| "urn:test:extension".to_owned())
+    }
+
+    async fn receive(&self, call: &Call, incoming: Incoming) -> Result<Reply, A2aError> {
+        let Incoming { request: SendMessageRequest { message, .. }, task, once } = incoming;
+        let text = message.text().unwrap_or_default().to_owned();
+        self.seen.lock().unwrap().push((call.clone(), text.clone()));
+        if let Some(envelope) = contract::unwrap(message.clone())? {
+            return self.document(call, envelope);
+        }
+        let begin = [Change::Message(message.clone()), status(TaskState::Submitted, None)];
+        let steps = match text.as_str() {
+            "problem" => return Err(Problem::new(Code::OverLimit, "the credit limit is used up", "pay first").into()),
+            "lacks" => return Err(Problem::new(Code::NotFound, "there is no model x", "choose another").into()),
+            "play" => vec![Step::Is(status(TaskState::Working, None)), Step::Is(status(TaskState::Completed, None))],
+            "ask" => vec![Step::Is(status(TaskState::InputRequired, None))],
+            "work" => vec![Step::Is(status(TaskState::Working, None))],
+            _ if task.is_some() => vec![],
+            _ => return Ok(Reply::Message(Box::new(WireMessage::new(Role::Agent, vec![Part::text(text)])))),
+        };
+        let id = match task {
+            Some(task) => {
+                self.log.append(&task.id, once, vec![Change::Message(message)])?;
+                task.id
             }
-            Some(_) => Ok(SendMessageResponse::Task(contract::delivered(&delivery(b"x"), b"x".to_vec()))),
-            None if text == "problem" => {
-                Err(Problem::new(Code::OverLimit, "the credit limit is used up", "pay first").into())
+            None => {
+                let context = message.context_id.unwrap_or_else(a2a::new_context_id);
+                self.log.create(&call.owner(), a2a::new_task_id(), context, once, begin.to_vec())
             }
-            None => Ok(SendMessageResponse::Message(WireMessage::new(Role::Agent, vec![Part::text(text)]))),
-        }
+        };
+        self.play(id.clone(), std::iter::once(Step::Wait(30)).chain(steps).collect());
+        Ok(Reply::Task(id))
     }
 
-    async fn send_streaming_message(
-        &self,
-        caller: &Caller,
-        request: SendMessageRequest,
-    ) -> Result<EventStream, A2aError> {
-        self.note(caller, "stream");
-        if request.message.text() == Some("wrong order") {
-            return Ok(events(vec![working(1)]));
-        }
-        match contract::unwrap(request.message)? {
-            Some(envelope) if caller.did().is_none() => {
-                let _ = envelope;
-                Err(Problem::new(Code::Unauthenticated, "an award needs a token", "send one").into())
-            }
-            Some(envelope) => match envelope.input.unwrap_or_default().as_slice() {
-                b"refuse" => {
-                    let why = Problem::new(Code::Expired, "the proposal has run out", "call again");
-                    let message = contract::wrap(&Message::Refusal(why), Role::Agent);
-                    Ok(events(vec![StreamResponse::Message(message)]))
-                }
-                input => {
-                    let first = StreamResponse::Task(plain(TaskState::Submitted));
-                    Ok(events(vec![first]).chain(play(input)).boxed())
-                }
-            },
-            None => Ok(events(vec![
-                StreamResponse::Task(plain(TaskState::Submitted)),
-                working(1),
-                StreamResponse::Task(plain(TaskState::Completed)),
-                working(2),
-            ])),
-        }
+    async fn cancel(&self, _: &Call, task: &Task) -> Result<(), A2aError> {
+        self.log
+            .append(&task.id, None, vec![status(TaskState::Canceled, None)])
+            .map_err(|_| A2aError::new(ErrorKind::TaskNotCancelable, "the task has ended", ""))
     }
 
-    async fn get_task(&self, caller: &Caller, request: GetTaskRequest) -> Result<Task, A2aError> {
-        self.note(caller, format!("get {}", request.id));
-        if request.id == contract().to_string() {
-            Ok(plain(TaskState::Completed))
-        } else {
-            Err(A2aError::task_not_found(&request.id))
+    async fn extended_card(&self, _: &Call) -> Result<AgentCard, A2aError> {
+        Ok(signed_card("http://127.0.0.1:1/extended".into(), None))
+    }
+}
+
+/// A log that can be told to fail, and that counts how often a task is read.
+struct Breakable {
+    log: Arc<MemoryLog>,
+    broken: Arc<AtomicBool>,
+    reads: Arc<AtomicUsize>,
+}
+
+impl Breakable {
+    fn log(&self) -> Result<&MemoryLog, A2aError> {
+        if self.broken.load(Ordering::SeqCst) {
+            return Err(A2aError::new(ErrorKind::Internal, "the disk is full", "free some space"));
         }
+        Ok(&self.log)
     }
+}
 
-    async fn list_tasks(&self, caller: &Caller, request: ListTasksRequest) -> Result<ListTasksResponse, A2aError> {
-        self.note(caller, format!("list {:?} {:?}", request.status, request.page_size));
-        Ok(ListTasksResponse {
-            tasks: vec![plain(TaskState::Completed)],
-            next_page_token: String::new(),
-            page_size: request.page_size.unwrap_or(50),
-            total_size: 1,
-        })
+#[async_trait]
+impl TaskLog for Breakable {
+    async fn records(&self, owner: &Owner, task: &str) -> Result<Option<Logged>, A2aError> {
+        self.reads.fetch_add(1, Ordering::SeqCst);
+        self.log()?.records(owner, task).await
     }
-
-    async fn cancel_task(&self, caller: &Caller, request: CancelTaskRequest) -> Result<Task, A2aError> {
-        self.note(caller, format!("cancel {}", request.id));
-        Err(A2aError::new(ErrorKind::TaskNotCancelable, "the task has ended", ""))
+    async fn list(&self, owner: &Owner, query: &ListQuery) -> Result<Page, A2aError> {
+        self.log()?.list(owner, query).await
     }
+    async fn sent(&self, owner: &Owner, key: &str) -> Result<Option<Sent>, A2aError> {
+        self.log()?.sent(owner, key).await
+    }
+    fn watch(&self, task: &str) -> Bell {
+        self.log.watch(task)
+    }
+    fn live(&self, task: &str) -> Option<Live> {
+        self.log.live(task)
+    }
+    async fn blob(&self, blob: &BlobRef, range: Range<u64>) -> Result<Option<Bytes>, A2aError> {
+        self.log()?.blob(blob, range).await
+    }
+}
 
-    async fn subscribe_to_task(
-        &self,
-        caller: &Caller,
-        request: SubscribeToTaskRequest,
-    ) -> Result<EventStream, A2aError> {
-        self.note(caller, format!("subscribe {}", request.id));
-        match request.id.as_str() {
-            "parked" => Ok(events(vec![
-                StreamResponse::Task(plain(TaskState::InputRequired)),
-                StreamResponse::Task(plain(TaskState::Completed)),
-            ])),
-            id if id == contract().to_string() => {
-                if self.seen.lock().unwrap().iter().any(|(_, what)| what == "stream") {
-                    Ok(events(vec![StreamResponse::Task(contract::delivered(&delivery(b"kept"), b"kept".to_vec()))]))
-                } else {
-                    Err(A2aError::new(ErrorKind::UnsupportedOperation, "the task has ended", "read it with GetTask"))
-                }
-            }
-            id => Err(A2aError::task_not_found(id)),
-        }
+#[async_trait]
+impl Hooks for Breakable {
+    async fn keep_hook(&self, owner: &Owner, hook: TaskPushNotificationConfig, after: u64) -> Result<u64, A2aError> {
+        self.log()?.keep_hook(owner, hook, after).await
+    }
+    async fn hooks(&self, owner: &Owner, task: &str) -> Result<Vec<TaskPushNotificationConfig>, A2aError> {
+        self.log()?.hooks(owner, task).await
+    }
+    async fn forget_hook(&self, owner: &Owner, task: &str, id: &str) -> Result<(), A2aError> {
+        self.log()?.forget_hook(owner, task, id).await
+    }
+    async fn open_hooks(&self) -> Result<Vec<OpenHook>, A2aError> {
+        self.log()?.open_hooks().await
+    }
+    async fn move_hook(&self, owner: &Owner, task: &str, id: &str, to: Delivered) -> Result<(), A2aError> {
+        self.log()?.move_hook(owner, task, id, to).await
     }
 }
 
@@ -321,7 +403,12 @@ pub struct Site {
     pub address: SocketAddr,
     pub url: String,
     pub agent: Arc<Script>,
+    pub log: Arc<MemoryLog>,
     pub source: CardSource,
+    /// How often a task was read.
+    pub reads: Arc<AtomicUsize>,
+    /// Whether the log cannot be read.
+    pub broken: Arc<AtomicBool>,
     _stop: oneshot::Sender<()>,
 }
 
@@ -336,6 +423,24 @@ impl Site {
         Self::with(Limits::default(), None, None).await
     }
 
+    /// One whose card offers no push notifications.
+    pub async fn without_push() -> Self {
+        let site = Self::start().await;
+        let mut card = signed_card(format!("{}/", site.url), None);
+        card.capabilities.push_notifications = None;
+        site.source.publish(&card, now()).unwrap();
+        site
+    }
+
+    /// One whose card offers push notifications and an extended card.
+    pub async fn offering() -> Self {
+        let site = Self::start().await;
+        let mut card = signed_card(format!("{}/", site.url), None);
+        card.capabilities.extended_agent_card = Some(true);
+        site.source.publish(&card, now()).unwrap();
+        site
+    }
+
     /// `named`: the key that the card names, when it is not the server's.
     pub async fn with(limits: Limits, tls: Option<ServerTls>, named: Option<Sha256>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -344,17 +449,32 @@ impl Site {
         let url = format!("{scheme}://{address}");
         let key = named.or(tls.as_ref().map(ServerTls::key_sha256));
         let source = CardSource::new(&signed_card(format!("{url}/"), key), now()).unwrap();
-        let agent = Arc::new(Script::default());
+        let log = Arc::new(MemoryLog::new(Arc::new(SystemClock)));
+        let broken = Arc::new(AtomicBool::new(false));
+        let agent = Arc::new(Script { seen: Mutex::default(), log: log.clone(), broken: broken.clone() });
         let auth = Authenticator::new(contractor_key().did(), Arc::new(SystemClock));
-        let routes = router(agent.clone(), source.clone(), limits, auth);
+        let reads = Arc::new(AtomicUsize::new(0));
+        let kept = Arc::new(Breakable { log: log.clone(), broken: broken.clone(), reads: reads.clone() });
+        let rules = WebhookRules { loopback: true };
+        let routes = router(agent.clone(), kept, source.clone(), limits, auth, rules);
         let (stop, stopped) = oneshot::channel::<()>();
         tokio::spawn(serve(listener, tls, routes, limits, async move {
             let _ = stopped.await;
         }));
-        Self { address, url, agent, source, _stop: stop }
+        Self { address, url, agent, log, source, reads, broken, _stop: stop }
     }
 
     pub fn asked(&self) -> Vec<String> {
         self.agent.seen.lock().unwrap().iter().map(|(_, what)| what.clone()).collect()
+    }
+
+    /// Whose tasks those of a caller without a token are.
+    pub fn anyone(&self) -> Owner {
+        Call::new(Identity::Anonymous, self.address.ip()).owner()
+    }
+
+    /// A task of `owner` in a state.
+    pub fn task(&self, owner: &Owner, state: TaskState) -> String {
+        self.log.create(owner, a2a::new_task_id(), "context".to_owned(), None, vec![status(state, None)])
     }
 }

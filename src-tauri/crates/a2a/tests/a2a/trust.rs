@@ -51,7 +51,7 @@ async fn a_wrong_token_is_refused_and_none_is_anonymous() {
     assert!(site.asked().is_empty());
     assert!(post(None).send().await.unwrap().status().is_success());
     assert!(post(Some(bearer(&me, &agent, &SystemClock))).send().await.unwrap().status().is_success());
-    let seen: Vec<_> = site.agent.seen.lock().unwrap().iter().map(|(caller, _)| caller.identity).collect();
+    let seen: Vec<_> = site.agent.seen.lock().unwrap().iter().map(|(call, _)| call.identity.clone()).collect();
     assert_eq!(seen, [Identity::Anonymous, Identity::Peer(me.did())]);
 }
 

@@ -167,6 +167,7 @@ async fn doctor(node: &Arc<Node>, _: Nothing) -> Answer<Doctor> {
     ));
     checks.extend(crate::models::checks(&node.models().await));
     checks.extend(crate::runtimes::checks(&node.list_runtimes()));
+    checks.extend(crate::agents::checks(&node.list_agents()));
     let kept = node.identity.store.describe(&node.config.data_dir);
     checks.push(views::check("Identity", Ok(format!("{kept}; {}", node.did()))));
     let balanced = node.store.ledger_balances().await.map_err(|e| e.problem())?;
@@ -243,6 +244,22 @@ async fn detach_runtime(node: &Arc<Node>, by: ByRuntime) -> Answer<Runtimes> {
     Ok(node.list_runtimes())
 }
 
+async fn agents(node: &Arc<Node>, _: Nothing) -> Answer<Agents> {
+    Ok(node.list_agents())
+}
+
+async fn watch_agents(node: &Arc<Node>, _: Nothing) -> Answer<Agents> {
+    Ok(node.list_agents())
+}
+
+async fn add_agent(node: &Arc<Node>, input: AddAgentInput) -> Answer<Agents> {
+    node.add_agent(input).await
+}
+
+async fn remove_agent(node: &Arc<Node>, by: ByAgent) -> Answer<Agents> {
+    node.remove_agent(&by.name).await
+}
+
 async fn submit(node: &Arc<Node>, input: SubmitInput) -> Answer<Submitted> {
     node.submit(input).await
 }
@@ -296,6 +313,10 @@ async fn invite(node: &Arc<Node>, input: InviteInput) -> Answer<Invitation> {
     node.invite(input).await
 }
 
+async fn issue_key(node: &Arc<Node>, input: KeyInput) -> Answer<IssuedKey> {
+    node.issue_key(input).await
+}
+
 async fn add_peer(node: &Arc<Node>, input: AddPeerInput) -> Answer<Peer> {
     let record = node.add_peer(input).await?;
     views::peer(node, &record).await
@@ -312,7 +333,8 @@ async fn change_peer(node: &Arc<Node>, input: ChangePeerInput) -> Answer<Peer> {
 async fn remove_peer(node: &Arc<Node>, by: ByDid) -> Answer<Nothing> {
     let record = node.peer_named(&by.did).await?;
     let between = views::peer(node, &record).await?;
-    if between.owes_us_micro_usd != 0 || between.we_owe_micro_usd != 0 {
+    // A key may have got into other hands: taking it back waits for nobody. What it owes stays.
+    if !record.by_key && (between.owes_us_micro_usd != 0 || between.we_owe_micro_usd != 0) {
         return Err(Problem::new(
             Code::Conflict,
             format!("something is still owed between you and {}", record.name),

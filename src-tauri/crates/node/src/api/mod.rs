@@ -53,6 +53,7 @@ macro_rules! with_operations {
             doctor: Query, Nothing => Doctor;
             models: Query, Nothing => Models;
             runtimes: Query, Nothing => Runtimes;
+            agents: Query, Nothing => Agents;
             submit: Command, SubmitInput => Submitted;
             cancel_job: Command, ById => Nothing;
             sell: Command, Switch => Selling;
@@ -60,6 +61,7 @@ macro_rules! with_operations {
             stop_everything: Command, Switch => Overview;
             set_setting: Command, SetSettingInput => Settings;
             invite: Command, InviteInput => Invitation;
+            issue_key: Command, KeyInput => IssuedKey;
             add_peer: Command, AddPeerInput => Peer;
             change_peer: Command, ChangePeerInput => Peer;
             remove_peer: Command, ByDid => Nothing;
@@ -71,11 +73,14 @@ macro_rules! with_operations {
             remove_model: Command, RemoveModelInput => Models;
             attach_runtime: Command, AttachRuntimeInput => Runtimes;
             detach_runtime: Command, ByRuntime => Runtimes;
+            add_agent: Command, AddAgentInput => Agents;
+            remove_agent: Command, ByAgent => Agents;
             watch_overview: Subscription, Nothing => Overview;
             watch_jobs: Subscription, Nothing => JobPage;
             watch_first_trade: Subscription, Nothing => FirstTrade;
             watch_models: Subscription, Nothing => Models;
             watch_runtimes: Subscription, Nothing => Runtimes;
+            watch_agents: Subscription, Nothing => Agents;
         }
     };
 }
@@ -119,6 +124,7 @@ mod tests {
             types::submit::typescript(&config),
             types::models::typescript(&config),
             types::runtimes::typescript(&config),
+            types::agents::typescript(&config),
         ];
         for (docs, declaration) in all.into_iter().flatten() {
             text.push_str(&docs.unwrap_or_default());

@@ -23,9 +23,11 @@ macro_rules! api_types {
     };
 }
 
+pub mod agents;
 pub mod models;
 pub mod runtimes;
 pub mod submit;
+pub use agents::*;
 pub use models::*;
 pub use runtimes::*;
 pub use submit::*;
@@ -312,6 +314,8 @@ api_types! {
         pub owes_us_micro_usd: i64,
         /// We owe it now.
         pub we_owe_micro_usd: i64,
+        /// It holds an API key: this node signs in its name, so that its signatures prove nothing against this node.
+        pub by_key: bool,
         /// When paired.
         pub paired_at: String,
         /// Trades completed with it, either way.
@@ -338,6 +342,22 @@ api_types! {
         pub link: String,
         /// After this it no longer works.
         pub expires_at: String,
+    }
+
+    /// Issue an API key to a client that does not run Tender.
+    pub struct KeyInput {
+        /// What to call the client.
+        pub name: String,
+        /// What it may owe at most.
+        pub credit_limit_micro_usd: i64,
+    }
+
+    /// An API key; it is not told again.
+    pub struct IssuedKey {
+        /// The key, to be sent as bearer token or as `X-API-Key`.
+        pub key: String,
+        /// What it stands for among the peers.
+        pub did: String,
     }
 
     /// Accept an invitation.

@@ -7,7 +7,7 @@ use tender_base::{
     Book, Code, ContractState, Did, JobState, MicroUsd, Problem, Role, Timestamp, Work, ids::ContractId,
     job::Precision, kernel::Kernel, ledger::Account,
 };
-use tender_market::decision::{Alternative, Decision, Outcome, Source};
+use tender_market::decision::{Decision, Outcome, Source};
 use tender_store::{ContractFilter, ContractRecord, JobFilter, JobRecord, PeerRecord};
 
 /// Active jobs shown on the overview.
@@ -96,7 +96,7 @@ pub(super) async fn bought(node: &Arc<Node>, job: &JobRecord) -> Result<JobSumma
     let with = match (&chosen, job.state) {
         (Some(record), _) => Some(name_of(node, &record.peer).await),
         (None, JobState::Running | JobState::Completed) => {
-            Some(cloud_of(job).unwrap_or_else(|| "this machine".to_owned()))
+            Some(bought_of(job).unwrap_or_else(|| "this machine".to_owned()))
         }
         _ => None,
     };
@@ -114,7 +114,8 @@ pub(super) async fn bought(node: &Arc<Node>, job: &JobRecord) -> Result<JobSumma
         reason: job_reason(job, chosen, with.as_deref()),
         with,
         amount_micro_usd: amount.map(|a| a.0),
-        progress: node.live.progress(job.id).map(progress),
+        // Of an agent's text nobody knows how much is still to come.
+        progress: node.live.progress(job.id).filter(|live| live.total > 0).map(progress),
         created_at: job.submitted_at.to_string(),
         changed_at: job.changed_at.to_string(),
     })
@@ -246,15 +247,20 @@ fn standing(record: &ContractRecord, with: &str) -> String {
     }
 }
 
-/// The cloud that does a job, or did. Only what is bought is charged.
-fn cloud_of(job: &JobRecord) -> Option<String> {
+/// What does a job without a contract, or did. Only what is bought is charged.
+fn bought_of(job: &JobRecord) -> Option<String> {
     let decision = decision(job)?;
-    let is_cloud = |alternative: &&Alternative| matches!(alternative.source, Source::Cloud { .. });
-    let cloud = match job.state {
-        JobState::Completed => decision.order().into_iter().filter(|_| job.charged.is_some()).find(is_cloud),
-        _ => decision.chosen().filter(is_cloud),
+    let is_bought = |source: &&Source| matches!(source, Source::Cloud { .. } | Source::Foreign { .. });
+    let by = match job.state {
+        JobState::Completed => {
+            let known = decision.actual.as_ref().and_then(|actual| actual.by.as_ref());
+            // Jobs from before this was recorded.
+            let likely = decision.order().into_iter().map(|it| &it.source).filter(|_| job.charged.is_some());
+            known.or_else(|| likely.into_iter().find(is_bought))
+        }
+        _ => decision.chosen().map(|chosen| &chosen.source).filter(is_bought),
     };
-    cloud.map(|cloud| cloud.source.label().to_owned())
+    by.map(|source| source.label().to_owned())
 }
 
 fn job_reason(job: &JobRecord, chosen: Option<&ContractRecord>, with: Option<&str>) -> String {
@@ -267,10 +273,18 @@ fn job_reason(job: &JobRecord, chosen: Option<&ContractRecord>, with: Option<&st
         JobState::Running => format!("Computing on {with}"),
         JobState::Verifying => format!("Checking the result of {with}"),
         JobState::Completed if chosen.is_some() => "Delivered, checked and booked".to_owned(),
+        JobState::Completed if job.charged.is_some() && was_checked(job) => {
+            format!("Written by {with}, checked and booked")
+        }
         JobState::Completed if job.charged.is_some() => format!("Written by {with} and booked; nobody can check it"),
         JobState::Completed => "Computed on this machine".to_owned(),
         JobState::Failed | JobState::Cancelled => "Ended; nothing is owed".to_owned(),
     }
+}
+
+fn was_checked(job: &JobRecord) -> bool {
+    let checked = job.checked.clone().and_then(|value| serde_json::from_value::<Checked>(value).ok());
+    checked.is_some_and(|checked| checked.passed)
 }
 
 pub(super) fn decision(job: &JobRecord) -> Option<Decision> {
@@ -291,7 +305,10 @@ fn decision_rows(decision: &Decision) -> Vec<DecisionRow> {
             cost_measured: measured,
             estimated_ms: estimated,
             chosen: decision.chosen == Some(i),
-            why: decision.why_not(i),
+            why: match alternative.source.note() {
+                Some(note) => format!("{} ({note})", decision.why_not(i)),
+                None => decision.why_not(i),
+            },
         }
     });
     rows.collect()
@@ -392,6 +409,7 @@ pub(super) async fn peer(node: &Arc<Node>, record: &PeerRecord) -> Result<Peer, 
         credit_limit_micro_usd: record.credit_limit.0,
         owes_us_micro_usd: owes.0,
         we_owe_micro_usd: owed.negated().0,
+        by_key: record.by_key,
         paired_at: record.paired_at.to_string(),
         trades: count(trades.len()),
     })

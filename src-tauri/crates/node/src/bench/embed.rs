@@ -38,7 +38,8 @@ pub async fn embed(worker: Option<&Path>) -> Result<BenchReport, Problem> {
     let engine = engine(worker.map(Path::to_owned));
     let info = engine.open().await?;
     let input = serde_json::to_vec(&sentences()).map_err(|e| Problem::new(Code::Internal, e.to_string(), ""))?;
-    let tokens: u64 = engine.count_tokens(&folder, input.clone().into()).await?.into_iter().map(u64::from).sum();
+    let tokens: u64 =
+        engine.count_tokens(&folder, input.clone().into(), Tenant::Own).await?.into_iter().map(u64::from).sum();
     let work = Work::Embed { model: MINILM.to_ref(), passages: SENTENCES as u32, tokens };
     let order = Order {
         work,

@@ -1,14 +1,17 @@
 //! `tender bench`: what this machine measures of itself, beside others where they are there, with proof in the same run
 //! that the results are right.
 
+mod a2a;
 mod embed;
 mod gemm;
 mod generate;
+mod load;
 mod overhead;
 mod peer;
 mod quote;
 mod text;
 
+pub use a2a::a2a;
 pub use embed::embed;
 pub use gemm::gemm;
 pub use generate::generate;

@@ -43,6 +43,21 @@ impl Peer {
         Self::start(Command::new(python).arg(root.join("tests/peers/cublas.py"))).await
     }
 
+    /// The official Python SDK's A2A server with its durable store in `database`, or why it is not there.
+    pub(super) async fn a2a(database: &Path) -> Result<Self, String> {
+        let root = root()?;
+        // Where Cargo built this program, `cargo xtask` installed it.
+        let target = std::env::current_exe().ok().and_then(|exe| exe.ancestors().nth(2).map(Path::to_owned));
+        let packages = target.unwrap_or_else(|| root.join("target")).join("peers/a2a/python");
+        if !packages.join(".tender-lock").is_file() {
+            return Err("the A2A SDK for Python is not installed: run `cargo xtask peers`".to_owned());
+        }
+        let mut command = Command::new("python3");
+        command.arg(root.join("tests/peers/a2a/server.py")).arg(database);
+        // No other packages than the pinned ones.
+        Self::start(command.env("PYTHONPATH", packages).env("PYTHONNOUSERSITE", "1")).await
+    }
+
     async fn start(command: &mut Command) -> Result<Self, String> {
         let mut child = command
             .stdin(Stdio::piped())
@@ -64,8 +79,12 @@ impl Peer {
 
     /// Engine, build and adapter.
     pub(super) fn name(&self) -> String {
-        let word = |field: &str| self.about[field].as_str().unwrap_or("?");
-        format!("{} {} on {}", word("engine"), word("build"), word("adapter"))
+        format!("{} {} on {}", self.said("engine"), self.said("build"), self.said("adapter"))
+    }
+
+    /// A word of what it said of itself.
+    pub(super) fn said(&self, field: &str) -> String {
+        self.about[field].as_str().unwrap_or("?").to_owned()
     }
 
     /// One request and its answer.

@@ -58,7 +58,7 @@ impl Model {
     pub(super) async fn count(&self, text: String) -> Result<Counted, Problem> {
         let json = serde_json::to_vec(&Prompt::Raw(Raw { prompt: text.clone() }))
             .map_err(|e| Problem::new(Code::Internal, format!("a prompt is no JSON: {e}"), ""))?;
-        let counted = self.engine.count_tokens(&self.file, json.clone().into()).await?;
+        let counted = self.engine.count_tokens(&self.file, json.clone().into(), Tenant::Own).await?;
         Ok(Counted { text, json, tokens: counted.first().copied().unwrap_or(0) })
     }
 

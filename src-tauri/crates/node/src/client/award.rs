@@ -125,12 +125,12 @@ impl Node {
         let left = award.document.deadline.since(self.now());
         let mut events: TaskEvents = if again {
             let gone = |_| Problem::new(Code::Lost, format!("{} does not answer any more", peer.name), "");
-            let resumed = async { self.clients.to(&peer).await?.resume(id).await };
+            let resumed = async { self.client_of(&peer).await?.resume(id).await };
             tokio::time::timeout(RECONNECT_LIMIT, resumed).await.map_err(gone)??
         } else {
             // Sending the same award again after a restart is safe: the contractor recognises it and goes on.
             let input = self.stored_blob(&call.document.job.input).await?;
-            self.clients.to(&peer).await?.award(award.clone(), input).await?
+            self.client_of(&peer).await?.award(award.clone(), input).await?
         };
         let following = async {
             while let Some(event) = events.next().await {

@@ -36,11 +36,27 @@ pub(crate) struct Checked {
     /// Not checked: one of so many deliveries of this contractor is.
     #[serde(default)]
     pub(crate) trusted: Option<u32>,
+    /// Not checked: nobody can, since the text came without its tokens.
+    #[serde(default)]
+    pub(crate) without_tokens: bool,
 }
 
 impl Checked {
+    /// Found to be right.
+    pub(super) fn passed(evidence: Vec<Evidence>, ms: u64) -> Self {
+        Self { evidence, passed: true, ms, trusted: None, without_tokens: false }
+    }
+
+    /// A text that came without its tokens.
+    pub(super) fn not_possible() -> Self {
+        Self { evidence: Vec::new(), passed: false, ms: 0, trusted: None, without_tokens: true }
+    }
+
     /// In a sentence.
     pub(crate) fn describe(&self) -> String {
+        if self.without_tokens {
+            return "not checked: the agent does not tell the text's tokens, and without them nobody can".to_owned();
+        }
         if let Some(one_in) = self.trusted {
             return format!("taken on trust: its last results were all valid, and one in {one_in} is checked");
         }
@@ -114,7 +130,7 @@ impl Node {
                 if let Some(found) = verify::malformed(&claim) {
                     return self.judge(&record, work, found, self.now()).await;
                 }
-                let checked = Checked { evidence: Vec::new(), passed: true, ms: 0, trusted: Some(one_in) };
+                let checked = Checked { trusted: Some(one_in), ..Checked::passed(Vec::new(), 0) };
                 return self.accept(&record, checked).await;
             }
             Check::FullFreivalds { vectors } => Probe::Freivalds { vectors },
@@ -154,7 +170,7 @@ impl Node {
             problem.message = format!("{}: {fault}", problem.message);
         }
         let ms = u64::try_from(self.now().since(started).as_millis()).unwrap_or(u64::MAX);
-        let checked = Checked { evidence, passed: verdict.is_ok(), ms, trusted: None };
+        let checked = Checked { passed: verdict.is_ok(), ..Checked::passed(evidence, ms) };
         match verdict {
             Ok(()) => self.accept(record, checked).await,
             Err(problem) => {
@@ -199,8 +215,10 @@ impl Node {
             let wall_ms = record
                 .award()
                 .map_or(0, |award| u64::try_from(now.since(award.document.awarded_at).as_millis()).unwrap_or(u64::MAX));
-            events
-                .extend(self.decided_with(job, Actual { charged: amount, wall_ms, contract: Some(record.id) }).await?);
+            events.extend(
+                self.decided_with(job, Actual { charged: amount, wall_ms, contract: Some(record.id), by: None })
+                    .await?,
+            );
             events.push(Event::JobMoved {
                 job,
                 state: JobState::Completed,
@@ -228,8 +246,12 @@ impl Node {
             return Ok(());
         };
         let peer = self.peer_row(&record).await?;
-        let client = self.clients.to(&peer).await?;
-        match client.exchange(Message::Acceptance(acceptance.clone())).await? {
+        let client = self.client_of(&peer).await?;
+        let answer = client.exchange(Message::Acceptance(acceptance.clone())).await;
+        if let Err(problem) = &answer {
+            self.clients.failed(&peer.did, problem).await;
+        }
+        match answer? {
             Message::Countersignature(counter) => {
                 checks::check_countersignature(&counter, acceptance)?;
                 let document = Message::Countersignature(counter);

@@ -95,7 +95,9 @@ impl Node {
         let charged = price.amount(prompt_tokens, u32::try_from(text_tokens).unwrap_or(u32::MAX));
         self.learn(&job.spec.work, Some(name), output.units, output.wall_ms).await;
         let blob = self.store.put_blob(&output.bytes).await.map_err(|e| e.problem())?;
-        let actual = Actual { charged, wall_ms: output.wall_ms, contract: None };
+        let model = engine.runtime().model.clone();
+        let by = Some(Source::Cloud { name: name.to_owned(), model });
+        let actual = Actual { charged, wall_ms: output.wall_ms, contract: None, by };
         let mut events = self.decided_with(job.id, actual).await?;
         let correction = MicroUsd(charged.0.saturating_sub(reserved.0));
         events.push(match self.posted(job, JobState::Completed, correction) {

@@ -3,10 +3,12 @@
 mod award;
 mod check;
 mod cloud;
+mod hire;
 mod submit;
 mod tendering;
 
 pub(crate) use check::Checked;
+pub(crate) use submit::Tokens;
 
 use crate::{metering::WorkMeter, node::Node};
 use serde_json::Value;
@@ -57,9 +59,13 @@ impl Node {
                 _ => {}
             }
         }
+        if resumed {
+            self.release(&self.unfinished(id).await?).await?;
+        }
         let mut wait_until = resumed.then(|| self.now().after(RECOVERY));
         let (mut failed, mut empty, mut rejected) = (0, 0, 0);
-        let mut rejection = None;
+        // Why those who tried it did not do it: that says more than that nobody is left.
+        let mut cause: Option<Problem> = None;
         let mut pause = BETWEEN_ROUNDS;
         loop {
             let job = self.unfinished(id).await?;
@@ -79,8 +85,7 @@ impl Node {
                 Some(problem) => {
                     empty += 1;
                     if empty >= ROUNDS && wait_until.is_none_or(|until| self.now() >= until) {
-                        // What was wrong with a result says more than that nobody is left to ask.
-                        return Err(rejection.unwrap_or(problem));
+                        return Err(cause.unwrap_or(problem));
                     }
                 }
                 None => match self.try_in_order(&job, &decision).await {
@@ -88,18 +93,16 @@ impl Node {
                     Err(problem) => {
                         // Whose result was rejected is not asked again, so that these rounds end by themselves.
                         let so_far = self.rejected_for(id).await?.len();
-                        if so_far > rejected {
-                            rejection = Some(problem.clone());
-                        } else {
-                            failed += 1;
-                        }
+                        failed += u32::from(so_far == rejected);
                         rejected = so_far;
                         // What the job itself gets wrong, nobody will get right.
                         let hopeless = matches!(problem.code, Code::Invalid | Code::TooLarge);
                         if hopeless || failed >= ROUNDS {
                             return Err(problem);
                         }
-                        if problem.code == Code::Lost && wait_until.is_none() {
+                        if problem.code != Code::Lost {
+                            cause = Some(problem);
+                        } else if wait_until.is_none() {
                             wait_until = Some(self.now().after(RECOVERY));
                         }
                     }
@@ -130,6 +133,7 @@ impl Node {
                     }
                     match &alternative.source {
                         Source::Cloud { name, .. } => self.run_in_cloud(job, name).await,
+                        Source::Foreign { name, .. } => self.hire(job, name).await,
                         Source::Local | Source::Peer { .. } => self.run_here(job).await,
                     }
                 }
@@ -213,7 +217,7 @@ impl Node {
         self.learn(&job.spec.work, runtime, output.units, output.wall_ms).await;
         let blob = self.store.put_blob(&output.bytes).await.map_err(|e| e.problem())?;
         let cost = self.estimate(&job.spec.work, runtime).await;
-        let actual = Actual { charged: cost.micro_usd, wall_ms: output.wall_ms, contract: None };
+        let actual = Actual { charged: cost.micro_usd, wall_ms: output.wall_ms, contract: None, by: None };
         let done = Event::JobMoved {
             job: job.id,
             state: JobState::Completed,
@@ -369,8 +373,11 @@ impl Node {
         let mut throughput = self.throughput(runtime).await;
         throughput.learn(work.kind(), units, wall_ms);
         let value = serde_json::to_value(throughput).unwrap_or(Value::Null);
-        let event = Event::SettingChanged { key: throughput_of(runtime), value, at: self.now() };
-        if let Err(problem) = self.apply(vec![event], Vec::new()).await {
+        let mut events = vec![Event::SettingChanged { key: throughput_of(runtime), value, at: self.now() }];
+        if let (None, Some(per_second)) = (runtime, throughput.of(work.kind()).filter(|_| units > 0 && wall_ms > 0)) {
+            events.extend(self.ran(work.kind(), per_second).await);
+        }
+        if let Err(problem) = self.apply(events, Vec::new()).await {
             tracing::warn!(%problem, "the measured throughput could not be stored");
         }
     }

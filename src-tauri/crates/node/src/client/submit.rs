@@ -18,6 +18,7 @@ use tender_base::{
     kernel::{Kernel, KernelWork},
     text::{Chat, ChatMessage, ChatRole, Prompt, Raw},
 };
+use tender_engine::Tenant;
 use tender_market::verification;
 use tender_store::{Event, JobRecord};
 
@@ -28,6 +29,15 @@ const MAX_DEADLINE_SECONDS: u32 = 7 * 24 * 3600;
 const DEFAULT_MAX_TOKENS: u32 = 256;
 /// Largest budget, a million dollars: more is a slip of the keyboard.
 const MAX_BUDGET: i64 = 1_000_000_000_000;
+
+/// Where the tokens of a job's input come from.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Tokens {
+    /// They are counted, in the queue of whom the job is for.
+    CountedFor(Tenant),
+    /// They were counted before.
+    Known(u64),
+}
 
 impl Node {
     /// Stores a job and starts to drive it, or only decides (`dry_run`).
@@ -102,7 +112,7 @@ impl Node {
     }
 
     async fn prepare(&self, work: SubmitWork, constraints: Constraints) -> Result<(JobSpec, Vec<u8>), Problem> {
-        let (work, bytes) = self.work_and_input(work).await?;
+        let (work, bytes) = self.work_and_input(work, Tokens::CountedFor(Tenant::Own)).await?;
         // Texts and kernels are checked by computing parts of them again here; a machine that cannot would pay
         // unchecked.
         if verification::parts(&work).is_some() || matches!(work, Work::Generate(_)) {
@@ -130,9 +140,9 @@ impl Node {
     }
 
     /// The work and its input blob.
-    async fn work_and_input(&self, work: SubmitWork) -> Result<(Work, Vec<u8>), Problem> {
+    pub(crate) async fn work_and_input(&self, work: SubmitWork, tokens: Tokens) -> Result<(Work, Vec<u8>), Problem> {
         match work {
-            SubmitWork::Embed { model, passages } => self.prepare_embed(model.as_deref(), &passages).await,
+            SubmitWork::Embed { model, passages } => self.prepare_embed(model.as_deref(), &passages, tokens).await,
             SubmitWork::Generate { model, messages, prompt, max_tokens, temperature, top_k, top_p, seed, stop } => {
                 let greedy = Sampling::GREEDY;
                 let sampling = Sampling {
@@ -141,9 +151,15 @@ impl Node {
                     top_p: top_p.unwrap_or(greedy.top_p),
                     seed: seed.unwrap_or(greedy.seed),
                 };
-                let max_tokens = max_tokens.unwrap_or(DEFAULT_MAX_TOKENS);
+                let model = models::text_model(&self.settings(), model.as_deref())?;
                 let prompt = prompt_of(messages, prompt)?;
-                self.prepare_text(model.as_deref(), &prompt, max_tokens, sampling, stop.unwrap_or_default()).await
+                let bytes = serde_json::to_vec(&prompt).map_err(|e| invalid(format!("messages: {e}")))?;
+                let prompt_tokens = self.prompt_tokens(&model, &bytes, tokens).await?;
+                let max_tokens = max_tokens.unwrap_or(DEFAULT_MAX_TOKENS);
+                let stop = stop.unwrap_or_default();
+                let work = GenerateWork { model, prompt_tokens, max_tokens, sampling, stop };
+                models::within_context(&self.settings(), &work)?;
+                Ok((Work::Generate(work), bytes))
             }
             SubmitWork::Gemm { m, k, n, precision, input_base64 } => {
                 let precision = match precision.as_deref() {
@@ -194,28 +210,18 @@ impl Node {
         }
     }
 
-    /// The prompt's tokens are counted with the model's own tokenizer and template: they are part of the bill.
-    async fn prepare_text(
-        &self,
-        model: Option<&str>,
-        prompt: &Prompt,
-        max_tokens: u32,
-        sampling: Sampling,
-        stop: Vec<String>,
-    ) -> Result<(Work, Vec<u8>), Problem> {
-        let model = models::text_model(&self.settings(), model)?;
-        let bytes = serde_json::to_vec(prompt).map_err(|e| invalid(format!("messages: {e}")))?;
-        let prompt_tokens = self.count_prompt(&model, &bytes).await?;
-        let work = GenerateWork { model, prompt_tokens, max_tokens, sampling, stop };
-        models::within_context(&self.settings(), &work)?;
-        Ok((Work::Generate(work), bytes))
-    }
-
-    /// By the own worker; on a machine without the model, by a runtime that has it.
-    async fn count_prompt(&self, model: &ModelRef, prompt: &[u8]) -> Result<u32, Problem> {
+    /// A prompt's tokens are part of the bill. They are counted with the model's own tokenizer and template: by the own
+    /// worker; on a machine without the model, by a runtime that has it.
+    async fn prompt_tokens(&self, model: &ModelRef, prompt: &[u8], tokens: Tokens) -> Result<u32, Problem> {
+        let tenant = match tokens {
+            Tokens::CountedFor(tenant) => tenant,
+            Tokens::Known(tokens) => {
+                return u32::try_from(tokens).map_err(|_| invalid("the prompt is too long".to_owned()));
+            }
+        };
         let lacking = match self.model_to_check_with(ModelKind::Text, model).await {
             Ok(path) => {
-                let counted = self.engine.count_tokens(&path, prompt.to_vec().into()).await?;
+                let counted = self.engine.count_tokens(&path, prompt.to_vec().into(), tenant).await?;
                 let several = || Problem::new(Code::Internal, "the worker counted more than one prompt", "");
                 return counted.first().copied().filter(|_| counted.len() == 1).ok_or_else(several);
             }
@@ -228,19 +234,29 @@ impl Node {
     }
 
     /// Tokens are counted by the own worker: they are what is billed, and `tender` itself has no tokenizer.
-    async fn prepare_embed(&self, model: Option<&str>, passages: &[String]) -> Result<(Work, Vec<u8>), Problem> {
+    async fn prepare_embed(
+        &self,
+        model: Option<&str>,
+        passages: &[String],
+        tokens: Tokens,
+    ) -> Result<(Work, Vec<u8>), Problem> {
         let count = u32::try_from(passages.len()).unwrap_or(u32::MAX);
         if !(1..=MAX_PASSAGES).contains(&count) {
             return Err(invalid(format!("passages has {count} texts, but must have 1 to {MAX_PASSAGES}")));
         }
         let model = models::encoder(&self.settings(), model)?;
-        let dir = self.model_to_check_with(ModelKind::Embed, &model).await?;
         let bytes = serde_json::to_vec(passages).map_err(|e| invalid(format!("passages: {e}")))?;
-        let tokens = self.engine.count_tokens(&dir, bytes.clone().into()).await?;
-        if tokens.len() != passages.len() {
-            return Err(Problem::new(Code::Internal, "the worker counted another number of passages", ""));
-        }
-        let tokens = tokens.into_iter().map(u64::from).sum();
+        let tokens = match tokens {
+            Tokens::Known(tokens) => tokens,
+            Tokens::CountedFor(tenant) => {
+                let dir = self.model_to_check_with(ModelKind::Embed, &model).await?;
+                let counted = self.engine.count_tokens(&dir, bytes.clone().into(), tenant).await?;
+                if counted.len() != passages.len() {
+                    return Err(Problem::new(Code::Internal, "the worker counted another number of passages", ""));
+                }
+                counted.into_iter().map(u64::from).sum()
+            }
+        };
         Ok((Work::Embed { model, passages: count, tokens }, bytes))
     }
 }

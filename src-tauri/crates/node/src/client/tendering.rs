@@ -80,6 +80,7 @@ impl Node {
         let committed = totals.spent.0.saturating_add(reserved.0);
         let mut alternatives = vec![self.local_alternative(job).await];
         alternatives.extend(self.cloud_alternatives(job).await);
+        alternatives.extend(self.agent_alternatives(job).await);
         let here = self.estimate(&job.spec.work, None).await.micro_usd;
         for answer in answers {
             let valid = self.valid_in_a_row(answer.peer.did, &job.spec.work).await?;
@@ -239,8 +240,8 @@ impl Node {
                 "it may be off or busy; proposal_deadline_ms sets how long to wait",
             )),
         };
-        if outcome.as_ref().is_err_and(|problem| matches!(problem.code, Code::Lost | Code::Unavailable)) {
-            self.clients.forget(&peer.did).await;
+        if let Err(problem) = &outcome {
+            self.clients.failed(&peer.did, problem).await;
         }
         Answered { peer, call, outcome }
     }
@@ -250,7 +251,7 @@ impl Node {
         peer: &PeerRecord,
         call: &Signed<CallForProposals>,
     ) -> Result<Signed<Proposal>, Problem> {
-        let client = self.clients.to(peer).await?;
+        let client = self.client_of(peer).await?;
         match client.exchange(Message::Call(call.clone())).await? {
             Message::Proposal(proposal) => {
                 checks::check_proposal(&proposal, call, self.now())?;
@@ -295,9 +296,10 @@ impl Node {
     pub(crate) fn tell(self: &Arc<Self>, peer: PeerRecord, message: Message) {
         let node = self.clone();
         self.spawn(async move {
-            if let Ok(client) = node.clients.to(&peer).await
+            if let Ok(client) = node.client_of(&peer).await
                 && let Err(problem) = client.exchange(message).await
             {
+                node.clients.failed(&peer.did, &problem).await;
                 tracing::debug!(peer = %peer.did, %problem, "not delivered");
             }
         });
@@ -310,7 +312,7 @@ impl Node {
         self.spawn(async move {
             let mut pause = RETELL_AFTER;
             loop {
-                let told = async { node.clients.to(&peer).await?.exchange(message.clone()).await };
+                let told = async { node.client_of(&peer).await?.exchange(message.clone()).await };
                 let refused = match told.await {
                     Ok(_) => return,
                     Err(problem) => problem,

@@ -4,9 +4,12 @@
 //! not hear the answer) finds its own document stored and gets the same answer again.
 
 mod agent;
+mod log;
+mod plain;
 mod run;
 
 pub(crate) use agent::Contractor;
+pub(crate) use log::NodeLog;
 pub(crate) use run::wall_limit;
 
 use crate::node::Node;
@@ -26,7 +29,7 @@ use tender_market::{
 use tender_store::{ContractFilter, ContractRecord, Event, Guard, PeerRecord};
 
 /// How long a proposal holds its slot: time for the client to hear the other peers and to fail over once.
-const PROPOSAL_VALID: Duration = Duration::from_secs(30);
+pub(crate) const PROPOSAL_VALID: Duration = Duration::from_secs(30);
 /// How much longer than the client the contractor waits before silence counts.
 const SILENCE_GRACE: Duration = Duration::from_secs(60);
 /// Latest deadline of a job that is taken, from now: what is open keeps its input and its place in every check.
@@ -224,7 +227,9 @@ impl Node {
         let counter = Signed::new(counter, self.identity.signer.as_ref());
         let documents = vec![Message::Acceptance(acceptance.clone()), Message::Countersignature(counter.clone())];
         if record.state == ContractState::Accepted || record.state == ContractState::Settled {
-            // Silence had already counted as acceptance; the late documents complete the receipt.
+            // Silence had already counted as acceptance; the late documents complete the receipt. They are later
+            // than it by any clock, since that tells what was said at the end of the task.
+            let now = now.max(record.changed_at.after(Duration::from_millis(1)));
             let late = documents.into_iter().map(|document| Event::ContractDocumented {
                 contract: record.id,
                 document,
@@ -248,13 +253,12 @@ impl Node {
             return Ok(());
         }
         // The client's own evidence must fail by the rules that both sides know; without it there is no rejection.
-        if let Some(call) = record.call()
-            && verification::verdict(&call.document.job.work, &rejection.document.evidence).is_ok()
-        {
+        let (call, _) = opening(&record)?;
+        if !verification::shows_fault(&call.document.job.work, &rejection.document.evidence) {
             return Err(Problem::new(
                 Code::Forged,
-                "the rejection's own evidence passes the check",
-                "accept the delivery, or reject it with what was found wrong",
+                "the rejection's evidence shows nothing wrong",
+                "accept the delivery, or reject it with the statistic that misses its threshold as evidence",
             ));
         }
         let reason = Problem::new(Code::WorkFailed, rejection.document.reason.clone(), "");

@@ -3,15 +3,20 @@
 use super::opening;
 use crate::{metering::WorkMeter, node::Node, runtimes::Workplace};
 use std::{sync::Arc, time::Duration};
+use tender_a2a::{
+    contract,
+    log::{Change, Output as Artifact},
+};
 use tender_base::{
     BlobRef, Code, ContractState, MicroUsd, Problem, Signed, Work,
     documents::{Delivery, Message},
     ids::ContractId,
+    text::Generation,
     units::Meter,
 };
 use tender_engine::{Order, Output, Progress, Tenant};
 use tender_market::contract::Step;
-use tender_store::ContractRecord;
+use tender_store::{ContractRecord, Event};
 
 /// A job may take this many times its estimate before it is killed; the estimate of a first job may be far off, so
 /// at least a minute is allowed.
@@ -81,7 +86,8 @@ impl Node {
                         let record = self.record(record.id).await?;
                         self.move_contract(&record, Step::Start, Vec::new(), MicroUsd::ZERO, None).await?;
                     }
-                    self.live.report(record.id, step);
+                    let used = used(record, place, &step);
+                    self.live.report_metered(record.id, step, used);
                 }
             }
         }
@@ -125,11 +131,52 @@ impl Node {
             units: output.units,
             amount,
             meter,
-            worker: output.worker,
+            worker: output.worker.clone(),
             delivered_at: self.now(),
         };
         let delivery = Signed::new(delivery, self.identity.signer.as_ref());
-        self.move_contract(&record, Step::Deliver, vec![Message::Delivery(delivery)], MicroUsd::ZERO, None).await
+        let documents = vec![Message::Delivery(delivery)];
+        let deliver = self.contract_event(&record, Step::Deliver, documents, MicroUsd::ZERO, None)?;
+        let owner = record.peer.to_string();
+        let task = self.store.task(&owner, &id.to_string()).await.map_err(|e| e.problem())?;
+        let Some(task) = task.filter(|task| task.recorded > 0) else {
+            return self.apply(vec![deliver], Vec::new()).await;
+        };
+        // Nobody reviews: the client of a plain task has no documents to do it with.
+        let outputs = Event::TaskRecorded {
+            task: task.id,
+            owner,
+            context: task.context,
+            once: None,
+            expected: task.recorded,
+            bodies: self.outputs(work, &output, blob).await?,
+            state: None,
+            expires_at: None,
+            at: self.now(),
+        };
+        let delivered = ContractRecord { state: ContractState::Delivered, ..record };
+        let accept = self.contract_event(&delivered, Step::AcceptBySilence, Vec::new(), amount, None)?;
+        self.apply(vec![outputs, deliver, accept], Vec::new()).await
+    }
+
+    /// What the client of a plain task gets: a text as text, with all about it beside it; everything else as it is.
+    async fn outputs(&self, work: &Work, output: &Output, blob: BlobRef) -> Result<Vec<serde_json::Value>, Problem> {
+        let artifact = |id: &str, blob, media_type: &str| {
+            super::plain::body(&Change::Output(Artifact {
+                artifact_id: id.to_owned(),
+                blob,
+                media_type: media_type.to_owned(),
+                filename: None,
+                extensions: Vec::new(),
+            }))
+        };
+        if !matches!(work, Work::Generate(_)) {
+            return Ok(vec![artifact(contract::OUTPUT, blob, contract::BYTES)?]);
+        }
+        let generation: Generation = serde_json::from_slice(&output.bytes)
+            .map_err(|e| Problem::new(Code::WorkFailed, format!("the text does not read back: {e}"), "try again"))?;
+        let text = self.store.put_blob(generation.text.as_bytes()).await.map_err(|e| e.problem())?;
+        Ok(vec![artifact(contract::OUTPUT, text, "text/plain")?, artifact("generation", blob, "application/json")?])
     }
 
     /// Ends a contract that cannot be fulfilled. One that ended meanwhile stays as it is.
@@ -156,6 +203,19 @@ impl Node {
             Problem::new(Code::Storage, format!("the stored bytes {} are missing", blob.sha256), "run the job again")
         })
     }
+}
+
+/// What a text has used so far: the own worker counts its tokens as they are written. Of other work nothing is counted
+/// before its end, and energy is known only then.
+fn used(record: &ContractRecord, place: &Workplace, step: &Progress) -> Option<contract::Used> {
+    let (call, proposal) = opening(record).ok()?;
+    let Work::Generate(text) = &call.document.job.work else { return None };
+    if place.runtime.is_some() {
+        return None;
+    }
+    let units = u64::from(text.prompt_tokens) + u64::from(step.done);
+    let amount_micro_usd = proposal.document.rate.amount(units)?;
+    Some(contract::Used { units, amount_micro_usd, energy_joules: None, measured: false })
 }
 
 pub(crate) fn wall_limit(estimated_ms: u64) -> Duration {

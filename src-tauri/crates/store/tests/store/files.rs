@@ -29,6 +29,15 @@ async fn blobs_read_back_and_damage_is_noticed_and_mended() {
     assert_eq!(store.blob(&blob).await.unwrap(), Some(content.clone()));
     assert!(store.has_blob(&blob).await.unwrap());
     assert_eq!(store.blob(&BlobRef::of(b"unknown")).await.unwrap(), None);
+    assert_eq!(store.blob_range(&BlobRef::of(b"unknown"), 0..0).await.unwrap(), None);
+    let other = store.put_blob(b"0123456789").await.unwrap();
+    for (range, piece) in [(0..10, &b"0123456789"[..]), (3..5, b"34"), (9..10, b"9"), (0..0, b"")] {
+        assert_eq!(store.blob_range(&other, range).await.unwrap().as_deref(), Some(piece));
+    }
+    assert!(store.blob_range(&other, 5..11).await.is_err(), "beyond its end");
+    fs::write(blob_file(dir.path(), &other), b"012345678").unwrap();
+    let error = store.blob_range(&other, 0..0).await.unwrap_err();
+    assert!(matches!(error, StoreError::DamagedBlob { .. }), "{error}");
     assert!(!store.has_blob(&BlobRef::of(b"unknown")).await.unwrap());
 
     fs::write(blob_file(dir.path(), &blob), vec![43; 100_000]).unwrap();

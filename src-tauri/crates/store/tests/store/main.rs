@@ -9,4 +9,6 @@ mod files;
 mod guards;
 mod history;
 mod properties;
+mod succession;
 mod tables;
+mod tasks;

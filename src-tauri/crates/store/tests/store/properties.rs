@@ -4,9 +4,12 @@ use crate::documents::{Counting, Trade, at, client, paid, payment, spec};
 use proptest::prelude::*;
 use serde_json::json;
 use tender_base::{
-    Book, ContractState as S, JobState, MicroUsd, Problem, Role, Signer, ids::JobId, ledger::Account, problem::Code,
+    Book, ContractState as S, JobState, MicroUsd, Problem, Role, Sha256, Signer,
+    ids::JobId,
+    ledger::{Account, Entry},
+    problem::Code,
 };
-use tender_store::{Event, Guard, PeerRecord, Store, StoreError};
+use tender_store::{Event, Guard, PeerRecord, Store, StoreError, TaskMessage, TaskState};
 
 const CAP: MicroUsd = MicroUsd(2000);
 const CREDIT: MicroUsd = MicroUsd(1500);
@@ -22,6 +25,7 @@ enum Attempt {
     Pair { limit: i64 },
     Unpair,
     Job { which: usize, state: usize },
+    Task { which: usize, expected: u64, state: usize, message: u8 },
 }
 
 const STATES: [S; 8] =
@@ -40,6 +44,8 @@ fn attempt() -> impl Strategy<Value = Attempt> {
         1 => (-1..100_i64).prop_map(|limit| Attempt::Pair { limit }),
         1 => Just(Attempt::Unpair),
         2 => (0..16_usize, 0..4_usize).prop_map(|(which, state)| Attempt::Job { which, state }),
+        4 => (0..4_usize, 0..4_u64, 0..8_usize, 0..8_u8)
+            .prop_map(|(which, expected, state, message)| Attempt::Task { which, expected, state, message }),
     ]
 }
 
@@ -114,6 +120,7 @@ fn request(attempt: &Attempt, trades: &mut Vec<Trade>) -> Option<(Vec<Event>, Ve
                 credit_limit: MicroUsd(limit),
                 paired_at: at(limit),
                 removed: false,
+                by_key: false,
             };
             Some((vec![Event::PeerPaired { peer }], vec![]))
         }
@@ -121,17 +128,34 @@ fn request(attempt: &Attempt, trades: &mut Vec<Trade>) -> Option<(Vec<Event>, Ve
         Attempt::Job { which, state } => {
             let job = trades.get(which)?.job?;
             let reason = Some(Problem::new(Code::Lost, "the peer went away", ""));
-            let moved = Event::JobMoved {
-                job,
-                state: JOB_STATES[state],
-                reason,
-                output: None,
-                charged: None,
-                checked: None,
-                entries: Vec::new(),
-                at: at(3),
+            let state = JOB_STATES[state];
+            // Somebody is hired for it without a contract; every end of the job gives the reservation back.
+            let (mut entries, mut guards) = (Vec::new(), vec![]);
+            if state == JobState::Running {
+                let (amount, hire) = (MicroUsd(50), Some(job.hire()));
+                entries.push(Entry::transfer(Book::Real, hire, Account::Reserved, Account::Unreserved, amount));
+                let day_start = at(0).start_of_day();
+                guards.push(Guard::DailySpend { book: Book::Real, day_start, cap: CAP, amount });
+            }
+            let moved =
+                Event::JobMoved { job, state, reason, output: None, charged: None, checked: None, entries, at: at(3) };
+            Some((vec![moved], guards))
+        }
+        Attempt::Task { which, expected, state, message } => {
+            // A contract's own id among them: what is an extension's contract is nobody's plain task.
+            let contract = trades.get(which).map(|trade| trade.contract.to_string());
+            let recorded = Event::TaskRecorded {
+                task: contract.unwrap_or_else(|| format!("task {which}")),
+                owner: client().did().to_string(),
+                context: "context".to_owned(),
+                once: Some(TaskMessage { key: message.to_string(), sha256: Sha256::of(&[message]) }),
+                expected,
+                bodies: vec![json!({"status": state}), json!(message)],
+                state: [TaskState::Working, TaskState::Completed].get(state).copied(),
+                expires_at: None,
+                at: at(4),
             };
-            Some((vec![moved], vec![]))
+            Some((vec![recorded], vec![]))
         }
     }
 }

@@ -31,6 +31,42 @@ fn job_moved(job: JobId, state: JobState, ms: i64) -> Event {
 }
 
 #[tokio::test]
+async fn what_is_reserved_for_a_job_itself_is_given_back_by_its_end_and_by_nothing_else() {
+    let (_dir, store) = store().await;
+    let reserved = async || store.balance(Book::Real, &Account::Reserved).await.unwrap();
+    for (end, hires) in [(JobState::Completed, 1), (JobState::Failed, 2), (JobState::Cancelled, 0)] {
+        let job = JobId::new(&Counting, &Counting);
+        let submitted =
+            Event::JobSubmitted { job, book: Book::Real, spec: spec(), peers_only: false, submitted_at: at(0) };
+        store.apply(vec![submitted], vec![]).await.unwrap();
+        for _ in 0..hires {
+            let amount = MicroUsd(70);
+            let entry = Entry::transfer(Book::Real, Some(job.hire()), Account::Reserved, Account::Unreserved, amount);
+            let running = match job_moved(job, JobState::Running, 1) {
+                Event::JobMoved { job, state, at, .. } => Event::JobMoved {
+                    job,
+                    state,
+                    reason: None,
+                    output: None,
+                    charged: None,
+                    checked: None,
+                    entries: vec![entry],
+                    at,
+                },
+                other => other,
+            };
+            store.apply(vec![running], vec![]).await.unwrap();
+        }
+        assert_eq!(reserved().await, MicroUsd(70 * hires));
+        let held = store.release_of(job).await.unwrap().map(|entry| entry.postings[0].amount);
+        assert_eq!(held, (hires > 0).then_some(MicroUsd(70 * hires)));
+        store.apply(vec![job_moved(job, end, 2)], vec![]).await.unwrap();
+        assert_eq!((reserved().await, store.release_of(job).await.unwrap()), (MicroUsd::ZERO, None));
+    }
+    assert!(store.ledger_balances().await.unwrap());
+}
+
+#[tokio::test]
 async fn a_trade_is_remembered_whole_and_its_receipt_verifies() {
     let (_dir, store) = store().await;
     let job = JobId::new(&Counting, &Counting);
@@ -249,6 +285,7 @@ async fn peers_come_by_invitation_and_go() {
         credit_limit: MicroUsd(100),
         paired_at: at(1),
         removed: false,
+        by_key: false,
     };
     store.apply(vec![used(1000), Event::PeerPaired { peer: peer.clone() }], vec![]).await.unwrap();
     assert_eq!(store.apply(vec![used(1000)], vec![]).await.unwrap_err().problem().code, Code::Conflict);
