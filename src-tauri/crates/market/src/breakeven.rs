@@ -14,6 +14,7 @@
 
 use crate::{
     cost::capital_recovery_factor,
+    document,
     number::{finite, fraction, not_negative, positive, within},
     why::{Origin, Why},
 };
@@ -128,19 +129,8 @@ pub struct Breakeven {
 /// # Errors
 /// [`Code::Invalid`], naming the field that is missing, unknown, or no number in range.
 pub fn parse(json: &str) -> Result<Input, Problem> {
-    let mut reader = serde_json::Deserializer::from_str(json);
-    let input: Input = serde_path_to_error::deserialize(&mut reader).map_err(|error| {
-        let path = error.path().to_string();
-        let place = if path == "." { String::new() } else { format!("{path}: ") };
-        Problem::new(
-            Code::Invalid,
-            format!("the input is not what break-even needs: {place}{}", error.inner()),
-            "correct the named field; `tender breakeven --help` lists them",
-        )
-    })?;
-    reader.end().map_err(|error| {
-        Problem::new(Code::Invalid, format!("the input goes on after its end: {error}"), "give one JSON object")
-    })?;
+    let hint = "correct the named field; `tender breakeven --help` lists them";
+    let input: Input = document::read(json, "the break-even input", hint)?;
     input.check()?;
     Ok(input)
 }

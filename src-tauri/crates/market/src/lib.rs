@@ -17,6 +17,7 @@ pub mod confidence;
 pub mod contract;
 pub mod cost;
 pub mod decision;
+pub mod document;
 pub mod draws;
 pub mod explore;
 pub mod memory;

@@ -3,6 +3,7 @@
 //! TOPSIS ranks relative to the rows it is given: adding or removing a row can reverse two others (rank reversal). A
 //! closeness therefore says nothing across decisions, and no threshold is put on it.
 
+use crate::document;
 use serde::{Deserialize, Serialize};
 use tender_base::{Code, Problem};
 
@@ -161,6 +162,14 @@ pub const MAX_CELLS: usize = 10_000_000;
 pub const MAX_VALUE: f64 = 1e150;
 
 impl Matrix {
+    /// Reads the `tender decide --matrix` document.
+    ///
+    /// # Errors
+    /// [`Code::Invalid`], naming the field that is missing, unknown or of another type.
+    pub fn parse(json: &str) -> Result<Self, Problem> {
+        document::read(json, "the matrix", "correct the named field; `tender decide --help` shows a matrix")
+    }
+
     /// Ranks the alternatives.
     ///
     /// # Errors

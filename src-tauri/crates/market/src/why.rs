@@ -98,7 +98,7 @@ impl Why {
     #[must_use]
     pub fn render(&self) -> String {
         let mut out =
-            format!("{} = {} {}\n  {}  [{}]\n", self.name, self.value, self.unit, self.formula, self.source);
+            format!("{} = {} {}\n  {}  [{}]\n", self.name, shown(self.value), self.unit, self.formula, self.source);
         for Term { name, value, unit, origin } in &self.inputs {
             let origin = match origin {
                 Origin::Measured => "measured".to_owned(),
@@ -107,10 +107,20 @@ impl Why {
                 Origin::Published { by, on } => format!("{by}, {on}"),
                 Origin::Computed => "computed".to_owned(),
             };
-            let _ = writeln!(out, "  {name} = {value} {unit}  ({origin})");
+            let _ = writeln!(out, "  {name} = {} {unit}  ({origin})", shown(*value));
         }
         out
     }
+}
+
+/// Six digits for a reader; the value itself is in the JSON.
+fn shown(value: f64) -> String {
+    let magnitude = libm::floor(libm::log10(value.abs()));
+    if value == 0.0 || !(-6.0..15.0).contains(&magnitude) {
+        return format!("{value}");
+    }
+    let text = format!("{value:.*}", (5.0 - magnitude).max(0.0) as usize);
+    if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.').to_owned() } else { text }
 }
 
 #[cfg(test)]
@@ -124,6 +134,9 @@ mod tests {
             .with("tariff", 0.17, "USD/kWh", Origin::Published { by: "the grid".into(), on: "2026-11-21".into() });
         assert!(why.stands_on_evidence());
         let text = why.render();
+        let digits =
+            [(0.0, "0"), (713.641_252, "713.641"), (9_124_809.741, "9124810"), (-0.000_123_456_78, "-0.000123457")];
+        assert!(digits.iter().all(|(value, text)| shown(*value) == *text));
         assert!(text.contains("watts = 444.4 W  (measured)") && text.contains("the grid, 2026-11-21"), "{text}");
         let json = serde_json::to_value(&why).unwrap();
         assert_eq!(json["inputs"][1]["origin"], "published");

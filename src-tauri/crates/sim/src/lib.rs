@@ -85,6 +85,22 @@ impl Preset {
             Self::Contention => "contention",
         }
     }
+
+    /// What it is, in a line.
+    #[must_use]
+    pub fn about(self) -> &'static str {
+        match self {
+            Self::CoalescePaper => "the COALESCE paper's thirteen scenarios with its engine, errors included",
+            Self::CoalesceFixed => "the same with units and formulas corrected",
+            Self::Tender => "the same sizes in a realistic market",
+            Self::Lies => "a third of the contractors claim three times their speed and deliver two jobs of three",
+            Self::Bait => "a third ask a third of their cost and deliver one job of four",
+            Self::Outages => "every contractor is down for four hours after a day, on average",
+            Self::Shocks => "every day has four hours of triple demand at 1.8 times the price",
+            Self::Churn => "contractors leave after two days on average; unknown ones take their place",
+            Self::Contention => "500 agents before 42 cards: as a queue, by quota, as a market",
+        }
+    }
 }
 
 impl FromStr for Preset {
