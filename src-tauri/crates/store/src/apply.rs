@@ -2,7 +2,7 @@
 
 use crate::{
     EVENT_VERSION, Event, Guard, MAX_ROWS, StoreError, contracts, guards, jobs, payments, peers, rows, settings,
-    succession, tasks,
+    succession, tasks, work,
 };
 use sqlx::{Row, SqliteConnection};
 use tender_base::Timestamp;
@@ -134,6 +134,8 @@ async fn change_tables(connection: &mut SqliteConnection, seq: i64, event: &Even
         Event::InvitationIssued { record } => peers::invited(connection, record).await,
         Event::InvitationUsed { invitation, by, at } => peers::invitation_used(connection, *invitation, by, *at).await,
         Event::SettingChanged { key, value, at } => settings::changed(connection, key, value, *at).await,
+        Event::WorkDone { work } => work::done(connection, work).await,
+        Event::Offered { from, until } => work::offered(connection, *from, *until).await,
     }
 }
 

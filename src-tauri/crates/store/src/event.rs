@@ -10,7 +10,7 @@ use tender_base::{
 };
 use uuid::Uuid;
 
-use crate::{InvitationRecord, PeerRecord, TaskMessage, TaskState};
+use crate::{InvitationRecord, PeerRecord, TaskMessage, TaskState, WorkRecord};
 
 /// Version of the event's layout, stored beside each. Raise it when an old body would no longer read, and read
 /// both.
@@ -228,6 +228,18 @@ pub enum Event {
         value: Value,
         /// When.
         at: Timestamp,
+    },
+    /// A piece of work ended well. The same one again changes nothing.
+    WorkDone {
+        /// What was done, and what was measured of it.
+        work: WorkRecord,
+    },
+    /// Work could be bought here. A span that goes on where the last one ended is the same span.
+    Offered {
+        /// From when on.
+        from: Timestamp,
+        /// Until when.
+        until: Timestamp,
     },
 }
 

@@ -26,6 +26,7 @@ mod rows;
 mod settings;
 mod succession;
 mod tasks;
+mod work;
 mod writer;
 
 pub use contracts::{ContractFilter, ContractRecord, StateTotal};
@@ -37,6 +38,7 @@ pub use ledger::{DayRow, EntryRecord, Totals};
 pub use payments::PaymentRecord;
 pub use peers::{InvitationRecord, PeerRecord};
 pub use tasks::{TaskFilter, TaskHead, TaskMessage, TaskPage, TaskRecord, TaskState, TaskStep};
+pub use work::{LoggedWork, Place, WorkRecord};
 pub use writer::WriterCounts;
 
 use database::Options;

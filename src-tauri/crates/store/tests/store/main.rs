@@ -12,3 +12,4 @@ mod properties;
 mod succession;
 mod tables;
 mod tasks;
+mod work;

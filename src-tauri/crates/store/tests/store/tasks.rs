@@ -256,13 +256,15 @@ async fn contracts_of_an_older_database_become_the_tasks_that_they_would_have_be
     let file = SqliteConnectOptions::new().filename(dir.join("tender.db"));
     let mut connection = SqliteConnection::connect_with(&file).await.unwrap();
     for statement in [
+        "DROP TABLE offered",
+        "DROP TABLE work_done",
         "DROP TABLE hooks",
         "DROP TABLE task_messages",
         "DROP TABLE task_records",
         "DROP TABLE tasks",
         "ALTER TABLE peers DROP COLUMN by_key",
         "DROP INDEX entries_by_contract",
-        "DELETE FROM _sqlx_migrations WHERE version = 2",
+        "DELETE FROM _sqlx_migrations WHERE version >= 2",
     ] {
         sqlx::query(statement).execute(&mut connection).await.unwrap();
     }

@@ -1,0 +1,84 @@
+//! The log of work done, and of the time in which it could be bought.
+
+use crate::documents::{Trade, at};
+use tender_base::{Book, JobKind, Role};
+use tender_store::{Event, Place, Store, WorkRecord};
+use uuid::Uuid;
+
+fn text(id: Uuid, place: Place, ms: i64) -> WorkRecord {
+    WorkRecord {
+        id,
+        place,
+        book: Book::Real,
+        kind: JobKind::Generate,
+        model: Some("SmolLM2-135M-Instruct".to_owned()),
+        runtime: None,
+        units: 120,
+        prompt_tokens: Some(20),
+        wall_ms: 2_000,
+        milliwatts: Some(310_500),
+        ended_at: at(ms),
+    }
+}
+
+async fn log(store: &Store, work: WorkRecord) {
+    store.apply(vec![Event::WorkDone { work }], vec![]).await.unwrap();
+}
+
+#[tokio::test]
+async fn work_is_logged_once_and_sold_work_counts_when_it_is_owed() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::open(dir.path()).await.unwrap();
+    let trade = Trade::new(Role::Contractor, None, 5);
+    let mut events = trade.until_accepted();
+    let accepted = events.pop().unwrap();
+    store.apply(events, vec![]).await.unwrap();
+    let sold = text(trade.contract.uuid(), Place::Sold, 40);
+    let own = text(Uuid::from_u128(1), Place::Own, 30);
+    for work in [&sold, &own, &sold] {
+        log(&store, work.clone()).await;
+    }
+    let logged = store.work_since(at(0)).await.unwrap();
+    assert_eq!(logged.iter().map(|logged| &logged.work).collect::<Vec<_>>(), [&own, &sold], "the oldest first");
+    assert!(logged.iter().all(|logged| !logged.owed));
+    store.apply(vec![accepted], vec![]).await.unwrap();
+    let logged = store.work_since(at(35)).await.unwrap();
+    assert!(matches!(&logged[..], [only] if only.owed && only.work == sold), "{logged:?}");
+
+    let fresh = tempfile::tempdir().unwrap();
+    let replayed = store.replay_into(fresh.path()).await.unwrap();
+    assert_eq!(replayed.work_since(at(0)).await.unwrap(), store.work_since(at(0)).await.unwrap());
+    assert_eq!(replayed.table_digests().await.unwrap(), store.table_digests().await.unwrap());
+}
+
+#[tokio::test]
+async fn a_day_s_text_is_the_owner_s_wherever_it_was_written() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::open(dir.path()).await.unwrap();
+    log(&store, text(Uuid::from_u128(1), Place::Own, 10)).await;
+    log(&store, text(Uuid::from_u128(2), Place::Bought, 20)).await;
+    log(&store, text(Uuid::from_u128(3), Place::Sold, 20)).await;
+    log(&store, WorkRecord { book: Book::Demo, ..text(Uuid::from_u128(4), Place::Own, 20) }).await;
+    let embedded = WorkRecord { kind: JobKind::Embed, prompt_tokens: None, ..text(Uuid::from_u128(5), Place::Own, 20) };
+    log(&store, embedded).await;
+    assert_eq!(store.text_tokens_since(Book::Real, at(0)).await.unwrap(), 200);
+    assert_eq!(store.text_tokens_since(Book::Real, at(11)).await.unwrap(), 100);
+    assert_eq!(store.text_tokens_since(Book::Demo, at(0)).await.unwrap(), 100);
+    assert_eq!(store.text_tokens_since(Book::Real, at(21)).await.unwrap(), 0);
+}
+
+#[tokio::test]
+async fn spans_of_offering_grow_together() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::open(dir.path()).await.unwrap();
+    let offered = async |from, until| {
+        store.apply(vec![Event::Offered { from: at(from), until: at(until) }], vec![]).await.unwrap();
+    };
+    offered(0, 100).await;
+    offered(100, 200).await;
+    offered(100, 200).await;
+    offered(300, 300).await;
+    offered(400, 450).await;
+    assert_eq!(store.offered_since(at(0)).await.unwrap(), [(at(0), at(200)), (at(400), at(450))]);
+    assert_eq!(store.offered_since(at(200)).await.unwrap(), [(at(400), at(450))]);
+}
