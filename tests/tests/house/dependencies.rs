@@ -14,7 +14,7 @@ const HOUSE: &[(&str, &[&str])] = &[
     ("tender-a2a", &["tender-base"]),
     ("tender-store", &["tender-base"]),
     ("tender-node", &["tender-base", "tender-market", "tender-engine", "tender-host", "tender-a2a", "tender-store"]),
-    ("tender-cli", &["tender-base", "tender-node"]),
+    ("tender-cli", &["tender-base", "tender-market", "tender-node", "tender-sim"]),
     ("tender-app", &["tender-base", "tender-node"]),
 ];
 
@@ -143,6 +143,9 @@ fn bad_manifests_are_found() {
         ("tender-market", "tender-store"),
         ("tender-engine", "tender-compute"),
         ("tender-node", "tender-compute"),
+        ("tender-node", "tender-sim"),
+        ("tender-sim", "tender-store"),
+        ("tender-app", "tender-sim"),
         ("tender-base", "tender-market"),
         ("tender-node", "sqlx"),
         ("tender-engine", "wgpu"),
@@ -155,6 +158,7 @@ fn bad_manifests_are_found() {
     }
     for (name, dependency) in [
         ("tender-node", "tender-store"),
+        ("tender-cli", "tender-sim"),
         ("tender-store", "sqlx"),
         ("tender-xtask", "tender-base"),
         ("tender-app", "tauri"),

@@ -1,5 +1,9 @@
 //! The command line.
 
+mod economics;
+
+pub(crate) use economics::{Breakeven, Replay, Simulate};
+
 use clap::{Parser, Subcommand, ValueEnum};
 use std::{net::SocketAddr, path::PathBuf};
 
@@ -99,6 +103,21 @@ pub(crate) enum Command {
         /// Job id.
         job: String,
     },
+    /// Decide again from the receipts of decisions: bit for bit, or what another policy would have done.
+    Replay(Replay),
+    /// Rank the alternatives of a matrix (TOPSIS).
+    #[command(after_long_help = economics::MATRIX)]
+    Decide {
+        /// The matrix, as JSON.
+        #[arg(long, value_name = "FILE")]
+        matrix: PathBuf,
+    },
+    /// Buy a card or buy tokens: what each costs, and from which volume on a card pays.
+    #[command(after_long_help = economics::CARD)]
+    Breakeven(Breakeven),
+    /// What a way of deciding comes to, in markets whose truth is known.
+    #[command(after_help = economics::presets())]
+    Simulate(Simulate),
     /// Check a receipt or an agent card offline.
     Verify {
         /// The file.
@@ -484,4 +503,6 @@ pub(crate) enum BenchName {
     Embed,
     /// The A2A interface of a node under load, beside the Python SDK's server.
     A2a,
+    /// The decision among 100 and 1,000 candidates, beside pymcdm's ranking.
+    Decide,
 }

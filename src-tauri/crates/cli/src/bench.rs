@@ -16,6 +16,7 @@ pub(crate) async fn run(bench: Bench, json: bool) -> Result<(), Problem> {
         BenchName::Gemm => bench::gemm(worker).await?,
         BenchName::Generate => bench::generate(dir.path(), worker, bench.model.as_deref()).await?,
         BenchName::Embed => bench::embed(worker).await?,
+        BenchName::Decide => bench::decide().await?,
         BenchName::A2a => bench::a2a(dir.path(), worker).await?,
     };
     print::answer(json, &report, table);

@@ -7,12 +7,17 @@ mod agents;
 mod args;
 mod ask;
 mod bench;
+mod breakeven;
+mod decide;
 mod demo;
+mod files;
 mod models;
 mod offline;
 mod print;
+mod replay;
 mod runtimes;
 mod serve;
+mod simulate;
 mod submit;
 
 use args::{Args, Command};
@@ -54,6 +59,10 @@ async fn run(args: Args) -> Result<(), Problem> {
         Command::Identity { command } => {
             offline::identity(&dir, command.unwrap_or(args::IdentityCommand::Show), json).await
         }
+        Command::Breakeven(options) => breakeven::run(&options, json),
+        Command::Simulate(options) => simulate::run(&options, json),
+        Command::Decide { matrix } => decide::run(&matrix, json),
+        Command::Replay(options) => replay::run(&dir, &options, json).await,
         Command::Verify { file } => offline::verify(&file, json),
         Command::Backup { to } => offline::backup(&dir, &to, json).await,
         Command::Restore { from } => offline::restore(&from, &dir, json).await,

@@ -34,6 +34,19 @@ pub(crate) fn harmless(text: &str) -> String {
     text.chars().map(|c| if c.is_control() && !matches!(c, '\n' | '\t') { '\u{fffd}' } else { c }).collect()
 }
 
+/// Lines of cells as columns: the first to the left, the others to the right. Every line has as many cells as the first.
+pub(crate) fn columns(lines: &[Vec<String>]) -> String {
+    let width = |c: usize| lines.iter().filter_map(|line| line.get(c)).map(|cell| cell.chars().count()).max();
+    let widths: Vec<usize> = (0..lines.first().map_or(0, Vec::len)).filter_map(width).collect();
+    let line = |line: &Vec<String>| {
+        let cells = line.iter().zip(&widths).enumerate();
+        let cells =
+            cells.map(|(c, (cell, &width))| if c == 0 { format!("{cell:<width$}") } else { format!("{cell:>width$}") });
+        cells.collect::<Vec<_>>().join("  ")
+    };
+    lines.iter().map(line).collect::<Vec<_>>().join("\n")
+}
+
 fn money(micro_usd: i64) -> String {
     MicroUsd(micro_usd).to_string()
 }

@@ -98,7 +98,7 @@ impl Why {
     #[must_use]
     pub fn render(&self) -> String {
         let mut out =
-            format!("{} = {} {}\n  {}  [{}]\n", self.name, shown(self.value), self.unit, self.formula, self.source);
+            format!("{} = {}\n  {}  [{}]\n", self.name, with_unit(self.value, &self.unit), self.formula, self.source);
         for Term { name, value, unit, origin } in &self.inputs {
             let origin = match origin {
                 Origin::Measured => "measured".to_owned(),
@@ -107,10 +107,15 @@ impl Why {
                 Origin::Published { by, on } => format!("{by}, {on}"),
                 Origin::Computed => "computed".to_owned(),
             };
-            let _ = writeln!(out, "  {name} = {} {unit}  ({origin})", shown(*value));
+            let _ = writeln!(out, "  {name} = {}  ({origin})", with_unit(*value, unit));
         }
         out
     }
+}
+
+fn with_unit(value: f64, unit: &str) -> String {
+    let value = shown(value);
+    if unit.is_empty() { value } else { format!("{value} {unit}") }
 }
 
 /// Six digits for a reader; the value itself is in the JSON.

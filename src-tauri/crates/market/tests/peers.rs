@@ -1,6 +1,5 @@
-//! Against independent libraries, which this test installs into `target/peers/economics`: pymcdm, scikit-criteria and
-//! mabwiser, pinned by hash in `tests/peers/economics`. It needs Python 3.11 and, once, the package index; without
-//! them it fails and says so.
+//! Against independent libraries: pymcdm, scikit-criteria and mabwiser, pinned by hash in `tests/peers/economics`.
+//! `cargo xtask test` and `cargo xtask peers` install them; without them this test fails and says so.
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests, which clippy does not see as tests")]
 
@@ -25,38 +24,22 @@ fn scripts() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../tests/peers/economics")
 }
 
-/// Runs to the end, or fails with what was said.
-fn run(command: &mut Command, remedy: &str) {
-    let output = command.output().unwrap_or_else(|error| panic!("{command:?} does not start: {error}; {remedy}"));
-    assert!(output.status.success(), "{command:?}: {}; {remedy}", String::from_utf8_lossy(&output.stderr));
-}
-
-/// The Python that has the peers.
+/// Where the packages are: beside the folder of the profile that built this test.
 fn installed() -> PathBuf {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../..");
-    let target = env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), PathBuf::from);
-    let place = target.join("peers/economics");
-    let (mark, python) = (place.join(".tender-lock"), place.join("bin/python"));
-    let requirements = scripts().join("requirements.txt");
-    let wanted = Sha256::of(&fs::read(&requirements).unwrap()).to_string();
-    if fs::read_to_string(&mark).is_ok_and(|installed| installed == wanted) {
-        return python;
-    }
-    eprintln!("Installing pymcdm, scikit-criteria and mabwiser (some 500 MB) into {}", place.display());
-    run(Command::new("python3").args(["-m", "venv", "--clear"]).arg(&place), "install Python 3.11 with venv");
-    let pip = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-deps", "--only-binary=:all:"];
-    let mut install = Command::new(&python);
-    run(
-        install.args(pip).args(["--require-hashes", "-r"]).arg(&requirements),
-        "connect to the package index once; deselect this test (`-E 'not binary(peers)'`) where that cannot be",
-    );
-    fs::write(&mark, wanted).unwrap();
-    python
+    let test = env::current_exe().unwrap();
+    let packages = test.ancestors().nth(3).unwrap().join("peers/economics/python");
+    let wanted = Sha256::of(&fs::read(scripts().join("python.txt")).unwrap()).to_string();
+    let there = fs::read_to_string(packages.join(".tender-lock")).is_ok_and(|mark| mark.starts_with(&wanted));
+    assert!(there, "the pinned packages are not in {}: run `cargo xtask peers`", packages.display());
+    packages
 }
 
 fn ask(question: &Value) -> Value {
-    let mut peers = Command::new(installed())
+    let mut peers = Command::new("python3")
         .arg(scripts().join("peers.py"))
+        .env("PYTHONPATH", installed())
+        .env("PYTHONNOUSERSITE", "1")
+        .env("PYTHONDONTWRITEBYTECODE", "1")
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())

@@ -21,7 +21,7 @@ const USAGE: &str = "\
 cargo xtask run                  set up, build and start Tender; without a display, start its node
 cargo xtask test                 set up and run every test
 cargo xtask test --stage NAME    set up and run one stage; an unknown name lists them
-cargo xtask peers                install what is compared with: A2A's SDKs, llama.cpp, and cuBLAS on NVIDIA cards
+cargo xtask peers                install what is compared with: A2A's SDKs, pymcdm, llama.cpp, cuBLAS on NVIDIA cards
 cargo xtask fuzz [TARGET]        search for inputs that break the decoders, a minute each
 cargo xtask calibrate            record what honest engines and cheats write, for the check of texts; resumable
 ";

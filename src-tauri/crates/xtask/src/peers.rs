@@ -1,6 +1,7 @@
 //! `cargo xtask peers`: what benchmarks and calibration compare Tender with, installed into `target/peers` and nowhere
-//! else: llama.cpp as a prebuilt npm package, cuBLAS where there is an NVIDIA driver, and the official A2A clients and
-//! servers. Versions and hashes are pinned in `tests/peers`. `run` needs none of them, `test` the last.
+//! else: llama.cpp as a prebuilt npm package, cuBLAS where there is an NVIDIA driver, the official A2A clients and
+//! servers, and Python's libraries for decisions. Versions and hashes are pinned in `tests/peers`. `run` needs none of
+//! them, `test` the last two.
 
 use crate::{command, workspace::Workspace};
 use serde_json::Value;
@@ -16,8 +17,8 @@ use tender_base::{Code, Problem, Sha256};
 const PINNED: &[&str] = &["package.json", "package-lock.json"];
 /// The Python packages and their hashes.
 const CUDA: &str = "cuda.txt";
-const A2A: &str = "python.txt";
-/// What the pinned A2A packages need: 3.MINOR.
+const PYTHON: &str = "python.txt";
+/// What the pinned packages need: 3.MINOR.
 const LEAST_PYTHON: u32 = 11;
 
 /// Installs what is missing and says what there is. A second run only looks.
@@ -34,6 +35,7 @@ pub fn install() -> Result<(), Problem> {
     }
     let workspace = Workspace::find()?;
     a2a(&workspace)?;
+    economics(&workspace)?;
     let place = workspace.target.join("peers");
     let scripts = workspace.root.join("tests/peers");
     fs::create_dir_all(&place).map_err(|error| stored(&place, &error))?;
@@ -83,30 +85,44 @@ pub fn a2a(workspace: &Workspace) -> Result<(), Problem> {
     let (scripts, place) = (workspace.root.join("tests/peers/a2a"), workspace.target.join("peers/a2a"));
     fs::create_dir_all(&place).map_err(|error| stored(&place, &error))?;
     npm(&scripts, &place, "the A2A SDK for JavaScript")?;
+    python(workspace, "a2a", "the A2A SDK for Python and google-adk (some 200 MB)")
+}
+
+/// Installs the libraries that tests and benchmarks of decisions compare with. A second run only looks.
+///
+/// # Errors
+/// As [`a2a`].
+pub fn economics(workspace: &Workspace) -> Result<(), Problem> {
+    python(workspace, "economics", "pymcdm, scikit-criteria and mabwiser (some 500 MB)")
+}
+
+/// The Python packages that are pinned in a folder of `tests/peers`, called `what`, unless they are there.
+fn python(workspace: &Workspace, folder: &str, what: &str) -> Result<(), Problem> {
+    let scripts = workspace.root.join("tests/peers").join(folder);
     let minor = "import sys; print(sys.version_info.minor)";
     let minor = command::answer(Command::new("python3").args(["-c", minor])).unwrap_or_default();
     if minor.parse::<u32>().ok().is_none_or(|minor| minor < LEAST_PYTHON) {
         return Err(Problem::new(
             Code::Unavailable,
-            format!("the A2A SDK for Python needs Python 3.{LEAST_PYTHON} or newer as `python3`"),
+            format!("{what}: they need Python 3.{LEAST_PYTHON} or newer as `python3`"),
             "install it, for example with your system's package manager",
         ));
     }
     // Compiled parts are for one version of Python.
-    let wanted = format!("{} 3.{minor}", hash_of(&scripts, &[A2A])?);
-    let packages = place.join("python");
+    let wanted = format!("{} 3.{minor}", hash_of(&scripts, &[PYTHON])?);
+    let packages = workspace.target.join("peers").join(folder).join("python");
     let mark = packages.join(".tender-lock");
     if fs::read_to_string(&mark).is_ok_and(|installed| installed == wanted) {
-        eprintln!("The A2A SDK for Python is installed in {}", packages.display());
+        eprintln!("Installed in {}: {what}", packages.display());
         return Ok(());
     }
-    eprintln!("Installing the A2A SDK for Python and google-adk (some 200 MB) into {}", packages.display());
+    eprintln!("Installing into {}: {what}", packages.display());
     let _ = fs::remove_dir_all(&packages);
     let arguments = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-deps", "--require-hashes"];
     let mut pip = Command::new("python3");
     // Wheels only: nothing is compiled, and nothing of a package runs while it is installed.
     pip.args(arguments).args(["--only-binary", ":all:", "--target"]).arg(&packages);
-    command::run(pip.arg("-r").arg(scripts.join(A2A)))?;
+    command::run(pip.arg("-r").arg(scripts.join(PYTHON)))?;
     fs::write(&mark, wanted).map_err(|error| stored(&mark, &error))
 }
 
@@ -214,7 +230,11 @@ mod tests {
 
     #[test]
     fn every_python_package_is_pinned_by_hash() {
-        for (list, least) in [(folder().join(CUDA), 3), (folder().join("a2a").join(A2A), 50)] {
+        for (list, least) in [
+            (folder().join(CUDA), 3),
+            (folder().join("a2a").join(PYTHON), 50),
+            (folder().join("economics").join(PYTHON), 10),
+        ] {
             // One requirement a line, when lines that go on are joined.
             let text = fs::read_to_string(&list).unwrap().replace("\\\n", "");
             let lines = text.lines().filter(|line| !line.starts_with('#')).collect::<Vec<_>>();

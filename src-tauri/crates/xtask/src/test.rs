@@ -64,6 +64,7 @@ fn set_up(workspace: &Workspace) -> Result<u64, Problem> {
     models::set_up()?;
     ui::install(workspace)?;
     peers::a2a(workspace)?;
+    peers::economics(workspace)?;
     // All platforms' crates: licences and bans are checked for each, and without the network.
     command::run(workspace.cargo().args(["fetch", "--quiet", "--locked"]))?;
     tools::set_up(workspace)?;

@@ -2,6 +2,7 @@
 //! that the results are right.
 
 mod a2a;
+mod decide;
 mod embed;
 mod gemm;
 mod generate;
@@ -12,6 +13,7 @@ mod quote;
 mod text;
 
 pub use a2a::a2a;
+pub use decide::decide;
 pub use embed::embed;
 pub use gemm::gemm;
 pub use generate::generate;

@@ -45,17 +45,12 @@ impl Peer {
 
     /// The official Python SDK's A2A server with its durable store in `database`, or why it is not there.
     pub(super) async fn a2a(database: &Path) -> Result<Self, String> {
-        let root = root()?;
-        // Where Cargo built this program, `cargo xtask` installed it.
-        let target = std::env::current_exe().ok().and_then(|exe| exe.ancestors().nth(2).map(Path::to_owned));
-        let packages = target.unwrap_or_else(|| root.join("target")).join("peers/a2a/python");
-        if !packages.join(".tender-lock").is_file() {
-            return Err("the A2A SDK for Python is not installed: run `cargo xtask peers`".to_owned());
-        }
-        let mut command = Command::new("python3");
-        command.arg(root.join("tests/peers/a2a/server.py")).arg(database);
-        // No other packages than the pinned ones.
-        Self::start(command.env("PYTHONPATH", packages).env("PYTHONNOUSERSITE", "1")).await
+        Self::start(python("a2a", "server.py")?.arg(database)).await
+    }
+
+    /// pymcdm, or why it is not there.
+    pub(super) async fn economics() -> Result<Self, String> {
+        Self::start(&mut python("economics", "rank.py")?).await
     }
 
     async fn start(command: &mut Command) -> Result<Self, String> {
@@ -105,6 +100,23 @@ impl Peer {
             .ok_or("the peer ended without a word")?;
         serde_json::from_str(&line).map_err(|e| format!("the peer's answer is no JSON: {e}"))
     }
+}
+
+/// A script of `tests/peers/FOLDER` with the packages pinned there and no others, or why they are not there.
+fn python(folder: &str, script: &str) -> Result<Command, String> {
+    let root = root()?;
+    // Where Cargo built this program, `cargo xtask` installed it: target/PROFILE/tender, or a test in target/PROFILE/deps.
+    let program = std::env::current_exe().ok();
+    let mut above = program.iter().flat_map(|program| program.ancestors());
+    let peers = above.find(|folder| folder.join("peers").is_dir()).map_or_else(|| root.join("target"), Path::to_owned);
+    let packages = peers.join("peers").join(folder).join("python");
+    if !packages.join(".tender-lock").is_file() {
+        return Err(format!("the packages of tests/peers/{folder} are not installed: run `cargo xtask peers`"));
+    }
+    let mut command = Command::new("python3");
+    command.arg(root.join("tests/peers").join(folder).join(script));
+    command.env("PYTHONPATH", packages).env("PYTHONNOUSERSITE", "1");
+    Ok(command)
 }
 
 /// The checkout: peers are a matter of developers.

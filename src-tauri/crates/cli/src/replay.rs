@@ -1,0 +1,138 @@
+//! `tender replay`: decisions decided again.
+
+use crate::{args::Replay, ask::Source, files, print};
+use serde::Serialize;
+use serde_json::Value;
+use std::path::Path;
+use tender_base::{Code, Problem, ids::JobId};
+use tender_market::{document, explore::Policy, receipt::Receipt};
+use tender_node::api::types::{ById, Explanation};
+use tender_sim::recorded::{self, Recorded};
+
+/// Longest receipt that is read: ten thousand alternatives.
+const MAX_BYTES: u64 = 64 << 20;
+
+/// One receipt, decided again.
+#[derive(Serialize)]
+struct Replayed {
+    /// The file or the job.
+    receipt: String,
+    /// Whether deciding again gave the same receipt bit for bit.
+    same_bits: bool,
+    /// What is wrong where it did not.
+    problem: Option<Problem>,
+    /// Who was chosen.
+    chosen: Option<String>,
+    /// What the other policy would have done.
+    instead: Option<Instead>,
+    #[serde(skip)]
+    text: String,
+}
+
+#[derive(Serialize)]
+struct Instead {
+    policy: String,
+    chosen: Option<String>,
+    /// Whether it chooses the same place.
+    same: bool,
+    receipt: Receipt,
+}
+
+#[derive(Serialize)]
+struct Answer {
+    receipts: Vec<Replayed>,
+    /// What the other policy comes to on all receipts that know what their job came to.
+    recorded: Option<Recorded>,
+    saving_pct: Option<f64>,
+}
+
+pub(crate) async fn run(dir: &Path, options: &Replay, json: bool) -> Result<(), Problem> {
+    let policy: Option<Policy> = options.policy.as_deref().map(str::parse).transpose()?;
+    let mut receipts = Vec::new();
+    for name in &options.receipt {
+        receipts.push(read(dir, name).await?);
+    }
+    let replayed = options.receipt.iter().zip(&receipts).map(|(name, receipt)| replay(name, receipt, policy));
+    let replayed = replayed.collect::<Result<Vec<_>, Problem>>()?;
+    let altered = replayed.iter().find_map(|one| one.problem.clone());
+    let recorded = match (policy, &altered) {
+        (Some(policy), None) => Some(recorded::replay(&receipts, policy)?).filter(|recorded| recorded.jobs > 0),
+        _ => None,
+    };
+    let saving_pct = recorded.as_ref().and_then(Recorded::saving_pct);
+    print::answer(json, &Answer { receipts: replayed, recorded, saving_pct }, text);
+    altered.map_or(Ok(()), Err)
+}
+
+/// A file, or else a job of the node.
+async fn read(dir: &Path, name: &str) -> Result<Receipt, Problem> {
+    let hint = "give the file that `tender explain JOB --json` wrote, or the id of a job";
+    let json = if Path::new(name).is_file() {
+        files::text(Path::new(name), MAX_BYTES)?
+    } else if name.parse::<JobId>().is_ok() {
+        let explanation: Explanation =
+            Source::of(dir, true).await?.ask("explain", &ById { id: name.to_owned() }).await?;
+        explanation.decision.to_string()
+    } else {
+        return Err(Problem::new(Code::NotFound, format!("{name} is neither a file nor the id of a job"), hint));
+    };
+    let document: Value = document::read(&json, name, hint)?;
+    let receipt = document.get("decision").unwrap_or(&document);
+    document::read(&receipt.to_string(), &format!("the receipt in {name}"), hint)
+}
+
+fn replay(name: &str, receipt: &Receipt, policy: Option<Policy>) -> Result<Replayed, Problem> {
+    let problem = receipt.replay().err();
+    let mut text = match &problem {
+        None => format!("{name}: deciding again gives the same receipt, bit for bit.\n\n{}", receipt.render()),
+        Some(problem) => format!("{name}: {}\n\n{}", problem.message, receipt.render()),
+    };
+    let instead = match policy {
+        Some(policy) if problem.is_none() => {
+            let other = receipt.under(policy)?;
+            let (was, is) = (chosen(receipt), chosen(&other));
+            let (took, takes) = (was.as_deref().unwrap_or("nobody"), is.as_deref().unwrap_or("nobody"));
+            let verdict = if was == is {
+                format!("Policy {policy} takes {takes}, too.")
+            } else {
+                format!("Policy {policy} takes {takes} instead of {took}.")
+            };
+            text = format!("{text}\n{verdict}\n\n{}", other.render());
+            Some(Instead { policy: policy.to_string(), same: was == is, chosen: is, receipt: other })
+        }
+        _ => None,
+    };
+    Ok(Replayed {
+        receipt: name.to_owned(),
+        same_bits: problem.is_none(),
+        chosen: chosen(receipt),
+        problem,
+        instead,
+        text,
+    })
+}
+
+fn chosen(receipt: &Receipt) -> Option<String> {
+    let alternative = receipt.question.situation.alternatives.get(receipt.choice?.chosen)?;
+    Some(alternative.source.label().to_owned())
+}
+
+fn text(answer: &Answer) -> String {
+    let mut out = answer.receipts.iter().map(|one| one.text.as_str()).collect::<Vec<_>>().join("\n");
+    if let Some(recorded) = &answer.recorded {
+        let saving = answer.saving_pct.map_or_else(String::new, |saving| {
+            format!(" Against always local it saves {saving:.1} %, losses counted.")
+        });
+        out = format!(
+            "{out}\nOn {} jobs whose end is known (of {} more it is not), ${:.6} were charged. The policy comes to ${:.6}, \
+             of which ${:.6} were observed; it takes the same place for {}.{saving}",
+            recorded.jobs,
+            recorded.left_out,
+            recorded.charged_usd,
+            recorded.policy_usd,
+            recorded.observed_usd,
+            recorded.same
+        );
+    }
+    out.trim_end().to_owned()
+}
