@@ -116,25 +116,47 @@ impl ApiPrices {
         let found = self
             .rows
             .iter()
-            .filter(|row| row.from.as_deref().is_none_or(|from| midnight("from", from).is_ok_and(|day| day <= at)))
+            .filter(|row| row.has_come(at))
             .filter_map(|row| {
                 let fit = row.fit(&name).max(row.fit(bare))?;
                 Some((fit, provider == Some(row.provider.as_str()), &row.from, row))
             })
             .max_by(|a, b| (a.0, a.1, a.2).cmp(&(b.0, b.1, b.2)))
             .map(|(.., row)| row)?;
-        Some(Dated {
-            provider: found.provider.clone(),
-            model: found.model.clone(),
-            price: CloudPrice { prompt_micro_usd_per_million: found.prompt, text_micro_usd_per_million: found.text },
-            varies_by_hour: found.varies_by_hour,
+        Some(self.dated(found))
+    }
+
+    /// What every model cost at `at`, in the collection's order.
+    #[must_use]
+    pub fn at(&self, at: Timestamp) -> Vec<Dated> {
+        let mut rows: Vec<&Row> = Vec::new();
+        for row in self.rows.iter().filter(|row| row.has_come(at)) {
+            match rows.iter_mut().find(|known| known.provider == row.provider && known.model == row.model) {
+                Some(known) if row.from > known.from => *known = row,
+                Some(_) => {}
+                None => rows.push(row),
+            }
+        }
+        rows.into_iter().map(|row| self.dated(row)).collect()
+    }
+
+    fn dated(&self, row: &Row) -> Dated {
+        Dated {
+            provider: row.provider.clone(),
+            model: row.model.clone(),
+            price: CloudPrice { prompt_micro_usd_per_million: row.prompt, text_micro_usd_per_million: row.text },
+            varies_by_hour: row.varies_by_hour,
             source: format!("{} {}", self.source, self.version),
             taken_on: self.taken_on.clone(),
-        })
+        }
     }
 }
 
 impl Row {
+    fn has_come(&self, at: Timestamp) -> bool {
+        self.from.as_deref().is_none_or(|from| midnight("from", from).is_ok_and(|day| day <= at))
+    }
+
     /// How well the row fits a name: the length of what they share, an exact name above every prefix.
     fn fit(&self, name: &str) -> Option<usize> {
         if self.model == name || self.names.iter().any(|known| known == name) {
@@ -176,6 +198,20 @@ mod tests {
         assert!(deepseek.varies_by_hour && deepseek.taken_on == "2026-11-21");
         assert_eq!(deepseek.amount(1_000_000, 500_000), MicroUsd(450_000));
         assert_eq!(prices.find("a model of nobody", at("2026-11-21")), None);
+    }
+
+    #[test]
+    fn every_model_is_listed_once_at_the_price_of_the_day() {
+        let prices = ApiPrices::bundled(at("2026-11-22")).unwrap();
+        for day in ["2026-07-29", "2026-07-30", "2026-11-21"] {
+            let all = prices.at(at(day));
+            assert!(all.len() > 250);
+            for dated in &all {
+                let name = format!("{}/{}", dated.provider, dated.model);
+                assert_eq!(all.iter().filter(|other| **other == *dated).count(), 1, "{name}");
+                assert_eq!(prices.find(&name, at(day)).as_ref(), Some(dated), "{name}");
+            }
+        }
     }
 
     #[test]
