@@ -1384,6 +1384,29 @@ export type ByAgent = {
  */
 name: string, };
 
+export type BreakevenInput = { price_usd: number, resale_fraction: number, lifetime_years: number, discount_rate: number, gpu_watts: number, host_watts: number, idle_watts: number, psu_efficiency: number, cooling_overhead: number, maintenance_fraction: number, tariff_usd_per_kwh: number, opportunity_usd_per_active_hour: number, tokens_per_second: number, utilisation: number, api_usd_per_million: number, api_usd_per_million_input: number | null, input_output_ratio: number | null, prefill_tokens_per_second: number | null, cards: number | null };
+export type Origin = { origin: 'measured' | 'stated' | 'assumed' | 'published' | 'computed', by?: string, on?: string };
+export type WhyTerm = { name: string, value: number, unit: string } & Origin;
+export type Why = { name: string, value: number, unit: string, formula: string, source: string, inputs: Array<WhyTerm> };
+export type BreakevenPreset = { name: 'own' | 'example' | 'seed_004_claimed' | 'seed_004', input: BreakevenInput, origins: { [key in string]?: Origin }, history: string | null, claimed_tokens_per_day: number | null };
+export type BreakevenPresets = { presets: Array<BreakevenPreset> };
+export type BreakevenQuery = { input: BreakevenInput, origins: { [key in string]?: Origin }, margin: number };
+export type Breakeven = { tokens_per_day: number | null, utilisation: number | null, reachable: boolean, why: string };
+export type BreakevenOutput = { capital_usd_per_year: number, maintenance_usd_per_year: number, idle_energy_usd_per_year: number, active_energy_usd_per_year: number, opportunity_usd_per_year: number, total_usd_per_year: number, usd_per_million_tokens: number, marginal_usd_per_million_tokens: number, usd_per_active_hour: number, breakeven: Breakeven, why: Array<Why> };
+export type CostLine = { usd_per_day: number, usd_per_million: number, until_tokens_per_day: number | null };
+export type CostBand = { stated: CostLine, low: CostLine, high: CostLine };
+export type BreakevenAnswer = { output: BreakevenOutput, at_best: Breakeven, at_worst: Breakeven, own: CostBand, buy: CostBand, capacity_tokens_per_day: number, tokens_per_day: number, whys: { [key in string]?: Why } };
+export type ApiPriceList = { source: string, taken_on: string, rows: Array<ApiPriceRow> };
+export type ApiPriceRow = { provider: string, model: string, prompt_usd_per_million: number, text_usd_per_million: number, varies_by_hour: boolean };
+export type UsageQuery = { csv: string, input: BreakevenInput, busy_hours: number, stands_in_for: Array<string>, rent: RentInput | null };
+export type RentInput = { usd_per_hour: number, tokens_per_second: number, prefill_tokens_per_second: number | null };
+export type Choice = { choice: 'api' | 'buy' | 'rent', cards?: number };
+export type Interval = { low: number, high: number };
+export type Alternative = { usd_per_year: number, interval: Interval | null, saves_usd_per_year: number, saves_interval: Interval | null, cheapest_share: number | null, utilisation: number | null, overflow: number | null, flips_at_tokens_per_day: number | null, why: Why } & Choice;
+export type UsageMonth = { month: string, days: number, usd: Array<number>, best: Choice, regret_usd: number, recommended_regret_usd: number };
+export type UsageComparison = { days: number, prompt_tokens_per_day: number, text_tokens_per_day: number, alternatives: Array<Alternative>, recommended: Choice, flip_utilisation: number | null, months: Array<UsageMonth>, interval_unknown: string | null };
+export type UsageAnswer = { comparison: UsageComparison, lines: number, models: Array<string>, stands_in_for: Array<string>, stated: boolean, priced_on: string | null, regret_whys: Array<Why>, input: BreakevenInput | null };
+
 export type Operations = {
   overview: { kind: 'query'; input: Nothing; output: Overview };
   jobs: { kind: 'query'; input: JobsQuery; output: JobPage };
@@ -1398,6 +1421,10 @@ export type Operations = {
   models: { kind: 'query'; input: Nothing; output: Models };
   runtimes: { kind: 'query'; input: Nothing; output: Runtimes };
   agents: { kind: 'query'; input: Nothing; output: Agents };
+  api_prices: { kind: 'query'; input: Nothing; output: ApiPriceList };
+  breakeven_presets: { kind: 'query'; input: Nothing; output: BreakevenPresets };
+  breakeven: { kind: 'query'; input: BreakevenQuery; output: BreakevenAnswer };
+  breakeven_usage: { kind: 'query'; input: UsageQuery; output: UsageAnswer };
   submit: { kind: 'command'; input: SubmitInput; output: Submitted };
   cancel_job: { kind: 'command'; input: ById; output: Nothing };
   sell: { kind: 'command'; input: Switch; output: Selling };

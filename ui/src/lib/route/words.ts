@@ -6,6 +6,7 @@ export const PLACE_WORDS: Record<Place, () => string> = {
   overview: m.place_overview,
   jobs: m.place_jobs,
   earnings: m.place_earnings,
+  breakeven: m.place_breakeven,
   network: m.place_network,
   settings: m.place_settings,
   health: m.place_health,
