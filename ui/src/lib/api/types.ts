@@ -360,7 +360,11 @@ text: string,
 /**
  * The decision receipt, complete, for replay.
  */
-decision: unknown, };
+decision: unknown, 
+/**
+ * How the expected total of each alternative that was ranked follows from its inputs.
+ */
+whys: unknown[], };
 
 /**
  * Which days of which book.
@@ -1384,28 +1388,1087 @@ export type ByAgent = {
  */
 name: string, };
 
-export type BreakevenInput = { price_usd: number, resale_fraction: number, lifetime_years: number, discount_rate: number, gpu_watts: number, host_watts: number, idle_watts: number, psu_efficiency: number, cooling_overhead: number, maintenance_fraction: number, tariff_usd_per_kwh: number, opportunity_usd_per_active_hour: number, tokens_per_second: number, utilisation: number, api_usd_per_million: number, api_usd_per_million_input: number | null, input_output_ratio: number | null, prefill_tokens_per_second: number | null, cards: number | null };
-export type Origin = { origin: 'measured' | 'stated' | 'assumed' | 'published' | 'computed', by?: string, on?: string };
-export type WhyTerm = { name: string, value: number, unit: string } & Origin;
-export type Why = { name: string, value: number, unit: string, formula: string, source: string, inputs: Array<WhyTerm> };
-export type BreakevenPreset = { name: 'own' | 'example' | 'seed_004_claimed' | 'seed_004', input: BreakevenInput, origins: { [key in string]?: Origin }, history: string | null, claimed_tokens_per_day: number | null };
-export type BreakevenPresets = { presets: Array<BreakevenPreset> };
-export type BreakevenQuery = { input: BreakevenInput, origins: { [key in string]?: Origin }, margin: number };
-export type Breakeven = { tokens_per_day: number | null, utilisation: number | null, reachable: boolean, why: string };
-export type BreakevenOutput = { capital_usd_per_year: number, maintenance_usd_per_year: number, idle_energy_usd_per_year: number, active_energy_usd_per_year: number, opportunity_usd_per_year: number, total_usd_per_year: number, usd_per_million_tokens: number, marginal_usd_per_million_tokens: number, usd_per_active_hour: number, breakeven: Breakeven, why: Array<Why> };
-export type CostLine = { usd_per_day: number, usd_per_million: number, until_tokens_per_day: number | null };
-export type CostBand = { stated: CostLine, low: CostLine, high: CostLine };
-export type BreakevenAnswer = { output: BreakevenOutput, at_best: Breakeven, at_worst: Breakeven, own: CostBand, buy: CostBand, capacity_tokens_per_day: number, tokens_per_day: number, whys: { [key in string]?: Why } };
-export type ApiPriceList = { source: string, taken_on: string, rows: Array<ApiPriceRow> };
-export type ApiPriceRow = { provider: string, model: string, prompt_usd_per_million: number, text_usd_per_million: number, varies_by_hour: boolean };
-export type UsageQuery = { csv: string, input: BreakevenInput, busy_hours: number, stands_in_for: Array<string>, rent: RentInput | null };
-export type RentInput = { usd_per_hour: number, tokens_per_second: number, prefill_tokens_per_second: number | null };
-export type Choice = { choice: 'api' | 'buy' | 'rent', cards?: number };
-export type Interval = { low: number, high: number };
-export type Alternative = { usd_per_year: number, interval: Interval | null, saves_usd_per_year: number, saves_interval: Interval | null, cheapest_share: number | null, utilisation: number | null, overflow: number | null, flips_at_tokens_per_day: number | null, why: Why } & Choice;
-export type UsageMonth = { month: string, days: number, usd: Array<number>, best: Choice, regret_usd: number, recommended_regret_usd: number };
-export type UsageComparison = { days: number, prompt_tokens_per_day: number, text_tokens_per_day: number, alternatives: Array<Alternative>, recommended: Choice, flip_utilisation: number | null, months: Array<UsageMonth>, interval_unknown: string | null };
-export type UsageAnswer = { comparison: UsageComparison, lines: number, models: Array<string>, stands_in_for: Array<string>, stated: boolean, priced_on: string | null, regret_whys: Array<Why>, input: BreakevenInput | null };
+/**
+ * What a card costs and does, and what the API asks: the fields of `tender breakeven --input`.
+ */
+export type BreakevenInput = { 
+/**
+ * Price of a card, USD.
+ */
+price_usd: number, 
+/**
+ * What it is worth when it is sold, as a fraction of the price.
+ */
+resale_fraction: number, 
+/**
+ * Years until it is sold.
+ */
+lifetime_years: number, 
+/**
+ * Interest per year.
+ */
+discount_rate: number, 
+/**
+ * The card's draw while it works, watts.
+ */
+gpu_watts: number, 
+/**
+ * What the rest of the machine draws more while the card works, watts.
+ */
+host_watts: number, 
+/**
+ * What card and machine draw for this purpose while they wait, watts.
+ */
+idle_watts: number, 
+/**
+ * Share of the power at the wall that the power supply passes on.
+ */
+psu_efficiency: number, 
+/**
+ * Energy for cooling as a fraction of that at the wall.
+ */
+cooling_overhead: number, 
+/**
+ * Maintenance per year as a fraction of the price.
+ */
+maintenance_fraction: number, 
+/**
+ * Price of electricity, USD/kWh.
+ */
+tariff_usd_per_kwh: number, 
+/**
+ * Margin of the best other use that an active hour displaces, USD.
+ */
+opportunity_usd_per_active_hour: number, 
+/**
+ * Tokens of text per second while a card works.
+ */
+tokens_per_second: number, 
+/**
+ * Fraction of the year in which it works.
+ */
+utilisation: number, 
+/**
+ * What the API asks for a million tokens of text, USD.
+ */
+api_usd_per_million: number, 
+/**
+ * What the API asks for a million tokens of prompt, USD.
+ */
+api_usd_per_million_input: number | null, 
+/**
+ * Tokens of prompt for each token of text.
+ */
+input_output_ratio: number | null, 
+/**
+ * Tokens of prompt that a card reads per second.
+ */
+prefill_tokens_per_second: number | null, 
+/**
+ * How many equal cards; one when absent.
+ */
+cards: number | null, };
+
+/**
+ * Where a number comes from.
+ */
+export type Origin = { 
+/**
+ * How it is known.
+ */
+origin: 'measured' | 'stated' | 'assumed' | 'published' | 'computed', 
+/**
+ * Who published it.
+ */
+by?: string, 
+/**
+ * On which day, `2026-11-21`.
+ */
+on?: string, };
+
+/**
+ * One input of a number.
+ */
+export type WhyTerm = { 
+/**
+ * As the formula names it.
+ */
+name: string, 
+/**
+ * Its value.
+ */
+value: number, 
+/**
+ * Its unit; empty for a plain number.
+ */
+unit: string, 
+/**
+ * How it is known.
+ */
+origin: 'measured' | 'stated' | 'assumed' | 'published' | 'computed', 
+/**
+ * Who published it.
+ */
+by?: string, 
+/**
+ * On which day, `2026-11-21`.
+ */
+on?: string, };
+
+/**
+ * Why a number is what it is.
+ */
+export type Why = { 
+/**
+ * What the number is.
+ */
+name: string, 
+/**
+ * The number.
+ */
+value: number, 
+/**
+ * Its unit.
+ */
+unit: string, 
+/**
+ * How it follows from the inputs, in their names.
+ */
+formula: string, 
+/**
+ * Where the formula is from.
+ */
+source: string, 
+/**
+ * What it stands on.
+ */
+inputs: Array<WhyTerm>, };
+
+/**
+ * A case to start from.
+ */
+export type BreakevenPreset = { 
+/**
+ * Which one.
+ */
+name: 'own' | 'example' | 'seed_004_claimed' | 'seed_004', 
+/**
+ * Its numbers.
+ */
+input: BreakevenInput, 
+/**
+ * Where each of them comes from, by field.
+ */
+origins: { [key in string]: Origin }, 
+/**
+ * Where the case comes from, when it has a story.
+ */
+history: string | null, 
+/**
+ * What it claims: tokens of text a day above which owning is cheaper.
+ */
+claimed_tokens_per_day: number | null, };
+
+/**
+ * All cases.
+ */
+export type BreakevenPresets = { 
+/**
+ * The own card first, where it is known.
+ */
+presets: Array<BreakevenPreset>, };
+
+/**
+ * A question of break-even.
+ */
+export type BreakevenQuery = { 
+/**
+ * The numbers.
+ */
+input: BreakevenInput, 
+/**
+ * Where each of them comes from, by field; stated when absent.
+ */
+origins: { [key in string]: Origin }, 
+/**
+ * By how much speed, power draw, tariff, resale value and the API's price may each be wrong, 0 to 0.9.
+ */
+margin: number, };
+
+/**
+ * The volume from which on the cards are cheaper than the API.
+ */
+export type Breakeven = { 
+/**
+ * Tokens of text a day; none when there is no such volume.
+ */
+tokens_per_day: number | null, 
+/**
+ * The utilisation at which the cards make that many; above 1 they cannot.
+ */
+utilisation: number | null, 
+/**
+ * Whether these cards can make that many.
+ */
+reachable: boolean, 
+/**
+ * In a sentence.
+ */
+why: string, };
+
+/**
+ * The yearly bill and the break-even, of all cards together: the answer of `tender breakeven --input`.
+ */
+export type BreakevenOutput = { 
+/**
+ * Annuity of the price less the present value of the resale.
+ */
+capital_usd_per_year: number, 
+/**
+ * Maintenance.
+ */
+maintenance_usd_per_year: number, 
+/**
+ * Energy while waiting.
+ */
+idle_energy_usd_per_year: number, 
+/**
+ * Energy while working.
+ */
+active_energy_usd_per_year: number, 
+/**
+ * Income forgone.
+ */
+opportunity_usd_per_year: number, 
+/**
+ * The five above.
+ */
+total_usd_per_year: number, 
+/**
+ * Total over the tokens of text made.
+ */
+usd_per_million_tokens: number, 
+/**
+ * What a million tokens more cost.
+ */
+marginal_usd_per_million_tokens: number, 
+/**
+ * Total over the active hours.
+ */
+usd_per_active_hour: number, 
+/**
+ * From where on it pays.
+ */
+breakeven: Breakeven, 
+/**
+ * How the two figures that a person acts on came about.
+ */
+why: Array<Why>, };
+
+/**
+ * Cost per day as a line over tokens of text per day.
+ */
+export type CostLine = { 
+/**
+ * USD a day without any token.
+ */
+usd_per_day: number, 
+/**
+ * USD for each million tokens more.
+ */
+usd_per_million: number, 
+/**
+ * To so many tokens a day; what is more goes to the API. None where there is no end.
+ */
+until_tokens_per_day: number | null, };
+
+/**
+ * A line with its least and its most.
+ */
+export type CostBand = { 
+/**
+ * By the numbers as they are.
+ */
+stated: CostLine, 
+/**
+ * When all are wrong so that it is cheapest.
+ */
+low: CostLine, 
+/**
+ * When all are wrong so that it is dearest.
+ */
+high: CostLine, };
+
+/**
+ * The answer, with what the picture of the crossing is drawn from.
+ */
+export type BreakevenAnswer = { 
+/**
+ * The contract's answer.
+ */
+output: BreakevenOutput, 
+/**
+ * The break-even when everything is wrong to the cards' advantage.
+ */
+at_best: Breakeven, 
+/**
+ * The break-even when everything is wrong to the cards' disadvantage.
+ */
+at_worst: Breakeven, 
+/**
+ * Owning.
+ */
+own: CostBand, 
+/**
+ * Buying tokens.
+ */
+buy: CostBand, 
+/**
+ * What the cards can make: tokens of text a day.
+ */
+capacity_tokens_per_day: number, 
+/**
+ * What they make at the utilisation given: tokens of text a day.
+ */
+tokens_per_day: number, 
+/**
+ * Why each number is what it is, by its field in `output`; `tokens_per_day` for the break-even,
+ * `capacity_tokens_per_day`, `at_best` and `at_worst` where there are such.
+ */
+whys: { [key in string]: Why }, };
+
+/**
+ * What large providers ask, as it was published on a day.
+ */
+export type ApiPriceList = { 
+/**
+ * Whose collection it is, with its version.
+ */
+source: string, 
+/**
+ * The day on which it was taken.
+ */
+taken_on: string, 
+/**
+ * In the collection's order.
+ */
+rows: Array<ApiPriceRow>, };
+
+/**
+ * What one model costs today.
+ */
+export type ApiPriceRow = { 
+/**
+ * Who asks it.
+ */
+provider: string, 
+/**
+ * The model.
+ */
+model: string, 
+/**
+ * USD for a million tokens of prompt.
+ */
+prompt_usd_per_million: number, 
+/**
+ * USD for a million tokens of text.
+ */
+text_usd_per_million: number, 
+/**
+ * Whether it is dearer at some hours.
+ */
+varies_by_hour: boolean, };
+
+/**
+ * A bill for API use, against the alternatives.
+ */
+export type UsageQuery = { 
+/**
+ * The bill as CSV, in the dialect of whoever exported it.
+ */
+csv: string, 
+/**
+ * The card; `utilisation`, prices at the API and mix of tokens are the bill's.
+ */
+input: BreakevenInput, 
+/**
+ * Hours of a day in which work comes, above 0 to 24.
+ */
+busy_hours: number, 
+/**
+ * The models that the card's may stand in for; all when empty.
+ */
+stands_in_for: Array<string>, 
+/**
+ * A card to rent instead.
+ */
+rent: RentInput | null, };
+
+/**
+ * A card to rent by the hour.
+ */
+export type RentInput = { 
+/**
+ * Price of an hour, USD.
+ */
+usd_per_hour: number, 
+/**
+ * Tokens of text that it writes per second.
+ */
+tokens_per_second: number, 
+/**
+ * Tokens of prompt that it reads per second.
+ */
+prefill_tokens_per_second: number | null, };
+
+/**
+ * One of the alternatives.
+ */
+export type Choice = { 
+/**
+ * Stay with the API, buy cards, or rent by the hour.
+ */
+choice: 'api' | 'buy' | 'rent', 
+/**
+ * How many cards to buy.
+ */
+cards?: number, };
+
+/**
+ * A 95 % interval.
+ */
+export type Interval = { 
+/**
+ * Its lower end.
+ */
+low: number, 
+/**
+ * Its upper end.
+ */
+high: number, };
+
+/**
+ * What an alternative costs for the use seen.
+ */
+export type Alternative = { 
+/**
+ * USD for a year of such days.
+ */
+usd_per_year: number, 
+/**
+ * Its 95 % interval; none when there are too few days.
+ */
+interval: Interval | null, 
+/**
+ * Saved against staying with the API, USD per year.
+ */
+saves_usd_per_year: number, 
+/**
+ * Its 95 % interval.
+ */
+saves_interval: Interval | null, 
+/**
+ * In which fraction of the replicates this is the cheapest.
+ */
+cheapest_share: number | null, 
+/**
+ * Fraction of all hours in which the cards would work.
+ */
+utilisation: number | null, 
+/**
+ * Fraction of the work that is left to the API.
+ */
+overflow: number | null, 
+/**
+ * Tokens of text a day from which on this beats the API; none when never.
+ */
+flips_at_tokens_per_day: number | null, 
+/**
+ * How the yearly cost came about.
+ */
+why: Why, 
+/**
+ * Stay with the API, buy cards, or rent by the hour.
+ */
+choice: 'api' | 'buy' | 'rent', 
+/**
+ * How many cards to buy.
+ */
+cards?: number, };
+
+/**
+ * A calendar month of the bill.
+ */
+export type UsageMonth = { 
+/**
+ * `2026-11`.
+ */
+month: string, 
+/**
+ * How many of its days were seen.
+ */
+days: number, 
+/**
+ * What each alternative would have cost, USD, in the order of the alternatives.
+ */
+usd: Array<number>, 
+/**
+ * The cheapest in hindsight.
+ */
+best: Choice, 
+/**
+ * What staying with the API cost more than that, USD.
+ */
+regret_usd: number, 
+/**
+ * What the alternative recommended over the whole span cost more than that, USD.
+ */
+recommended_regret_usd: number, };
+
+/**
+ * The alternatives over the days of a bill.
+ */
+export type UsageComparison = { 
+/**
+ * Days compared, those without use among them.
+ */
+days: number, 
+/**
+ * Tokens of prompt on a mean day.
+ */
+prompt_tokens_per_day: number, 
+/**
+ * Tokens of text on a mean day.
+ */
+text_tokens_per_day: number, 
+/**
+ * The API first, then one to four cards, then rent.
+ */
+alternatives: Array<Alternative>, 
+/**
+ * The cheapest over the whole span.
+ */
+recommended: Choice, 
+/**
+ * The utilisation of a card from which on it beats the API at the price paid; none when never.
+ */
+flip_utilisation: number | null, 
+/**
+ * Month by month.
+ */
+months: Array<UsageMonth>, 
+/**
+ * Why there are no intervals; none when there are.
+ */
+interval_unknown: string | null, };
+
+/**
+ * What a bill says.
+ */
+export type UsageAnswer = { 
+/**
+ * The comparison.
+ */
+comparison: UsageComparison, 
+/**
+ * Lines of the bill.
+ */
+lines: number, 
+/**
+ * All models of the bill.
+ */
+models: Array<string>, 
+/**
+ * Those that the card's model is taken to stand in for.
+ */
+stands_in_for: Array<string>, 
+/**
+ * Whether that was stated, rather than assumed of all.
+ */
+stated: boolean, 
+/**
+ * The day of the published prices that stand for a missing cost column.
+ */
+priced_on: string | null, 
+/**
+ * How the regret of each month came about, in the months' order.
+ */
+regret_whys: Array<Why>, 
+/**
+ * The card in the bill's use, mix of tokens and price paid; none when no text was written.
+ */
+input: BreakevenInput | null, };
+
+/**
+ * What can be simulated.
+ */
+export type SimulationPresets = { 
+/**
+ * In the order of their documentation.
+ */
+presets: Array<SimulationPreset>, 
+/**
+ * Most runs of one simulation.
+ */
+max_runs: number, };
+
+/**
+ * A world.
+ */
+export type SimulationPreset = { 
+/**
+ * Its name.
+ */
+name: string, 
+/**
+ * What happens in it, in a sentence.
+ */
+about: string, 
+/**
+ * Ways of deciding that it can follow, its own first; none when it compares rules instead.
+ */
+policies: Array<string>, };
+
+/**
+ * A simulation to run.
+ */
+export type SimulationInput = { 
+/**
+ * Name of the world.
+ */
+preset: string, 
+/**
+ * Way of deciding; the preset's own when absent.
+ */
+policy: string | null, 
+/**
+ * Runs per scenario.
+ */
+runs: number, 
+/**
+ * Seed of all draws: the same seed, the same figures.
+ */
+seed: number, };
+
+/**
+ * Mean and spread over runs.
+ */
+export type Spread = { 
+/**
+ * Mean.
+ */
+mean: number, 
+/**
+ * Sample standard deviation; none for a single run.
+ */
+sd: number | null, };
+
+/**
+ * Which share of the decisions each kind of place won, in per cent.
+ */
+export type Won = { 
+/**
+ * The own card.
+ */
+local: number, 
+/**
+ * Peers.
+ */
+peer: number, 
+/**
+ * Clouds.
+ */
+cloud: number, };
+
+/**
+ * One scenario over all runs.
+ */
+export type SimulationRow = { 
+/**
+ * Which scenario.
+ */
+id: string, 
+/**
+ * Client agents.
+ */
+clients: number, 
+/**
+ * Contractors.
+ */
+contractors: number, 
+/**
+ * Days simulated.
+ */
+days: number, 
+/**
+ * Runs started.
+ */
+runs: number, 
+/**
+ * Runs that ended.
+ */
+runs_ok: number, 
+/**
+ * Cost reduction as the paper counts it.
+ */
+cost_reduction_pct: Spread | null, 
+/**
+ * Time savings, counted in the same way.
+ */
+time_savings_pct: Spread | null, 
+/**
+ * Share of decisions for a peer or a cloud.
+ */
+outsourced_pct: number | null, 
+/**
+ * Mean closeness of the places that were bought from.
+ */
+topsis_mean: number | null, 
+/**
+ * Who won.
+ */
+won_pct: Won | null, 
+/**
+ * 1 − actual total/all-local total, losses counted.
+ */
+honest_saving_pct: number | null, 
+/**
+ * The same for always taking the lowest bill.
+ */
+cheapest_saving_pct: number | null, 
+/**
+ * The same for knowing every true parameter.
+ */
+oracle_saving_pct: number | null, 
+/**
+ * Mean decisions of a run.
+ */
+decisions: number, 
+/**
+ * Share of decisions that explored.
+ */
+explored_pct: number | null, 
+/**
+ * Runs whose rate of exploration was not what the policy announced.
+ */
+exploration_alarms: number, 
+/**
+ * Share of a pool's hours that were used.
+ */
+utilisation_pct: number | null, 
+/**
+ * What the paper and its authors' code say; in the paper's world only.
+ */
+published: PublishedRow | null, };
+
+/**
+ * What is known of a scenario of the paper's, in per cent.
+ */
+export type PublishedRow = { 
+/**
+ * Cost reduction that the paper prints.
+ */
+paper_cost: Spread, 
+/**
+ * Time savings that the paper prints.
+ */
+paper_time: Spread, 
+/**
+ * Cost reduction of the authors' code, run again.
+ */
+peer_cost: Spread, 
+/**
+ * Time savings of the same.
+ */
+peer_time: Spread, 
+/**
+ * Honest saving of the same.
+ */
+peer_honest: number, 
+/**
+ * What the same would have been with the cheapest place per task.
+ */
+peer_oracle: number, };
+
+/**
+ * What a simulation says.
+ */
+export type Simulation = { 
+/**
+ * One row per scenario, or per rule.
+ */
+rows: Array<SimulationRow>, };
+
+/**
+ * A page about a simulation, complete in itself.
+ */
+export type SimulationReport = { 
+/**
+ * HTML.
+ */
+page: string, };
+
+/**
+ * How far the simulation is that runs.
+ */
+export type SimulationProgress = { 
+/**
+ * Whether one runs.
+ */
+running: boolean, 
+/**
+ * Runs begun, over all scenarios.
+ */
+begun: number, 
+/**
+ * Runs in all; none for a page, which compares many simulations.
+ */
+total: number | null, };
+
+/**
+ * For which prices reasons are wanted.
+ */
+export type PricesQuery = { 
+/**
+ * One kind of work; all when absent.
+ */
+kind: 'embed' | 'gemm' | 'kernel' | 'wgsl' | 'generate' | null, 
+/**
+ * What to earn on top of the floor, as a fraction of it, 0 to 10; a quarter when absent.
+ */
+margin: number | null, 
+/**
+ * Most that can be asked for a unit, micro-dollars; what the cheapest attached cloud asks when absent.
+ */
+cap_micro_usd_per_unit: number | null, };
+
+/**
+ * What is asked for work on the own card, and what could be.
+ */
+export type Prices = { 
+/**
+ * A row for each kind of work.
+ */
+rows: Array<PriceRow>, 
+/**
+ * How many hours a day somebody is expected to pay for.
+ */
+paid_hours: PaidHours, };
+
+/**
+ * A price as it is stated: so much for so many units.
+ */
+export type PriceRate = { 
+/**
+ * Micro-dollars.
+ */
+micro_usd: number, 
+/**
+ * For so many units.
+ */
+per_units: number, };
+
+/**
+ * One kind of work.
+ */
+export type PriceRow = { 
+/**
+ * Which.
+ */
+kind: 'embed' | 'gemm' | 'kernel' | 'wgsl' | 'generate', 
+/**
+ * What a unit is: `token`, `flop`, `element` or `step`.
+ */
+unit: string, 
+/**
+ * What is asked now.
+ */
+asked: PriceRate, 
+/**
+ * What the asked price covers of the floor, when that is less than all.
+ */
+warning: string | null, 
+/**
+ * The suggestion; absent when it is unknown.
+ */
+suggested: SuggestedPrice | null, 
+/**
+ * Why there is no suggestion.
+ */
+unknown: string | null, };
+
+/**
+ * A price to ask.
+ */
+export type SuggestedPrice = { 
+/**
+ * The price.
+ */
+rate: PriceRate, 
+/**
+ * The same for a second of the card, dollars.
+ */
+usd_per_gpu_second: number, 
+/**
+ * What a unit costs here at the tariff of this hour, micro-dollars.
+ */
+floor_micro_usd_per_unit: number, 
+/**
+ * What held the price.
+ */
+held: 'free' | 'at_floor' | 'at_cap' | 'cap_below_floor', 
+/**
+ * Beyond the floor in the paid hours of a day, dollars: expected, and both ends of the interval; absent when
+ * the paid hours are unknown.
+ */
+margin_usd_per_day: Array<number> | null, 
+/**
+ * How price and floor came about.
+ */
+why: unknown[], };
+
+/**
+ * Hours of a day that somebody pays for.
+ */
+export type PaidHours = { 
+/**
+ * Hours a day; absent when unknown.
+ */
+mean: number | null, 
+/**
+ * Lower end of the 95 % interval.
+ */
+low: number | null, 
+/**
+ * Upper end of the 95 % interval.
+ */
+high: number | null, 
+/**
+ * Why they are unknown.
+ */
+unknown: string | null, 
+/**
+ * How they came about.
+ */
+why: unknown, };
+
+/**
+ * Ask this price from now on.
+ */
+export type SetPriceInput = { 
+/**
+ * For which kind of work.
+ */
+kind: 'embed' | 'gemm' | 'kernel' | 'wgsl' | 'generate', 
+/**
+ * The price.
+ */
+rate: PriceRate, };
+
+/**
+ * Break-even from the own job log.
+ */
+export type LogQuery = { 
+/**
+ * The API's model, as the published prices name it, such as `openai/gpt-4o-mini`.
+ */
+api_model: string, 
+/**
+ * Days of the log, back from today; 90 when absent, 366 at most.
+ */
+days: number | null, 
+/**
+ * Hours of the day in which work comes; 24 when absent.
+ */
+busy_hours: number | null, 
+/**
+ * Seed of the bootstrap behind the intervals; 1 when absent.
+ */
+seed: number | null, };
+
+/**
+ * What the own job log says about buying cards.
+ */
+export type LogAnswer = { 
+/**
+ * The API's price.
+ */
+api: LogApiPrice, 
+/**
+ * Text jobs of the card in the log.
+ */
+card_jobs: number, 
+/**
+ * Text jobs of the owner in the log, wherever they ran.
+ */
+own_jobs: number, 
+/**
+ * Speeds, watts and occupancy of the card, each with its why; empty when the log is too short.
+ */
+evidence: unknown[], 
+/**
+ * Why there is no evidence.
+ */
+unknown: string | null, 
+/**
+ * The yearly bill and the break-even of one card, as `tender breakeven --input` gives them; absent without
+ * evidence.
+ */
+breakeven: unknown, 
+/**
+ * Cards, rent and API compared over the days of the log; absent without evidence.
+ */
+comparison: unknown, 
+/**
+ * The rule that holds.
+ */
+rule: BreakevenRule | null, };
+
+/**
+ * A published price.
+ */
+export type LogApiPrice = { 
+/**
+ * Who asks it.
+ */
+provider: string, 
+/**
+ * For which model.
+ */
+model: string, 
+/**
+ * For a million tokens of prompt, micro-dollars.
+ */
+prompt_micro_usd_per_million: number, 
+/**
+ * For a million tokens of text, micro-dollars.
+ */
+text_micro_usd_per_million: number, 
+/**
+ * Whose collection.
+ */
+source: string, 
+/**
+ * The day on which it was taken.
+ */
+taken_on: string, };
+
+/**
+ * From which volume on work goes to the own card.
+ */
+export type BreakevenRule = { 
+/**
+ * Tokens of text a day.
+ */
+tokens_per_day: number, 
+/**
+ * When it was computed.
+ */
+computed_at: string, 
+/**
+ * Tokens of text written today for the owner, wherever.
+ */
+today: number, };
 
 export type Operations = {
   overview: { kind: 'query'; input: Nothing; output: Overview };
@@ -1421,10 +2484,17 @@ export type Operations = {
   models: { kind: 'query'; input: Nothing; output: Models };
   runtimes: { kind: 'query'; input: Nothing; output: Runtimes };
   agents: { kind: 'query'; input: Nothing; output: Agents };
+  prices: { kind: 'query'; input: PricesQuery; output: Prices };
+  breakeven_log: { kind: 'query'; input: LogQuery; output: LogAnswer };
   api_prices: { kind: 'query'; input: Nothing; output: ApiPriceList };
   breakeven_presets: { kind: 'query'; input: Nothing; output: BreakevenPresets };
   breakeven: { kind: 'query'; input: BreakevenQuery; output: BreakevenAnswer };
   breakeven_usage: { kind: 'query'; input: UsageQuery; output: UsageAnswer };
+  simulation_presets: { kind: 'query'; input: Nothing; output: SimulationPresets };
+  simulate: { kind: 'query'; input: SimulationInput; output: Simulation };
+  simulation_report: { kind: 'query'; input: SimulationInput; output: SimulationReport };
+  simulation_progress: { kind: 'query'; input: Nothing; output: SimulationProgress };
+  stop_simulation: { kind: 'command'; input: Nothing; output: Nothing };
   submit: { kind: 'command'; input: SubmitInput; output: Submitted };
   cancel_job: { kind: 'command'; input: ById; output: Nothing };
   sell: { kind: 'command'; input: Switch; output: Selling };
@@ -1446,6 +2516,9 @@ export type Operations = {
   detach_runtime: { kind: 'command'; input: ByRuntime; output: Runtimes };
   add_agent: { kind: 'command'; input: AddAgentInput; output: Agents };
   remove_agent: { kind: 'command'; input: ByAgent; output: Agents };
+  set_price: { kind: 'command'; input: SetPriceInput; output: Prices };
+  use_breakeven: { kind: 'command'; input: LogQuery; output: LogAnswer };
+  drop_breakeven: { kind: 'command'; input: Nothing; output: Nothing };
   watch_overview: { kind: 'subscription'; input: Nothing; output: Overview };
   watch_jobs: { kind: 'subscription'; input: Nothing; output: JobPage };
   watch_first_trade: { kind: 'subscription'; input: Nothing; output: FirstTrade };

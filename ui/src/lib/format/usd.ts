@@ -51,3 +51,10 @@ export const fullDay = (date: string, locale?: string): string =>
 /** A month `2026-11` with its year. */
 export const month = (name: string, locale?: string): string =>
   new Intl.DateTimeFormat(locale, { month: 'short', year: 'numeric', timeZone: 'UTC' }).format(new Date(`${name}-01T00:00:00Z`));
+
+/** A figure in per cent, with one digit behind the point. */
+export const perCent = (value: number, locale?: string): string =>
+  new Intl.NumberFormat(locale, { style: 'percent', maximumFractionDigits: 1 }).format(value / 100);
+
+/** A figure with one digit behind the point. */
+export const plain = (value: number, locale?: string): string => new Intl.NumberFormat(locale, { maximumFractionDigits: 1 }).format(value);

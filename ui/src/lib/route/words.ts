@@ -7,6 +7,7 @@ export const PLACE_WORDS: Record<Place, () => string> = {
   jobs: m.place_jobs,
   earnings: m.place_earnings,
   breakeven: m.place_breakeven,
+  simulator: m.place_simulator,
   network: m.place_network,
   settings: m.place_settings,
   health: m.place_health,

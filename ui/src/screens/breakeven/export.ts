@@ -32,7 +32,7 @@ h1 { margin: 0 0 .25rem; font-size: 1.3rem; } h2 { margin: 2.5rem 0 .75rem; font
 table { width: 100%; border-collapse: collapse; } caption { padding: 0 0 .4rem; text-align: left; }
 th, td { padding: .35rem .6rem; border-bottom: 1px solid var(--line); text-align: left; vertical-align: top; }
 thead th { color: var(--muted); font-weight: 500; } .n { text-align: right; white-space: nowrap; }
-code { font-size: .92em; } dl { margin: 0 0 1.2rem; } dt { font-weight: 600; } dd { margin: 0; }
+code { font-size: .92em; } dl { margin: 0 0 1.2rem; } dt { font-weight: 600; } dd { margin: 0; overflow-wrap: anywhere; }
 svg { max-width: 100%; height: auto; } svg text { fill: var(--muted); font: 12px system-ui, sans-serif; }
 svg .strong, svg .direct { fill: var(--text); font-weight: 600; } svg .halo { stroke: var(--raised); stroke-width: 4px; paint-order: stroke; }
 svg .direct.own { fill: var(--earning); } svg .direct.buy { fill: var(--spending); }
@@ -50,7 +50,7 @@ type Cell = string | { number: string };
 function table(caption: string, head: Cell[], rows: Cell[][]): string {
   const cell = (of: Cell, tag: string) => (typeof of === 'string' ? `<${tag}>${escape(of)}</${tag}>` : `<${tag} class="n">${escape(of.number)}</${tag}>`);
   const body = rows.map((row) => `<tr>${row.map((of) => cell(of, 'td')).join('')}</tr>`).join('\n');
-  return `<div class="wide"><table><caption>${escape(caption)}</caption><thead><tr>${head.map((of) => cell(of, 'th')).join('')}</tr></thead><tbody>\n${body}\n</tbody></table></div>\n`;
+  return `<div class="wide" tabindex="0" role="region" aria-label="${escape(caption)}"><table><caption>${escape(caption)}</caption><thead><tr>${head.map((of) => cell(of, 'th')).join('')}</tr></thead><tbody>\n${body}\n</tbody></table></div>\n`;
 }
 const n = (number: string): Cell => ({ number });
 
@@ -124,7 +124,7 @@ export function exportedPage(of: Exported): string {
   const on = new Intl.DateTimeFormat(undefined, { dateStyle: 'long' }).format(of.on);
   return `<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">
-<title>${escape(m.be_page_title())}</title><style>${STYLE}</style></head><body>
+<title>${escape(m.be_page_title())}</title><style>${STYLE}</style></head><body><main>
 <h1>${escape(m.be_page_title())}</h1>
 <p class="soft">${escape(m.be_page_about({ day: on, case: of.case }))}</p>
 <p class="key">${escape(keyWords(answer))}</p>
@@ -143,6 +143,6 @@ ${found ? alternatives(found) : ''}
     .filter((why): why is Why => why !== undefined)
     .map(explained)
     .join('</dl>\n<dl>')}</dl>
-</body></html>
+</main></body></html>
 `;
 }
