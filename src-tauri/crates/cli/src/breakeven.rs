@@ -8,7 +8,7 @@ use tender_market::{
     api_prices::ApiPrices,
     breakeven::{
         Input, Output, breakeven,
-        comparison::{Choices, Comparison, Interval, Rent, compare},
+        comparison::{Choice, Choices, Comparison, Interval, Rent, compare},
         parse,
         presets::{self, Preset},
         usage::{self, Bill, Day},
@@ -239,7 +239,9 @@ fn comparison(found: &Comparison) -> String {
         Some(at) => format!("A card beats the API from {:.1} % of the time at work on.", 100.0 * at),
     };
     let interval = found.interval_unknown.as_ref().map_or_else(String::new, |why| format!("\nIntervals: {why}."));
-    let whys: Vec<Why> = found.alternatives.iter().map(|alternative| alternative.why.clone()).collect();
+    // The two that are compared in the end; the JSON has them all.
+    let shown = found.alternatives.iter().filter(|it| it.choice == Choice::Api || it.choice == found.recommended);
+    let whys: Vec<Why> = shown.map(|alternative| alternative.why.clone()).collect();
     format!(
         "{} days, on a mean day {:.0} tokens of prompt and {:.0} of text.\n\n{}\n\nAdvice: {}. {flip}{interval}\n\n{}\n\n\
          {}",

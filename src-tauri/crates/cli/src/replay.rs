@@ -5,7 +5,11 @@ use serde::Serialize;
 use serde_json::Value;
 use std::path::Path;
 use tender_base::{Code, Problem, ids::JobId};
-use tender_market::{document, explore::Policy, receipt::Receipt};
+use tender_market::{
+    document,
+    explore::Policy,
+    receipt::{ENGINE, Receipt},
+};
 use tender_node::api::types::{ById, Explanation};
 use tender_sim::recorded::{self, Recorded};
 
@@ -78,6 +82,13 @@ async fn read(dir: &Path, name: &str) -> Result<Receipt, Problem> {
     };
     let document: Value = document::read(&json, name, hint)?;
     let receipt = document.get("decision").unwrap_or(&document);
+    if let Some(engine) = receipt["engine"].as_str().filter(|engine| *engine != ENGINE) {
+        return Err(Problem::new(
+            Code::Unavailable,
+            format!("the decision in {name} was made by {engine}, this is {ENGINE}"),
+            "replay it with the version of Tender that made it",
+        ));
+    }
     document::read(&receipt.to_string(), &format!("the receipt in {name}"), hint)
 }
 

@@ -143,9 +143,9 @@ impl FromStr for Policy {
         match text {
             "paper" => Ok(Self::Paper),
             "oracle" => Ok(Self::Oracle),
-            _ => text.parse().map(Self::Engine).map_err(|problem: Problem| Problem {
-                hint: format!("{}, oracle, or paper in its own world", problem.hint),
-                ..problem
+            _ => text.parse().map(Self::Engine).map_err(|problem: Problem| {
+                let hint = if text.contains('=') { "" } else { ", oracle, or paper in its own world" };
+                Problem { hint: format!("{}{hint}", problem.hint), ..problem }
             }),
         }
     }

@@ -31,7 +31,7 @@ pub(crate) struct Breakeven {
     #[arg(long, value_name = "TOKENS/S", requires = "rent_price", allow_negative_numbers = true)]
     pub(crate) rent_prefill: Option<f64>,
     /// --usage: seed of the bootstrap behind the intervals.
-    #[arg(long, default_value_t = 1, requires = "usage")]
+    #[arg(long, default_value_t = 1, requires = "usage", allow_negative_numbers = true)]
     pub(crate) seed: u64,
 }
 
@@ -74,10 +74,10 @@ pub(crate) struct Simulate {
     #[arg(long, value_name = "NAME")]
     pub(crate) preset: String,
     /// Runs of each scenario, 1 to 1000.
-    #[arg(long, value_name = "N", default_value_t = 20)]
+    #[arg(long, value_name = "N", default_value_t = 20, allow_negative_numbers = true)]
     pub(crate) runs: u32,
     /// Seed of all draws: the same seed gives the same bytes.
-    #[arg(long, value_name = "S", default_value_t = 1)]
+    #[arg(long, value_name = "S", default_value_t = 1, allow_negative_numbers = true)]
     pub(crate) seed: u64,
     /// How it is decided: greedy, epsilon=0.1, graduated=0.1, ucb1=0.1, thompson, cheapest, oracle, or paper in its own
     /// world [default: the preset's own].
