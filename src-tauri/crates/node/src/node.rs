@@ -68,7 +68,10 @@ pub struct Node {
     pub(crate) started_at: Timestamp,
     settings: RwLock<Settings>,
     pub(crate) figures: RwLock<crate::serve::Figures>,
+    /// Held while the end of a job is learned from.
+    pub(crate) learning: tokio::sync::Mutex<()>,
     pub(crate) first_trade: Mutex<FirstTrade>,
+    pub(crate) simulating: crate::api::simulation::Simulating,
     due: Mutex<HashSet<ContractId>>,
     work: Mutex<HashMap<Uuid, CancellationToken>>,
     pub(crate) tasks: TaskTracker,
@@ -166,6 +169,8 @@ impl Node {
             a2a_address,
             settings: RwLock::new(settings),
             figures: RwLock::new(figures),
+            learning: tokio::sync::Mutex::default(),
+            simulating: Default::default(),
             first_trade: Mutex::new(FirstTrade {
                 state: "idle".to_owned(),
                 steps: Vec::new(),
@@ -224,8 +229,14 @@ impl Node {
 
     /// Stores a setting that [`crate::settings::check`] accepted and acts on it.
     pub(crate) async fn set(&self, key: &str, value: serde_json::Value) -> Result<(), Problem> {
-        let event = Event::SettingChanged { key: key.to_owned(), value, at: self.now() };
-        self.apply(vec![event], Vec::new()).await?;
+        self.set_all(vec![(key.to_owned(), value)]).await
+    }
+
+    /// The same with several settings at once: all hold or none.
+    pub(crate) async fn set_all(&self, values: Vec<(String, serde_json::Value)>) -> Result<(), Problem> {
+        let at = self.now();
+        let events = values.into_iter().map(|(key, value)| Event::SettingChanged { key, value, at }).collect();
+        self.apply(events, Vec::new()).await?;
         let stored = self.store.settings().await.map_err(|e| e.problem())?;
         let settings = Settings::read(&stored);
         *self.settings.write().unwrap_or_else(PoisonError::into_inner) = settings;

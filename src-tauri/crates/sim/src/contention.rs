@@ -3,7 +3,10 @@
 //! An agent needs a card for some ten minutes and then none for two hours; what an hour of its waiting is worth differs
 //! by two orders of magnitude between agents. The same needs are served three times.
 
-use crate::output::{Row, Spread};
+use crate::{
+    Going,
+    output::{Row, Spread},
+};
 use std::{cmp::Ordering, collections::BinaryHeap};
 use tender_market::draws::Draws;
 
@@ -150,8 +153,9 @@ fn serve(rule: Rule, needs: &[Need]) -> Served {
 }
 
 /// One row per rule; savings are against the queue.
-pub(crate) fn rows(runs: u32, seed: u64) -> Vec<Row> {
+pub(crate) fn rows(runs: u32, seed: u64, going: &Going<'_>) -> Vec<Row> {
     let all: Vec<[Served; 3]> = (0..runs)
+        .take_while(|_| going())
         .map(|run| {
             let needs = needs(&mut Draws::new(seed, u64::from(run)));
             Rule::ALL.map(|rule| serve(rule, &needs))
@@ -205,7 +209,7 @@ mod tests {
 
     #[test]
     fn a_market_serves_what_waits_dearest_and_a_quota_wastes() {
-        let rows = rows(5, 1);
+        let rows = rows(5, 1, &|| true);
         let saving = |i: usize| rows[i].honest_saving_pct.unwrap();
         assert_eq!(saving(0), 0.0);
         assert!(saving(2) > 0.0, "the market saves: {}", saving(2));

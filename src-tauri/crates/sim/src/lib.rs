@@ -181,24 +181,48 @@ impl Options {
     }
 }
 
+/// Asked before each run whether to go on.
+pub type Going<'a> = dyn Fn() -> bool + Sync + 'a;
+
 /// Simulates.
 ///
 /// # Errors
 /// [`Code::Invalid`] for runs out of range, or a policy that the preset cannot follow.
 pub fn simulate(options: &Options) -> Result<Output, Problem> {
+    simulate_while(options, &|| true)
+}
+
+/// Simulates for as long as `going` says so.
+///
+/// # Errors
+/// As [`simulate`], and [`Code::Conflict`] when it was stopped.
+pub fn simulate_while(options: &Options, going: &Going<'_>) -> Result<Output, Problem> {
     if !(1..=MAX_RUNS).contains(&options.runs) {
         let message = format!("runs is {}, not 1 to {MAX_RUNS}", options.runs);
         return Err(Problem::new(Code::Invalid, message, "the paper has 20 runs per scenario"));
     }
     check(options)?;
     let rows = match options.preset {
-        Preset::CoalescePaper | Preset::CoalesceFixed => coalesce_rows(options, coalesce::Parameters::default()),
-        Preset::Contention => contention::rows(options.runs, options.seed),
+        Preset::CoalescePaper | Preset::CoalesceFixed => coalesce_rows(options, coalesce::Parameters::default(), going),
+        Preset::Contention => contention::rows(options.runs, options.seed, going),
         Preset::Tender | Preset::Lies | Preset::Bait | Preset::Outages | Preset::Shocks | Preset::Churn => {
-            market_rows(options, &play::Knobs::default())
+            market_rows(options, &play::Knobs::default(), going)
         }
     };
+    not_stopped(going)?;
     Ok(Output { rows })
+}
+
+/// What was left out after a stop must not be taken for a result.
+pub(crate) fn not_stopped(going: &Going<'_>) -> Result<(), Problem> {
+    if going() {
+        return Ok(());
+    }
+    Err(Problem::new(
+        Code::Conflict,
+        "the simulation was stopped",
+        "start it again, with fewer runs if it took too long",
+    ))
 }
 
 fn check(options: &Options) -> Result<(), Problem> {
@@ -216,22 +240,22 @@ fn check(options: &Options) -> Result<(), Problem> {
 }
 
 /// The thirteen rows of the paper's world under its parameters.
-pub(crate) fn coalesce_rows(options: &Options, parameters: coalesce::Parameters) -> Vec<Row> {
+pub(crate) fn coalesce_rows(options: &Options, parameters: coalesce::Parameters, going: &Going<'_>) -> Vec<Row> {
     let fixed = options.preset == Preset::CoalesceFixed;
     let engine = match options.policy() {
         Policy::Engine(policy) => coalesce::Engine::Tender(policy),
         Policy::Paper => coalesce::Engine::Paper(parameters),
         Policy::Oracle => coalesce::Engine::Oracle,
     };
-    rows(options, |scenario, draws| {
+    rows(options, going, |scenario, draws| {
         coalesce::run(scenario.days, scenario.clients, scenario.contractors, fixed, engine, draws)
     })
 }
 
 /// The thirteen sizes in a realistic market.
-pub(crate) fn market_rows(options: &Options, knobs: &play::Knobs) -> Vec<Row> {
+pub(crate) fn market_rows(options: &Options, knobs: &play::Knobs, going: &Going<'_>) -> Vec<Row> {
     let policy = options.policy();
-    rows(options, |scenario, draws| {
+    rows(options, going, |scenario, draws| {
         let hours = f64::from(scenario.days) * 24.0;
         let market = market::Market::draw(options.preset, scenario.clients, scenario.contractors, hours, draws);
         let jobs = jobs::draw(&market, hours, options.trace.as_deref(), draws);
@@ -270,8 +294,11 @@ pub(crate) fn market_rows(options: &Options, knobs: &play::Knobs) -> Vec<Row> {
 
 /// Every run of a scenario has a stream of its own; scenarios of one size draw alike, whatever their name. Runs are
 /// spread over the cores, and are folded in their order whichever ends first.
-fn rows(options: &Options, run: impl Fn(&Scenario, &mut Draws) -> Run + Sync) -> Vec<Row> {
+fn rows(options: &Options, going: &Going<'_>, run: impl Fn(&Scenario, &mut Draws) -> Run + Sync) -> Vec<Row> {
     let of = |scenario: &Scenario, i: u32| {
+        if !going() {
+            return Run::default();
+        }
         let stream = u64::from(scenario.days) << 40 | (scenario.clients as u64) << 20 | u64::from(i);
         run(scenario, &mut Draws::new(options.seed, stream))
     };

@@ -2,12 +2,12 @@
 //! the parameters do. A single file without external resources, readable in light and dark.
 
 use crate::{
-    Options, Policy, Preset, coalesce, coalesce_rows, market_rows,
+    Going, Options, Policy, Preset, coalesce, coalesce_rows, market_rows, not_stopped,
     output::{Output, Row, Spread},
     play::Knobs,
     plot::{Plot, Series, cell, number, table},
     scenario::TABLE,
-    simulate,
+    simulate_while,
 };
 use std::fmt::Write as _;
 use tender_base::Problem;
@@ -42,11 +42,23 @@ svg { width: 100%; height: auto; display: block; } svg text { fill: var(--soft);
 /// Writes the page for `output`, which `options` gave. It runs the other presets for comparison.
 ///
 /// # Errors
-/// As [`simulate`].
+/// As [`crate::simulate`].
 pub fn report(options: &Options, output: &Output) -> Result<String, Problem> {
+    report_while(options, output, &|| true)
+}
+
+/// The same for as long as `going` says so.
+///
+/// # Errors
+/// As [`simulate_while`].
+pub fn report_while(options: &Options, output: &Output, going: &Going<'_>) -> Result<String, Problem> {
     let other = |preset: Preset, runs: u32| -> Result<Vec<Row>, Problem> {
         let plain = Options { preset, runs: options.runs.min(runs), seed: options.seed, policy: None, trace: None };
-        if plain == *options { Ok(output.rows.clone()) } else { simulate(&plain).map(|output| output.rows) }
+        if plain == *options {
+            Ok(output.rows.clone())
+        } else {
+            simulate_while(&plain, going).map(|output| output.rows)
+        }
     };
     let mut page = String::from("<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">\n");
     page.push_str(
@@ -80,7 +92,8 @@ pub fn report(options: &Options, output: &Output) -> Result<String, Problem> {
     }
     markets(&mut page, &compared);
     contention(&mut page, &other(Preset::Contention, 20)?);
-    sweep(&mut page, options);
+    sweep(&mut page, options, going);
+    not_stopped(going)?;
     sources(&mut page);
     page.push_str("</body></html>\n");
     Ok(page)
@@ -259,12 +272,14 @@ struct Point {
     rows: [Option<Vec<Row>>; 2],
 }
 
-fn points(options: &Options) -> Vec<Point> {
+fn points(options: &Options, going: &Going<'_>) -> Vec<Point> {
     let runs = options.runs.min(SWEEP_RUNS);
     let plain = |preset| Options { preset, runs, seed: options.seed, policy: None, trace: None };
-    let paper = |parameters: coalesce::Parameters| Some(coalesce_rows(&plain(Preset::CoalescePaper), parameters));
-    let market =
-        |knobs: Knobs, policy: Option<Policy>| Some(market_rows(&Options { policy, ..plain(Preset::Tender) }, &knobs));
+    let paper =
+        |parameters: coalesce::Parameters| Some(coalesce_rows(&plain(Preset::CoalescePaper), parameters, going));
+    let market = |knobs: Knobs, policy: Option<Policy>| {
+        Some(market_rows(&Options { policy, ..plain(Preset::Tender) }, &knobs, going))
+    };
     let (known, knobs) = (coalesce::Parameters::default(), Knobs::default());
     let mut points = Vec::new();
     let mut add = |parameter, value, rows| points.push(Point { parameter, value, rows });
@@ -285,13 +300,13 @@ fn points(options: &Options) -> Vec<Point> {
     points
 }
 
-fn sweep(page: &mut String, options: &Options) {
+fn sweep(page: &mut String, options: &Options, going: &Going<'_>) {
     page.push_str("<h2>What the parameters do</h2>\n");
     let mean = |rows: &Option<Vec<Row>>, of: fn(&Row) -> Option<f64>| {
         let values: Vec<f64> = rows.iter().flatten().filter_map(of).collect();
         Spread::of(&values).map(|spread| spread.mean)
     };
-    let points = points(options);
+    let points = points(options, going);
     let series = |name, of: &dyn Fn(&Point) -> Option<f64>| Series { name, values: points.iter().map(of).collect() };
     let paper = |p: &Point| mean(&p.rows[0], |row| row.cost_reduction_pct.map(|spread| spread.mean));
     let honest = |p: &Point| mean(&p.rows[0], |row| row.honest_saving_pct);
@@ -339,6 +354,7 @@ fn sources(page: &mut String) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::simulate;
 
     #[test]
     fn the_page_holds_every_column_and_nothing_from_outside() {

@@ -7,8 +7,9 @@ use tender_market::explore;
 use tender_sim::{
     Options, Policy, Preset,
     output::{Output, Row},
+    report::report_while,
     scenario::TABLE,
-    simulate,
+    simulate, simulate_while,
 };
 
 fn simulated(preset: Preset) -> Output {
@@ -136,4 +137,23 @@ fn what_makes_no_sense_is_refused_by_its_field() {
     assert!(refused(Options { preset: Preset::CoalescePaper, ..traced }).contains("takes no trace"));
     assert!("Tender".parse::<Preset>().unwrap_err().hint.contains("coalesce-paper"));
     assert!("random".parse::<Policy>().unwrap_err().hint.contains("oracle"));
+}
+
+#[test]
+fn a_simulation_that_is_stopped_has_no_result() {
+    use std::sync::atomic::{AtomicU32, Ordering};
+    for preset in [Preset::CoalescePaper, Preset::Tender, Preset::Contention] {
+        let options = Options { runs: 3, ..Options::new(preset) };
+        let asked = AtomicU32::new(0);
+        let whole = simulate_while(&options, &|| asked.fetch_add(1, Ordering::Relaxed) < u32::MAX).unwrap();
+        assert_eq!(whole, simulate(&options).unwrap());
+        // Asked before each run, and at the end.
+        let rows = if preset == Preset::Contention { 1 } else { 13 };
+        assert_eq!(asked.load(Ordering::Relaxed), 3 * rows + 1, "{preset:?}");
+        let left = AtomicU32::new(2);
+        let going = || left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1)).is_ok();
+        let problem = simulate_while(&options, &going).unwrap_err();
+        assert!(problem.message.contains("stopped"), "{problem}");
+        assert!(report_while(&options, &whole, &|| false).unwrap_err().message.contains("stopped"));
+    }
 }

@@ -1,9 +1,8 @@
-//! Buy a card or buy tokens, and the simulator: what the crates `market` and `sim` work out, for a screen. Nothing
-//! here needs a card, a peer or a job.
+//! Buy a card or buy tokens: what the crate `market` works out, for a screen. Nothing here needs a card, a peer or a
+//! job.
 
-use super::types::*;
+use super::{simulation::same, types::*};
 use crate::node::Node;
-use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -31,12 +30,6 @@ const EXAMPLE_MODEL: &str = "openai/gpt-4o-mini";
 const SOURCE: &str = "annuity model, docs/economics.md, break-even";
 
 type Answer<T> = Result<T, Problem>;
-
-/// The same document under its other type: here with TypeScript, there with its arithmetic.
-fn same<T: DeserializeOwned>(value: impl Serialize) -> Answer<T> {
-    let same = serde_json::to_value(value).and_then(serde_json::from_value);
-    same.map_err(|error| Problem::new(Code::Internal, format!("a document has two forms: {error}"), ""))
-}
 
 /// Work that keeps a processor busy, off the runtime's own threads.
 async fn aside<T: Send + 'static>(work: impl FnOnce() -> Answer<T> + Send + 'static) -> Answer<T> {

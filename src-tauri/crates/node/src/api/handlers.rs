@@ -1,7 +1,12 @@
 //! The operations, one function each, in the order of the list.
 
-use super::{types::*, views, with_operations};
-use crate::{node::Node, runtimes::Attached, settings};
+use super::{
+    economics::{api_prices, breakeven, breakeven_presets, breakeven_usage},
+    simulation::{simulate, simulation_presets, simulation_progress, simulation_report, stop_simulation},
+    types::*,
+    views, with_operations,
+};
+use crate::{client::Decided, economics::EXPECTED, node::Node, runtimes::Attached, settings};
 use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
 use serde_json::Value;
 use std::{sync::Arc, time::Duration};
@@ -87,10 +92,13 @@ async fn job(node: &Arc<Node>, by: ById) -> Answer<JobDetail> {
 
 async fn explain(node: &Arc<Node>, by: ById) -> Answer<Explanation> {
     let job = node.job_record(parse_job(&by.id)?).await?;
-    let decision = views::decision(&job).ok_or_else(|| {
+    let decided = Decided::of(&job)?.ok_or_else(|| {
         Problem::new(Code::NotFound, "nothing is decided about this job yet", "ask again when it runs")
     })?;
-    Ok(views::explanation(&decision))
+    let mut explanation = decided.explanation()?;
+    let expected = job.decision.as_ref().and_then(|decision| decision.get(EXPECTED)?.as_array());
+    explanation.whys.extend(expected.into_iter().flatten().cloned());
+    Ok(explanation)
 }
 
 async fn output(node: &Arc<Node>, by: ById) -> Answer<JobOutput> {
@@ -168,6 +176,7 @@ async fn doctor(node: &Arc<Node>, _: Nothing) -> Answer<Doctor> {
     checks.extend(crate::models::checks(&node.models().await));
     checks.extend(crate::runtimes::checks(&node.list_runtimes()));
     checks.extend(crate::agents::checks(&node.list_agents()));
+    checks.push(node.exploration().await?);
     let kept = node.identity.store.describe(&node.config.data_dir);
     checks.push(views::check("Identity", Ok(format!("{kept}; {}", node.did()))));
     let balanced = node.store.ledger_balances().await.map_err(|e| e.problem())?;
@@ -180,6 +189,29 @@ async fn doctor(node: &Arc<Node>, _: Nothing) -> Answer<Doctor> {
         },
     ));
     Ok(Doctor { checks })
+}
+
+async fn prices(node: &Arc<Node>, query: PricesQuery) -> Answer<Prices> {
+    node.prices(query).await
+}
+
+async fn set_price(node: &Arc<Node>, input: SetPriceInput) -> Answer<Prices> {
+    let kind = Some(input.kind);
+    node.set_price(input).await?;
+    node.prices(PricesQuery { kind, margin: None, cap_micro_usd_per_unit: None }).await
+}
+
+async fn breakeven_log(node: &Arc<Node>, query: LogQuery) -> Answer<LogAnswer> {
+    node.breakeven_log(query, false).await
+}
+
+async fn use_breakeven(node: &Arc<Node>, query: LogQuery) -> Answer<LogAnswer> {
+    node.breakeven_log(query, true).await
+}
+
+async fn drop_breakeven(node: &Arc<Node>, _: Nothing) -> Answer<Nothing> {
+    node.forget_rule().await?;
+    Ok(Nothing {})
 }
 
 async fn models(node: &Arc<Node>, _: Nothing) -> Answer<Models> {

@@ -8,9 +8,13 @@
 pub mod types;
 
 #[cfg(feature = "host")]
+mod economics;
+#[cfg(feature = "host")]
 pub(crate) mod handlers;
 #[cfg(feature = "host")]
 pub(crate) mod http;
+#[cfg(feature = "host")]
+pub(crate) mod simulation;
 #[cfg(feature = "host")]
 pub(crate) mod views;
 
@@ -54,6 +58,17 @@ macro_rules! with_operations {
             models: Query, Nothing => Models;
             runtimes: Query, Nothing => Runtimes;
             agents: Query, Nothing => Agents;
+            prices: Query, PricesQuery => Prices;
+            breakeven_log: Query, LogQuery => LogAnswer;
+            api_prices: Query, Nothing => ApiPriceList;
+            breakeven_presets: Query, Nothing => BreakevenPresets;
+            breakeven: Query, BreakevenQuery => BreakevenAnswer;
+            breakeven_usage: Query, UsageQuery => UsageAnswer;
+            simulation_presets: Query, Nothing => SimulationPresets;
+            simulate: Query, SimulationInput => Simulation;
+            simulation_report: Query, SimulationInput => SimulationReport;
+            simulation_progress: Query, Nothing => SimulationProgress;
+            stop_simulation: Command, Nothing => Nothing;
             submit: Command, SubmitInput => Submitted;
             cancel_job: Command, ById => Nothing;
             sell: Command, Switch => Selling;
@@ -75,6 +90,9 @@ macro_rules! with_operations {
             detach_runtime: Command, ByRuntime => Runtimes;
             add_agent: Command, AddAgentInput => Agents;
             remove_agent: Command, ByAgent => Agents;
+            set_price: Command, SetPriceInput => Prices;
+            use_breakeven: Command, LogQuery => LogAnswer;
+            drop_breakeven: Command, Nothing => Nothing;
             watch_overview: Subscription, Nothing => Overview;
             watch_jobs: Subscription, Nothing => JobPage;
             watch_first_trade: Subscription, Nothing => FirstTrade;
@@ -125,6 +143,9 @@ mod tests {
             types::models::typescript(&config),
             types::runtimes::typescript(&config),
             types::agents::typescript(&config),
+            types::economics::typescript(&config),
+            types::simulation::typescript(&config),
+            types::prices::typescript(&config),
         ];
         for (docs, declaration) in all.into_iter().flatten() {
             text.push_str(&docs.unwrap_or_default());

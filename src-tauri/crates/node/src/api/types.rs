@@ -24,12 +24,18 @@ macro_rules! api_types {
 }
 
 pub mod agents;
+pub mod economics;
 pub mod models;
+pub mod prices;
 pub mod runtimes;
+pub mod simulation;
 pub mod submit;
 pub use agents::*;
+pub use economics::*;
 pub use models::*;
+pub use prices::*;
 pub use runtimes::*;
+pub use simulation::*;
 pub use submit::*;
 
 api_types! {
@@ -240,6 +246,9 @@ api_types! {
         /// The decision receipt, complete, for replay.
         #[cfg_attr(test, ts(type = "unknown"))]
         pub decision: serde_json::Value,
+        /// How the expected total of each alternative that was ranked follows from its inputs.
+        #[cfg_attr(test, ts(type = "unknown[]"))]
+        pub whys: Vec<serde_json::Value>,
     }
 
     /// Which days of which book.
