@@ -41,7 +41,7 @@ for (const look of [
     await app.setViewportSize({ width: look.width, height: look.height });
     await visit(app, 'Simulator');
     await simulate(app, 'coalesce-paper', '2');
-    await app.getByText('As the paper', { exact: true }).click();
+    await app.getByRole('radio', { name: 'As the paper' }).check();
     await chart(app).press('Home');
     // The first row of Table I.
     await expect(chart(app)).toHaveAttribute('aria-valuetext', /^dur_01: Paper 27\.1%, Its authors’ code, run again 34\.3%, This policy /);

@@ -12,6 +12,8 @@ export type Exported = {
   asked: { input: BreakevenInput; origins: Record<string, Origin | undefined>; margin: number };
   volume: number;
   volumeLabel: string;
+  /** Whether the volume is the mean of the bill's days. */
+  onBill: boolean;
   found: UsageAnswer | null;
   /** The picture as it stands on the screen. */
   svg: string;
@@ -129,7 +131,7 @@ export function exportedPage(of: Exported): string {
 <p class="soft">${escape(m.be_page_about({ day: on, case: of.case }))}</p>
 <p class="key">${escape(keyWords(answer))}</p>
 <p class="soft">${escape(`${none ? m.be_key_label_none() : m.be_key_label()}. ${about}`)}</p>
-<p>${escape([found ? adviceWords(found) : '', verdictWords(answer, of.volume)].join(' ').trim())}</p>
+<p>${escape([found ? adviceWords(found) : '', of.onBill ? '' : verdictWords(answer, of.volume)].join(' ').trim())}</p>
 <h2>${escape(m.be_chart())}</h2>
 ${of.svg}
 <p class="soft">${escape(m.be_margin_hint())}</p>
