@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { figure, fullDay, month, percent, roundUsd, shortVolume, signedUsd, usd, volume, volumeRange } from './usd';
+import { figure, fullDay, month, percent, perCent, plain, roundUsd, shortVolume, signedUsd, usd, volume, volumeRange } from './usd';
 
 test.each([
   [0, '$0'],
@@ -33,6 +33,7 @@ test('volumes, shares and dates', () => {
   expect(shortVolume(2_500_000, 'en-US')).toBe('2.5M');
   expect(percent(0.2873, 'en-US')).toBe('29%');
   expect(percent(0.0567, 'en-US')).toBe('5.7%');
+  expect([perCent(57.46, 'en-US'), plain(38, 'en-US'), plain(-0.04, 'en-US')]).toEqual(['57.5%', '38.0', '0.0']);
   expect(figure(335.9859191720057, 'en-US')).toBe('335.986');
   expect(fullDay('2026-11-21', 'en-US')).toBe('Nov 21, 2026');
   expect(month('2026-09', 'en-US')).toBe('Sep 2026');

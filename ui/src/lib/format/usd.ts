@@ -57,4 +57,4 @@ export const perCent = (value: number, locale?: string): string =>
   new Intl.NumberFormat(locale, { style: 'percent', maximumFractionDigits: 1 }).format(value / 100);
 
 /** A figure with one digit behind the point. */
-export const plain = (value: number, locale?: string): string => new Intl.NumberFormat(locale, { maximumFractionDigits: 1 }).format(value);
+export const plain = (value: number, locale?: string): string => new Intl.NumberFormat(locale, { minimumFractionDigits: 1, maximumFractionDigits: 1, signDisplay: 'negative' }).format(value);
