@@ -166,7 +166,7 @@ async fn the_card_is_pinned(cable: &Cable, dirs: &[TempDir; 2], mut seller: Test
         dirs[1].path().join("matrices.bin").to_str().unwrap(),
     ]);
     let text = dry["explanation"]["text"].as_str().unwrap();
-    assert!(dry["explanation"]["decision"]["chosen"].is_null() && text.contains("another TLS key"), "{text}");
+    assert!(dry["explanation"]["decision"]["choice"].is_null() && text.contains("another TLS key"), "{text}");
     tokio::time::sleep(Duration::from_millis(100)).await;
     assert!(impostor.events().all().iter().all(|e| e.name() == "setting_changed" || e.name() == "identity_created"));
 }

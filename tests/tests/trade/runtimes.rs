@@ -25,7 +25,7 @@ async fn true_text() -> Says {
     let output: JobOutput = node.ask("output", &ById { id: detail.summary.id.clone() }).await;
     let text: Generation = serde_json::from_slice(&BASE64.decode(output.data_base64).unwrap()).unwrap();
     let explained: Explanation = node.ask("explain", &ById { id: detail.summary.id }).await;
-    let prompt_tokens = explained.decision["situation"]["job"]["work"]["prompt_tokens"].as_u64().unwrap();
+    let prompt_tokens = explained.decision["question"]["situation"]["job"]["work"]["prompt_tokens"].as_u64().unwrap();
     Says { prompt_tokens: prompt_tokens as u32, text }
 }
 

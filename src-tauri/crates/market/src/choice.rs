@@ -19,6 +19,7 @@ use crate::{
     weights::{self, CRITERIA},
 };
 use serde::{Deserialize, Serialize};
+use std::cmp::Ordering;
 
 /// Which criteria are better when they are more, in the order of [`weights::NAMES`].
 pub const DIRECTIONS: [Direction; CRITERIA] =
@@ -131,10 +132,31 @@ pub struct Choice {
     pub chosen: usize,
     /// The best row; another than `chosen` when exploring.
     pub best: usize,
-    /// The next best of all rows, by expected total.
+    /// The next one by [`before`].
     pub runner_up: Option<usize>,
     /// Probability of exploring that the policy announced; `None` when it follows from what was learned.
     pub exploration_rate: Option<f64>,
+}
+
+/// Which of two rows comes first: what passed the gate, the closest first, then the cheapest, then the own card; then
+/// what costs more, the own card in its place; last what may turn out dearer than the own card. Under
+/// [`Policy::Cheapest`], the lower bill.
+#[must_use]
+pub fn before(policy: Policy, a: (&Prospect, &Verdict), b: (&Prospect, &Verdict)) -> Ordering {
+    let ((a, x), (b, y)) = (a, b);
+    let own_first = b.own.cmp(&a.own);
+    if policy == Policy::Cheapest {
+        let bill = |row: &Prospect| row.bill_usd + row.checking_usd;
+        return bill(a).total_cmp(&bill(b)).then(own_first);
+    }
+    let place = |verdict: &Verdict| match verdict.gate {
+        Gate::Passed => 0,
+        Gate::AboveLowest => 1,
+        Gate::NotBelowOwn => 2,
+    };
+    let closer = if x.gate == Gate::Passed { y.closeness.total_cmp(&x.closeness) } else { Ordering::Equal };
+    let cheaper = x.expected_usd.total_cmp(&y.expected_usd);
+    place(x).cmp(&place(y)).then(closer).then(cheaper).then(own_first)
 }
 
 /// Buffers kept between decisions, and the verdicts of the last one.
@@ -161,29 +183,15 @@ impl Desk {
         draws: &mut Draws,
     ) -> Option<Choice> {
         self.judge(prospects, rules);
-        let lowest = |me: &Self, except: Option<usize>| {
+        let first = |me: &Self, except: Option<usize>| {
+            let row = |i: usize| (&prospects[i], &me.verdicts[i]);
             (0..prospects.len())
                 .filter(|i| Some(*i) != except)
-                .min_by(|a, b| me.verdicts[*a].expected_usd.total_cmp(&me.verdicts[*b].expected_usd).then(a.cmp(b)))
+                .min_by(|a, b| before(policy, row(*a), row(*b)).then(a.cmp(b)))
         };
-        let best = if policy == Policy::Cheapest {
-            let bill = |i: &usize| prospects[*i].bill_usd + prospects[*i].checking_usd;
-            (0..prospects.len()).min_by(|a, b| {
-                bill(a).total_cmp(&bill(b)).then(prospects[*b].own.cmp(&prospects[*a].own)).then(a.cmp(b))
-            })?
-        } else {
-            // The closest, then the cheapest, then the own card, then the first.
-            (0..prospects.len()).filter(|i| self.verdicts[*i].gate == Gate::Passed).max_by(|a, b| {
-                let (x, y) = (&self.verdicts[*a], &self.verdicts[*b]);
-                x.closeness
-                    .total_cmp(&y.closeness)
-                    .then(y.expected_usd.total_cmp(&x.expected_usd))
-                    .then(prospects[*a].own.cmp(&prospects[*b].own))
-                    .then(b.cmp(a))
-            })?
-        };
+        let best = first(self, None)?;
         let (chosen, exploration_rate) = self.explore(prospects, best, policy, draws);
-        Some(Choice { chosen, best, runner_up: lowest(self, Some(chosen)), exploration_rate })
+        Some(Choice { chosen, best, runner_up: first(self, Some(chosen)), exploration_rate })
     }
 
     /// Fills the verdicts.
@@ -216,10 +224,12 @@ impl Desk {
 
     fn gate(&mut self, prospects: &[Prospect], rules: &Rules) {
         let own = prospects.iter().zip(&self.verdicts).filter(|(prospect, _)| prospect.own);
-        let limit = own.map(|(_, verdict)| verdict.expected_usd).fold(f64::INFINITY, f64::min) * (1.0 - rules.margin);
+        let own = own.map(|(_, verdict)| verdict.expected_usd).fold(f64::INFINITY, f64::min);
+        let limit = own * (1.0 - rules.margin);
         let mut lowest = f64::INFINITY;
         for (prospect, verdict) in prospects.iter().zip(&mut self.verdicts) {
-            if !prospect.own && verdict.cautious_usd > limit {
+            // A tie is the own card's, also where the limit is zero.
+            if !prospect.own && (verdict.cautious_usd > limit || verdict.cautious_usd >= own) {
                 verdict.gate = Gate::NotBelowOwn;
             } else {
                 lowest = lowest.min(verdict.expected_usd);

@@ -26,6 +26,7 @@ pub mod price;
 pub mod receipt;
 pub mod reliability;
 pub mod security;
+pub mod standing;
 pub mod tariff;
 pub mod topsis;
 pub mod verification;

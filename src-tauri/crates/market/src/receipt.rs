@@ -2,19 +2,20 @@
 //! chosen. Decided again from the receipt, the same engine gives the same bits; another policy gives what it would
 //! have done.
 
+mod explain;
+
 use crate::{
-    choice::{Choice, Desk, Gate, Prospect, Rules, Verdict},
+    choice::{self, Choice, Desk, Prospect, Rules, Verdict},
     compatibility::{Compatibility, compatibility},
-    decision::{self, Actual, Exclusion, Outcome, Predicted, Situation},
+    decision::{self, Actual, Alternative, Exclusion, Outcome, Predicted, Situation},
     draws::Draws,
     explore::Policy,
     number,
     reliability::Reliability,
     weights::{CRITERIA, NAMES},
-    why::{Origin, Why},
 };
 use serde::{Deserialize, Serialize};
-use std::{collections::BTreeSet, fmt::Write as _};
+use std::collections::BTreeSet;
 use tender_base::{Code, Problem};
 
 /// Version of the rules behind a [`Receipt`]. A receipt replays only under the version that made it.
@@ -154,6 +155,9 @@ pub struct Receipt {
     pub rows: Vec<Row>,
     /// The weights used, after the correlation adjustment.
     pub weights: [f64; CRITERIA],
+    /// First uniform draw of the seed, in [0, 1): what ε-greedy compares with its probability; `None` where nothing is
+    /// explored.
+    pub draw: Option<f64>,
     /// Which alternative was taken, which was best and which came next, as indices of `rows`; `None` when none could
     /// be considered.
     pub choice: Option<Choice>,
@@ -190,7 +194,8 @@ pub fn decide(question: Question) -> Result<Receipt, Problem> {
         Outcome::Unavailable { .. } => None,
     });
     let engine = ENGINE.to_owned();
-    Ok(Receipt { engine, question, rows, weights: desk.weights, choice, predicted, actual: None })
+    let draw = question.policy.explorer().map(|_| Draws::new(question.seed, 0).uniform());
+    Ok(Receipt { engine, question, rows, weights: desk.weights, draw, choice, predicted, actual: None })
 }
 
 fn check(question: &Question) -> Result<(), Problem> {
@@ -273,6 +278,51 @@ impl Receipt {
         self.choice.is_some_and(|choice| choice.chosen != choice.best)
     }
 
+    /// The alternative taken; `None` when none could be considered.
+    #[must_use]
+    pub fn chosen(&self) -> Option<&Alternative> {
+        self.question.situation.alternatives.get(self.choice?.chosen)
+    }
+
+    /// Indices of the alternatives that could be considered, in the order in which they are tried: the one taken, then
+    /// the others by [`choice::before`].
+    #[must_use]
+    pub fn order(&self) -> Vec<usize> {
+        let Some(choice) = self.choice else { return Vec::new() };
+        let ranked = |i: &usize| Some((*i, self.rows[*i].prospect.as_ref()?, self.rows[*i].verdict.as_ref()?));
+        let mut rows: Vec<_> = (0..self.rows.len()).filter_map(|i| ranked(&i)).collect();
+        rows.sort_by(|a, b| {
+            let taken = (b.0 == choice.chosen).cmp(&(a.0 == choice.chosen));
+            taken.then_with(|| choice::before(self.question.policy, (a.1, a.2), (b.1, b.2)))
+        });
+        rows.into_iter().map(|(i, ..)| i).collect()
+    }
+
+    /// Why nothing could be chosen; `None` when something was.
+    #[must_use]
+    pub fn problem(&self) -> Option<Problem> {
+        if self.choice.is_some() {
+            return None;
+        }
+        let reasons: Vec<String> = (0..self.rows.len()).map(|i| self.why_not(i)).collect();
+        let message = if reasons.is_empty() {
+            "there is nowhere to run this job".to_owned()
+        } else {
+            format!("no alternative is feasible: {}", reasons.join("; "))
+        };
+        let dear = |row: &Row| {
+            let dear = |exclusion: &Exclusion| {
+                matches!(exclusion, Exclusion::OverBudget { .. } | Exclusion::OverSpendCap { .. })
+            };
+            matches!(&row.refusal, Some(Refusal::Constraint(exclusion)) if dear(exclusion))
+        };
+        Some(if self.rows.iter().any(dear) {
+            Problem::new(Code::OverLimit, message, "raise the budget or today's spend cap, or wait for a lower price")
+        } else {
+            Problem::new(Code::Unavailable, message, "add a peer, allow the own GPU, or give the job more time")
+        })
+    }
+
     /// Decides again from what was known; the result differs from this receipt in nothing but `actual`.
     ///
     /// # Errors
@@ -302,152 +352,6 @@ impl Receipt {
             ));
         }
         decide(Question { policy, ..self.question.clone() })
-    }
-
-    /// Why the alternative at index `i` was not taken, in a sentence; for the one taken, why it was.
-    #[must_use]
-    pub fn why_not(&self, i: usize) -> String {
-        let (Some(row), Some(alternative)) = (self.rows.get(i), self.question.situation.alternatives.get(i)) else {
-            return format!("there is no alternative {i}");
-        };
-        let name = alternative.source.label();
-        if let Some(refusal) = &row.refusal {
-            return refused(name, refusal);
-        }
-        let (Some(verdict), Some(choice)) = (row.verdict, self.choice) else {
-            return format!("{name} was not ranked");
-        };
-        let Some(winner) = self.rows.get(choice.chosen).and_then(|row| row.verdict) else {
-            return format!("{name} was not ranked");
-        };
-        let against = self.question.situation.alternatives[choice.chosen].source.label();
-        if i == choice.chosen {
-            return match (self.explored(), self.question.policy) {
-                (true, policy) => format!("{name} was tried to learn about it ({policy})"),
-                (false, Policy::Cheapest) => format!("{name} has the lowest bill"),
-                (false, _) => format!("{name} is closest to the ideal of what costs about the least"),
-            };
-        }
-        if i == choice.best {
-            return format!("{name} is the best; {against} was tried to learn about it");
-        }
-        if self.question.policy == Policy::Cheapest {
-            return format!("{name} has a higher bill than {against}");
-        }
-        match verdict.gate {
-            Gate::NotBelowOwn => {
-                let margin = self.question.rules.margin * 100.0;
-                let at = usd(verdict.cautious_usd);
-                format!(
-                    "{name} comes to {at} if it is as unreliable as it may be, which is not {margin:.0} % below the own card"
-                )
-            }
-            Gate::AboveLowest => {
-                let more = usd(verdict.expected_usd - winner.expected_usd);
-                format!("{name} is expected to cost {more} more than {against}, risk and waiting included")
-            }
-            Gate::Passed => {
-                let (its, best) = (verdict.closeness, winner.closeness);
-                format!(
-                    "{name} costs about the same as {against} and is less close to the ideal ({its:.3} to {best:.3})"
-                )
-            }
-        }
-    }
-
-    /// The decision as a plain text table with a reason per row, ending in a line break.
-    #[must_use]
-    pub fn render(&self) -> String {
-        let Question { situation, policy, seed, .. } = &self.question;
-        let (kind, at) = (situation.job.work.kind().name(), situation.decided_at);
-        let mut out = format!("{kind}, decided {at} by {}, policy {policy}, seed {seed}\nweights", self.engine);
-        for (name, weight) in NAMES.iter().zip(self.weights) {
-            let _ = write!(out, " {name} {weight:.3}");
-        }
-        let mut table =
-            vec![["where", "expected", "cautious", "reliable", "time", "closeness", "why"].map(str::to_owned)];
-        for (i, (row, alternative)) in self.rows.iter().zip(&situation.alternatives).enumerate() {
-            let figures = match (&row.verdict, &row.prospect) {
-                (Some(verdict), Some(prospect)) => [
-                    usd(verdict.expected_usd),
-                    usd(verdict.cautious_usd),
-                    format!("{:.1} %", 100.0 * verdict.criteria[1]),
-                    format!("{:.1} s", prospect.seconds),
-                    format!("{:.3}", verdict.closeness),
-                ],
-                _ => ["-"; 5].map(str::to_owned),
-            };
-            let [expected, cautious, reliable, time, closeness] = figures;
-            let label = printable(alternative.source.label());
-            table.push([label, expected, cautious, reliable, time, closeness, printable(&self.why_not(i))]);
-        }
-        out.push_str("\n\n");
-        let widths: [usize; 6] =
-            std::array::from_fn(|c| table.iter().map(|row| row[c].chars().count()).max().unwrap_or(0));
-        for row in &table {
-            for (cell, width) in row.iter().zip(widths) {
-                let _ = write!(out, "{cell:<width$}  ");
-            }
-            out.push_str(&row[6]);
-            out.push('\n');
-        }
-        out
-    }
-
-    /// The gate's arithmetic for the alternative at index `i`; `None` when it was not ranked.
-    #[must_use]
-    pub fn why(&self, i: usize) -> Option<Why> {
-        let row = self.rows.get(i)?;
-        let (prospect, verdict) = (row.prospect?, row.verdict?);
-        let belief = prospect.belief();
-        let formula = "bill + checking + waiting + loss × (1 − reliability × (1 − security risk))";
-        let name = format!("expected total of {}", self.question.situation.alternatives.get(i)?.source.label());
-        let offer = if prospect.own { Origin::Measured } else { Origin::Stated };
-        let known = if prospect.history.observations() > 0.0 { Origin::Measured } else { Origin::Assumed };
-        Some(
-            Why::new(name, verdict.expected_usd, "USD", formula, "COALESCE eq. 6 and 9, corrected")
-                .with("bill", prospect.bill_usd, "USD", offer)
-                .with("checking", prospect.checking_usd, "USD", Origin::Computed)
-                .with("waiting", prospect.waiting_usd, "USD", Origin::Computed)
-                .with("loss", prospect.loss_usd, "USD", Origin::Computed)
-                .with("reliability", belief.mean(), "", known.clone())
-                .with("reliability at the lower bound", belief.lower(self.question.rules.z), "", known)
-                .with("security risk", prospect.security_risk, "", Origin::Computed)
-                .with("total at the lower bound", verdict.cautious_usd, "USD", Origin::Computed)
-                .with("closeness", verdict.closeness, "", Origin::Computed),
-        )
-    }
-}
-
-/// Names of others go to a terminal: no control characters.
-fn printable(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
-}
-
-fn usd(amount: f64) -> String {
-    format!("${amount:.6}")
-}
-
-fn refused(name: &str, refusal: &Refusal) -> String {
-    match refusal {
-        Refusal::Constraint(exclusion) => match exclusion {
-            Exclusion::Unavailable { problem } => format!("{name} is not available: {}", problem.message),
-            Exclusion::Private => format!("{name} may not see the input: the job is private to this machine"),
-            Exclusion::Malformed => format!("{name} offered terms that make no sense"),
-            Exclusion::OverBudget { over } => format!("{name} costs {over} more than the job's budget"),
-            Exclusion::OverSpendCap { over } => format!("{name} costs {over} more than is left of today's spend cap"),
-            Exclusion::TooLate { late_ms } => format!("{name} would finish {late_ms} ms after the deadline"),
-        },
-        Refusal::Skills { missing } => {
-            let missing: Vec<&str> = missing.iter().map(String::as_str).collect();
-            format!("{name} cannot do {}", missing.join(", "))
-        }
-        Refusal::Incompatible { score } => format!("{name} fits the job by {score:.2} only"),
-        Refusal::Memory { short_bytes } => format!("{name} has {short_bytes} bytes too little memory"),
-        Refusal::Region { region: Some(region) } => format!("{name} is in {region}, where the data may not go"),
-        Refusal::Region { region: None } => {
-            format!("{name} does not say where it is, and the data may not go everywhere")
-        }
     }
 }
 

@@ -21,7 +21,7 @@ fn set(names: &[&str]) -> BTreeSet<String> {
 fn offered(source: Source, cost: i64, estimated_ms: u64) -> Alternative {
     let (cost_measured, checking) = (source != Source::Local, MicroUsd::ZERO);
     let cost = MicroUsd(cost);
-    let outcome = Outcome::Offered { cost, checking, cost_measured, estimated_ms, reliability: None, contract: None };
+    let outcome = Outcome::Offered { cost, checking, cost_measured, estimated_ms, contract: None };
     Alternative { source, outcome }
 }
 
@@ -60,6 +60,7 @@ fn question(policy: Policy, peers: &[(i64, f64)]) -> Question {
             book: Book::Real,
             decided_at: at(0),
             spend_left: None,
+            rule: None,
             alternatives,
         },
         needs: Needs { skills: set(&["gemm"]), memory_bytes: 8 << 30, regions: set(&["EU"]), usd_per_hour: 0.01 },
@@ -86,9 +87,9 @@ fn every_row_says_why_it_was_not_chosen() {
     assert_eq!(
         said,
         [
-            "this machine is expected to cost $0.000384 more than peer 1, risk and waiting included",
-            "peer 1 is closest to the ideal of what costs about the least",
-            "peer 2 comes to $0.000731 if it is as unreliable as it may be, which is not 2 % below the own card",
+            "this machine is expected to cost $0.00038389 more than peer 1, risk and waiting included",
+            "peer 1 is expected to cost the least, risk and waiting included",
+            "peer 2 comes to $0.00073058 if it is as unreliable as it may be, which is not 2 % below the own card",
             "peer 3 is expected to cost $0.000100 more than peer 1, risk and waiting included",
             "peer 4 cannot do gemm",
             "peer 5 has 4294967296 bytes too little memory",
@@ -113,7 +114,7 @@ fn it_replays_bit_for_bit_through_json_and_a_changed_one_does_not() {
     for policy in ["greedy", "epsilon=0.5", "graduated=0.5", "ucb1=0.3", "thompson", "cheapest"] {
         let question = question(policy.parse().unwrap(), &[(300, 40.0), (310, 3.0), (305, 0.0)]);
         let mut receipt = decide(question).unwrap();
-        receipt.actual = Some(Actual { charged: MicroUsd(300), wall_ms: 8_000, contract: None });
+        receipt.actual = Some(Actual { charged: MicroUsd(300), wall_ms: 8_000, contract: None, by: None });
         let text = serde_json::to_string(&receipt).unwrap();
         let read: Receipt = serde_json::from_str(&text).unwrap();
         assert_eq!(read, receipt, "{policy}");
@@ -146,18 +147,49 @@ fn what_another_policy_would_have_done() {
 }
 
 #[test]
-fn the_explanation_is_a_table_without_control_characters() {
-    let mut question = question(Policy::Greedy, &[(300, 40.0), (1_200, 0.0)]);
+fn the_explanation_has_the_matrix_and_the_gates_arithmetic_and_no_control_characters() {
+    let mut question = question(Policy::Epsilon(0.5), &[(300, 40.0), (1_200, 0.0)]);
     if let Source::Peer { name, .. } = &mut question.situation.alternatives[1].source {
         *name = "evil\u{1b}[2J\npeer".into();
     }
-    let text = decide(question).unwrap().render();
-    let lines: Vec<&str> = text.lines().collect();
-    assert_eq!(lines.len(), 7, "{text}");
-    assert!(lines[0].ends_with("policy greedy, seed 7") && lines[1].starts_with("weights cost 0."), "{text}");
-    assert!(lines[5].contains("$0.000335") && lines[5].contains("98.0 %") && lines[5].contains("9.0 s"), "{text}");
-    assert!(lines[6].contains("more than the job's budget"), "{text}");
-    assert!(!text.contains('\u{1b}'));
+    let mut receipt = decide(question).unwrap();
+    receipt.actual = Some(Actual { charged: MicroUsd(300), wall_ms: 8_200, contract: None, by: None });
+    let text = receipt.render();
+    assert!(!text.contains('\u{1b}'), "{text}");
+    for part in [
+        "decided 2026-11-21T08:00:00.000Z by tender-engine/1, policy epsilon=0.5",
+        "budget $0.001",
+        "$0.0007 (estimate)",
+        "weight         0.",
+        "  normalised   0.",
+        "0.98000000",
+        ": 300.00 + 0.00 + 25.00 + 500.00 × (1 − 0.9800 × (1 − 0.0000)) = 335.00; at 0.9488: 350.58",
+        "40.0 good and 0.0 bad jobs beside 9 and 1 assumed",
+        "gate: at the lower bound at most 704.51 = 718.89 of the own card less 2 %",
+        "seed 7: draw 0.",
+        "explores below 0.0",
+        "next this machine",
+        "costs $0.0002 more than the job's budget",
+        "came to $0.0003 in 8.2 s",
+    ] {
+        assert!(text.contains(part), "{part} is missing:\n{text}");
+    }
+    assert_eq!(receipt.draw, Some(Draws::new(7, 0).uniform()));
+}
+
+#[test]
+fn they_are_tried_in_the_order_of_the_gate() {
+    // Peer 1 and 2 pass and cost about the same, peer 3 passed at first, peer 4 may turn out dearer than the own card.
+    let question = question(Policy::Greedy, &[(301, 90.0), (300, 90.0), (400, 90.0), (690, 90.0), (2_000, 0.0)]);
+    let receipt = decide(question).unwrap();
+    let order = receipt.order();
+    assert_eq!((order.len(), &order[2..]), (5, &[3, 0, 4][..]), "{}", receipt.render());
+    let choice = receipt.choice.unwrap();
+    assert_eq!((order[0], Some(order[1])), (choice.chosen, choice.runner_up));
+    assert_eq!(receipt.chosen().unwrap().source.label(), format!("peer {}", choice.chosen));
+    assert_eq!(receipt.problem(), None);
+    let cheapest = receipt.under(Policy::Cheapest).unwrap();
+    assert_eq!(cheapest.order(), [2, 1, 3, 4, 0], "by the bill");
 }
 
 #[test]

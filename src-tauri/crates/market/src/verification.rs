@@ -38,6 +38,8 @@ pub const KNOWN_AFTER: u32 = 10;
 /// However long the history, one delivery in so many is checked: 5 % of the work done twice, and whoever turns false
 /// gets away with twenty deliveries in the mean before it starts again from nothing.
 pub const CHECK_ONE_IN_AT_MOST: u32 = 20;
+/// Jobs that a contractor is expected to do once it is known: as many as its history looks back. Assumed.
+pub const CHECKS_SERVE: f64 = 400.0;
 
 /// Largest Freivalds residual over its tolerance; the tolerance already contains the rounding of honest f32 work.
 pub const MAX_FREIVALDS_RESIDUAL: f64 = 1.0;
@@ -102,9 +104,20 @@ fn one_in(work: &Work, valid: u32) -> u32 {
 
 /// What checking a delivery is expected to cost, as a share of doing the work here: how much is done again, times how
 /// often.
-#[must_use]
-pub fn expected_share(work: &Work, valid: u32) -> f64 {
+fn expected_share(work: &Work, valid: u32) -> f64 {
     share(work, &whole_plan(work, valid)) / f64::from(one_in(work, valid))
+}
+
+/// The share that is counted when places are compared. A newcomer's first full checks are what it costs to know it, and
+/// serve every later job: they are spread over [`CHECKS_SERVE`] of them. Counted at once they would keep every newcomer
+/// out, however cheap, and so it would stay one.
+#[must_use]
+pub fn compared_share(work: &Work, valid: u32) -> f64 {
+    if valid >= KNOWN_AFTER {
+        return expected_share(work, valid);
+    }
+    let lasting = expected_share(work, CHECK_ONE_IN_AT_MOST);
+    lasting + (expected_share(work, 0) - lasting) * f64::from(KNOWN_AFTER) / CHECKS_SERVE
 }
 
 /// What checking a newcomer's delivery costs, as a share of doing the work here: no check takes longer.
@@ -319,7 +332,12 @@ mod tests {
         assert_eq!(checked(&GEMM, 1000), 4000);
         assert_eq!(plan(&GEMM, 1000, &Sha256::of(b"")), Check::FullFreivalds { vectors: 20 });
         assert!((expected_share(&embed(24), 0) - 0.25).abs() < 1e-12);
-        assert!((expected_share(&embed(24), 20) - 4.0 / 24.0 / 20.0).abs() < 1e-12);
+        let lasting = 4.0 / 24.0 / 20.0;
+        assert!((expected_share(&embed(24), 20) - lasting).abs() < 1e-12);
+        // Compared, ten full checks serve four hundred jobs.
+        assert!((compared_share(&embed(24), 0) - (lasting + (0.25 - lasting) / 40.0)).abs() < 1e-12);
+        assert_eq!(compared_share(&embed(24), 9), compared_share(&embed(24), 0));
+        assert_eq!(compared_share(&embed(24), 10), expected_share(&embed(24), 10));
     }
 
     #[test]

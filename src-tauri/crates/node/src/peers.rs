@@ -36,7 +36,7 @@ impl Clients {
     }
 
     /// The connection to a peer that is open already.
-    async fn known(&self, did: &Did) -> Option<Arc<Client>> {
+    pub(crate) async fn known(&self, did: &Did) -> Option<Arc<Client>> {
         self.open.lock().await.get(did).cloned()
     }
 

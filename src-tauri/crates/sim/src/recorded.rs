@@ -129,7 +129,6 @@ mod tests {
                 checking: MicroUsd::ZERO,
                 cost_measured: true,
                 estimated_ms: 1_000,
-                reliability: None,
                 contract: None,
             },
         };
@@ -158,6 +157,7 @@ mod tests {
                 book: Book::Real,
                 decided_at: now,
                 spend_left: None,
+                rule: None,
                 alternatives: vec![offer(Source::Local, 1_000), offer(peer, 400)],
             },
             needs: Needs::default(),
@@ -168,7 +168,7 @@ mod tests {
             seed: 1,
         };
         let mut receipt = decide(question).unwrap();
-        receipt.actual = Some(Actual { charged: MicroUsd(charged), wall_ms: 1_000, contract: None });
+        receipt.actual = Some(Actual { charged: MicroUsd(charged), wall_ms: 1_000, contract: None, by: None });
         receipt
     }
 

@@ -1,13 +1,16 @@
 //! From what is stored to what is shown.
 
 use super::types::*;
-use crate::{client::Checked, node::Node};
+use crate::{
+    client::{Checked, Decided},
+    node::Node,
+};
 use std::{collections::HashMap, sync::Arc};
 use tender_base::{
     Book, Code, ContractState, Did, JobState, MicroUsd, Problem, Role, Timestamp, Work, ids::ContractId,
     job::Precision, kernel::Kernel, ledger::Account,
 };
-use tender_market::decision::{Decision, Outcome, Source};
+use tender_market::decision::{Outcome, Source};
 use tender_store::{ContractFilter, ContractRecord, JobFilter, JobRecord, PeerRecord};
 
 /// Active jobs shown on the overview.
@@ -153,14 +156,17 @@ pub(super) async fn detail(node: &Arc<Node>, id: &str) -> Result<JobDetail, Prob
         {
             shown.push(contract_detail(node, record).await?);
         }
-        let decision = decision(&job);
+        // What cannot be read hides nothing else of the job.
+        let decision = Decided::of(&job);
+        let unread = decision.as_ref().err().map(|problem| problem.message.clone());
+        let decision = decision.ok().flatten();
         let text = text_so_far(node, id);
         let checked: Option<Checked> = job.checked.clone().and_then(|value| serde_json::from_value(value).ok());
         return Ok(JobDetail {
             summary: bought(node, &job).await?,
             contracts: shown,
             decision: decision.as_ref().map(decision_rows).unwrap_or_default(),
-            decision_summary: decision.as_ref().and_then(|d| d.chosen.map(|row| d.why_not(row))),
+            decision_summary: unread.or_else(|| decision.as_ref().and_then(|d| d.chosen().map(|row| d.why_not(row)))),
             verification: checked.map(|checked| checked.describe()),
             input_bytes: job.spec.input.bytes,
             output_bytes: job.output.map(|blob| blob.bytes),
@@ -249,16 +255,13 @@ fn standing(record: &ContractRecord, with: &str) -> String {
 
 /// What does a job without a contract, or did. Only what is bought is charged.
 fn bought_of(job: &JobRecord) -> Option<String> {
-    let decision = decision(job)?;
+    let decision = Decided::of(job).ok()??;
     let is_bought = |source: &&Source| matches!(source, Source::Cloud { .. } | Source::Foreign { .. });
+    let chosen = || decision.chosen().map(|i| &decision.alternatives()[i].source).filter(is_bought);
     let by = match job.state {
-        JobState::Completed => {
-            let known = decision.actual.as_ref().and_then(|actual| actual.by.as_ref());
-            // Jobs from before this was recorded.
-            let likely = decision.order().into_iter().map(|it| &it.source).filter(|_| job.charged.is_some());
-            known.or_else(|| likely.into_iter().find(is_bought))
-        }
-        _ => decision.chosen().map(|chosen| &chosen.source).filter(is_bought),
+        // Jobs from before this was recorded were done by the one that was chosen, as far as is known.
+        JobState::Completed => decision.by().or_else(|| chosen().filter(|_| job.charged.is_some())),
+        _ => chosen(),
     };
     by.map(|source| source.label().to_owned())
 }
@@ -287,12 +290,8 @@ fn was_checked(job: &JobRecord) -> bool {
     checked.is_some_and(|checked| checked.passed)
 }
 
-pub(super) fn decision(job: &JobRecord) -> Option<Decision> {
-    serde_json::from_value(job.decision.clone()?).ok()
-}
-
-fn decision_rows(decision: &Decision) -> Vec<DecisionRow> {
-    let rows = decision.situation.alternatives.iter().enumerate().map(|(i, alternative)| {
+fn decision_rows(decision: &Decided) -> Vec<DecisionRow> {
+    let rows = decision.alternatives().iter().enumerate().map(|(i, alternative)| {
         let (cost, measured, estimated) = match &alternative.outcome {
             Outcome::Offered { cost, cost_measured, estimated_ms, .. } => {
                 (Some(cost.0), *cost_measured, Some(*estimated_ms))
@@ -304,7 +303,7 @@ fn decision_rows(decision: &Decision) -> Vec<DecisionRow> {
             cost_micro_usd: cost,
             cost_measured: measured,
             estimated_ms: estimated,
-            chosen: decision.chosen == Some(i),
+            chosen: decision.chosen() == Some(i),
             why: match alternative.source.note() {
                 Some(note) => format!("{} ({note})", decision.why_not(i)),
                 None => decision.why_not(i),
@@ -312,10 +311,6 @@ fn decision_rows(decision: &Decision) -> Vec<DecisionRow> {
         }
     });
     rows.collect()
-}
-
-pub(crate) fn explanation(decision: &Decision) -> Explanation {
-    Explanation { text: decision.render(), decision: serde_json::to_value(decision).unwrap_or_default() }
 }
 
 pub(super) async fn earnings(node: &Arc<Node>, book: Book, days: u32) -> Result<Earnings, Problem> {

@@ -110,7 +110,6 @@ fn question(candidates: usize, draws: &mut Draws) -> Question {
                 checking: MicroUsd(if own { 0 } else { draws.between(0.0, 1e4) as i64 }),
                 cost_measured: true,
                 estimated_ms: draws.between(1e3, 1e6) as u64,
-                reliability: None,
                 contract: None,
             },
         });
@@ -139,6 +138,7 @@ fn question(candidates: usize, draws: &mut Draws) -> Question {
             book: Book::Real,
             decided_at: now,
             spend_left: None,
+            rule: None,
             alternatives,
         },
         needs: Needs {

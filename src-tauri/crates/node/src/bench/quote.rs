@@ -35,8 +35,9 @@ pub async fn quote(dir: &Path, worker: Option<&Path>) -> Result<BenchReport, Pro
     for i in 0..PEERS {
         let seller = throw_away(&dir.join(format!("seller-{i}")), worker).await?;
         seller.node.set("selling", true.into()).await?;
-        // The first is the cheapest, so that awards go to one worker.
-        seller.node.set("price.wgsl.micro_usd", (100 + i).into()).await?;
+        // The first is the cheapest by far, so that awards go to one worker.
+        seller.node.set("price.wgsl.micro_usd", (100 * (1 + i)).into()).await?;
+        seller.node.set("price.wgsl.per_units", 100_000.into()).await?;
         let input = InviteInput { credit_limit_micro_usd: 1_000_000_000, valid_minutes: None };
         let link = seller.node.invite(input).await?.link;
         client.node.add_peer(AddPeerInput { link, credit_limit_micro_usd: None }).await?;
@@ -65,13 +66,13 @@ async fn calls(client: &Running) -> Result<Vec<f64>, Problem> {
     for _ in 0..CALL_ROUNDS {
         let job = client.node.unstored(Book::Demo, kernel(), constraints(client), true).await?;
         let started = Instant::now();
-        let decision = client.node.rehearse(&job).await?;
+        let receipt = client.node.rehearse(&job).await?;
         times.push(started.elapsed().as_secs_f64() * 1e3);
         let offered = |outcome: &Outcome| matches!(outcome, Outcome::Offered { contract: Some(_), .. });
-        let proposals = decision.situation.alternatives.iter().filter(|a| offered(&a.outcome)).count();
+        let proposals = receipt.question.situation.alternatives.iter().filter(|a| offered(&a.outcome)).count();
         if proposals != PEERS {
             let message = format!("only {proposals} of {PEERS} peers made a proposal");
-            return Err(Problem::new(Code::WorkFailed, message, decision.render()));
+            return Err(Problem::new(Code::WorkFailed, message, receipt.render()));
         }
         // Declines are on their way; the slots must be free for the next round.
         tokio::time::sleep(Duration::from_millis(60)).await;

@@ -40,7 +40,6 @@ impl Node {
                     checking: MicroUsd::ZERO,
                     cost_measured: false,
                     estimated_ms: self.cloud_ms(&job.spec.work, &cloud.name).await,
-                    reliability: None,
                     contract: None,
                 },
             };
@@ -83,6 +82,7 @@ impl Node {
             Ok(output) => output,
             Err(problem) => {
                 self.runtime_failed(Some(name), &problem);
+                self.observed(name, false).await;
                 let written = self.live.progress(job.id).map_or(0, |progress| progress.done);
                 if written == 0 && answered(&problem) {
                     self.apply(vec![self.posted(job, JobState::Running, reserved.negated())], Vec::new()).await?;
@@ -94,11 +94,14 @@ impl Node {
         let text_tokens = output.units.saturating_sub(u64::from(prompt_tokens));
         let charged = price.amount(prompt_tokens, u32::try_from(text_tokens).unwrap_or(u32::MAX));
         self.learn(&job.spec.work, Some(name), output.units, output.wall_ms).await;
+        self.observed(name, true).await;
         let blob = self.store.put_blob(&output.bytes).await.map_err(|e| e.problem())?;
         let model = engine.runtime().model.clone();
         let by = Some(Source::Cloud { name: name.to_owned(), model });
         let actual = Actual { charged, wall_ms: output.wall_ms, contract: None, by };
         let mut events = self.decided_with(job.id, actual).await?;
+        let tokens = (output.units, Some(prompt_tokens));
+        events.push(self.bought(job.id.uuid(), job.book, &job.spec.work, tokens, output.wall_ms));
         let correction = MicroUsd(charged.0.saturating_sub(reserved.0));
         events.push(match self.posted(job, JobState::Completed, correction) {
             Event::JobMoved { job, state, reason, checked, entries, at, .. } => {

@@ -70,7 +70,6 @@ impl Node {
                     checking: MicroUsd::ZERO,
                     cost_measured: false,
                     estimated_ms: self.agent_ms(&job.spec.work, &agent.name).await,
-                    reliability: None,
                     contract: None,
                 },
             };
@@ -104,6 +103,7 @@ impl Node {
             Err(problem) => {
                 let problem = blamed(name, problem);
                 self.agents.failed(name, &problem);
+                self.observed(&place(name), false).await;
                 Err(problem)
             }
         };
@@ -117,9 +117,11 @@ impl Node {
     async fn paid(&self, agent: &Agent, job: &JobRecord, written: Written, started: Timestamp) -> Result<(), Problem> {
         let wall_ms = u64::try_from(self.now().since(started).as_millis()).unwrap_or(u64::MAX);
         self.learn(&job.spec.work, Some(&place(&agent.name)), job.spec.work.units(), wall_ms).await;
+        self.observed(&place(&agent.name), true).await;
         let blob = self.store.put_blob(&written.output).await.map_err(|e| e.problem())?;
         let actual = Actual { charged: written.charged, wall_ms, contract: None, by: Some(source(agent)) };
         let mut events = self.decided_with(job.id, actual).await?;
+        events.extend(self.bought_text(job, &written.output, wall_ms));
         // The end of the job gives the reservation back.
         let spent =
             Entry::transfer(job.book, Some(job.id.hire()), Account::Expense, Account::External, written.charged);
@@ -282,7 +284,7 @@ fn source(agent: &Agent) -> Source {
 }
 
 /// Under which name an agent's speed is remembered; no runtime can have it.
-fn place(name: &str) -> String {
+pub(super) fn place(name: &str) -> String {
     format!("agent/{name}")
 }
 

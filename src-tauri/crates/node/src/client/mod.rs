@@ -3,26 +3,29 @@
 mod award;
 mod check;
 mod cloud;
+mod decided;
 mod hire;
+mod known;
 mod submit;
 mod tendering;
 
 pub(crate) use check::Checked;
+pub(crate) use decided::Decided;
 pub(crate) use submit::Tokens;
 
-use crate::{metering::WorkMeter, node::Node};
+use crate::{economics::Ended, metering::WorkMeter, node::Node};
 use serde_json::Value;
 use std::{sync::Arc, time::Duration};
 use tender_base::{
-    Code, ContractState, JobState, Problem, Role, Work,
+    Code, ContractState, JobState, Problem, Role,
     ids::{ContractId, JobId},
 };
 use tender_engine::{Engine, Order, Output, Progress, Tenant};
 use tender_market::{
-    cost::{self, LocalCost, Running, Throughput},
-    decision::{Actual, Alternative, Decision, Outcome, Source},
+    decision::{Actual, Alternative, Outcome, Source},
+    receipt::Receipt,
 };
-use tender_store::{ContractFilter, ContractRecord, Event, JobRecord};
+use tender_store::{ContractFilter, ContractRecord, Event, JobRecord, Place};
 
 /// How often a job is tendered after every alternative has failed, and how often while there is none.
 const ROUNDS: u32 = 3;
@@ -32,8 +35,6 @@ const BETWEEN_ROUNDS_AT_MOST: Duration = Duration::from_secs(4);
 /// How long a job waits for somebody to do it after its contractor was lost or this node was restarted: the peers may
 /// be restarting as well, and one that lost the award holds its slot until the proposal runs out (30 s).
 const RECOVERY: Duration = Duration::from_secs(60);
-/// Internal setting with what was measured so far, units per second by kind.
-const THROUGHPUT: &str = "measured.throughput";
 
 impl Node {
     /// Drives a job until it is final. Called at submission and, for a job that was under way, at start (`resumed`).
@@ -77,9 +78,9 @@ impl Node {
                 ));
             }
             self.not_stopped()?;
-            let decision = self.tender(&job).await?;
-            self.decline_infeasible(&decision).await;
-            match decision.problem() {
+            let receipt = self.tender(&job).await?;
+            self.decline_infeasible(&receipt).await;
+            match receipt.problem() {
                 // Peers that are full or down may answer differently in a moment; a budget will not.
                 Some(problem) if problem.code == Code::OverLimit => return Err(problem),
                 Some(problem) => {
@@ -88,7 +89,7 @@ impl Node {
                         return Err(cause.unwrap_or(problem));
                     }
                 }
-                None => match self.try_in_order(&job, &decision).await {
+                None => match self.try_in_order(&job, &receipt).await {
                     Ok(()) => return Ok(()),
                     Err(problem) => {
                         // Whose result was rejected is not asked again, so that these rounds end by themselves.
@@ -113,9 +114,10 @@ impl Node {
         }
     }
 
-    /// Tries the feasible alternatives, best first, until one delivers what passes its check.
-    async fn try_in_order(self: &Arc<Self>, job: &JobRecord, decision: &Decision) -> Result<(), Problem> {
-        let order: Vec<Alternative> = decision.order().into_iter().cloned().collect();
+    /// Tries the feasible alternatives in their order until one delivers what passes its check.
+    async fn try_in_order(self: &Arc<Self>, job: &JobRecord, receipt: &Receipt) -> Result<(), Problem> {
+        let alternatives = &receipt.question.situation.alternatives;
+        let order: Vec<&Alternative> = receipt.order().into_iter().map(|i| &alternatives[i]).collect();
         let mut last = Problem::new(Code::Unavailable, "no alternative could do the job", "");
         for (place, alternative) in order.iter().enumerate() {
             self.unfinished(job.id).await?;
@@ -124,7 +126,7 @@ impl Node {
                 Outcome::Unavailable { .. } => continue,
             };
             // Everyone behind the runner-up can go at once; the runner-up is held until the winner shows life.
-            let rest: Vec<ContractId> = order[place + 1..].iter().filter_map(contract_of).collect();
+            let rest: Vec<ContractId> = order[place + 1..].iter().filter_map(|other| contract_of(other)).collect();
             let tried = match contract {
                 None => {
                     // Nobody's slot is held meanwhile; should it fail, the job is tendered again.
@@ -184,10 +186,10 @@ impl Node {
     }
 
     /// Gives back the proposals that cannot be taken: over budget, too late, or all of them.
-    async fn decline_infeasible(self: &Arc<Self>, decision: &Decision) {
-        let order: Vec<ContractId> = decision.order().into_iter().filter_map(contract_of).collect();
-        for contract in decision.situation.alternatives.iter().filter_map(contract_of) {
-            if !order.contains(&contract) {
+    async fn decline_infeasible(self: &Arc<Self>, receipt: &Receipt) {
+        let order = receipt.order();
+        for (i, alternative) in receipt.question.situation.alternatives.iter().enumerate() {
+            if let Some(contract) = contract_of(alternative).filter(|_| !order.contains(&i)) {
                 self.decline_by_id(contract).await;
             }
         }
@@ -201,7 +203,7 @@ impl Node {
         let work = job.spec.work.clone();
         let place = self.workplace(&work, false).await?;
         let runtime = place.runtime.as_deref();
-        let estimate = self.estimate(&work, runtime).await;
+        let estimate = self.estimate(&work, runtime).await?;
         let order = Order {
             model: place.model.clone(),
             input: self.stored_blob(&job.spec.input).await?.into(),
@@ -213,11 +215,13 @@ impl Node {
         let mut metering = WorkMeter::new();
         let running = self.run_own(job.id, place.engine.as_ref(), order, &mut metering).await;
         let output = running.inspect_err(|problem| self.runtime_failed(runtime, problem))?;
-        self.metered(job.spec.work.kind(), metering, output.wall_ms).await;
+        let meter = self.metered(job.spec.work.kind(), metering, output.wall_ms).await;
         self.learn(&job.spec.work, runtime, output.units, output.wall_ms).await;
         let blob = self.store.put_blob(&output.bytes).await.map_err(|e| e.problem())?;
-        let cost = self.estimate(&job.spec.work, runtime).await;
-        let actual = Actual { charged: cost.micro_usd, wall_ms: output.wall_ms, contract: None, by: None };
+        let (book, place) = (job.book, Place::Own);
+        let ended = Ended { id: job.id.uuid(), book, work: &job.spec.work, runtime, place, estimate: &estimate, output: &output, meter: &meter };
+        let spent = self.spent(ended).await?;
+        let actual = Actual { charged: spent.cost, wall_ms: output.wall_ms, contract: None, by: None };
         let done = Event::JobMoved {
             job: job.id,
             state: JobState::Completed,
@@ -229,8 +233,8 @@ impl Node {
             at: self.now(),
         };
         let mut events = self.decided_with(job.id, actual).await?;
-        events.push(done);
-        self.apply(events, Vec::new()).await
+        events.extend([done, spent.done]);
+        self.apply_learning(events, Vec::new(), spent.lessons).await
     }
 
     async fn run_own(
@@ -310,11 +314,10 @@ impl Node {
     /// The decision with what it came to, ready to be stored with the job's end.
     pub(crate) async fn decided_with(&self, id: JobId, actual: Actual) -> Result<Vec<Event>, Problem> {
         let job = self.job_record(id).await?;
-        let Some(mut decision) = job.decision.and_then(|value| serde_json::from_value::<Decision>(value).ok()) else {
-            return Ok(Vec::new());
-        };
-        decision.actual = Some(actual);
-        let decision = serde_json::to_value(&decision).unwrap_or(Value::Null);
+        let Some(mut decision) = job.decision else { return Ok(Vec::new()) };
+        // As every version stores it.
+        let Some(fields) = decision.as_object_mut() else { return Ok(Vec::new()) };
+        fields.insert("actual".to_owned(), serde_json::to_value(actual).unwrap_or(Value::Null));
         Ok(vec![Event::JobDecided { job: id, decision }])
     }
 
@@ -348,44 +351,6 @@ impl Node {
         }
         Ok(records)
     }
-
-    /// What running `work` here costs and takes, on an attached runtime if one is named.
-    pub(crate) async fn estimate(&self, work: &Work, runtime: Option<&str>) -> LocalCost {
-        let settings = self.settings();
-        let measured = self.card_watts(work.kind()).await;
-        let card = measured.unwrap_or(settings.card_watts);
-        let running = Running {
-            watts: tender_base::units::Watts(settings.wall_meter.map_or(card, |line| line.share(card))),
-            watts_measured: measured.is_some(),
-            tariff_usd_per_kwh: settings.tariff_usd_per_kwh,
-            ..Running::default()
-        };
-        cost::local(work, &self.throughput(runtime).await, &running)
-    }
-
-    async fn throughput(&self, runtime: Option<&str>) -> Throughput {
-        let stored = self.store.setting(&throughput_of(runtime)).await.ok().flatten();
-        stored.and_then(|value| serde_json::from_value(value).ok()).unwrap_or_default()
-    }
-
-    /// Takes a finished run into account for the next estimate.
-    pub(crate) async fn learn(&self, work: &Work, runtime: Option<&str>, units: u64, wall_ms: u64) {
-        let mut throughput = self.throughput(runtime).await;
-        throughput.learn(work.kind(), units, wall_ms);
-        let value = serde_json::to_value(throughput).unwrap_or(Value::Null);
-        let mut events = vec![Event::SettingChanged { key: throughput_of(runtime), value, at: self.now() }];
-        if let (None, Some(per_second)) = (runtime, throughput.of(work.kind()).filter(|_| units > 0 && wall_ms > 0)) {
-            events.extend(self.ran(work.kind(), per_second).await);
-        }
-        if let Err(problem) = self.apply(events, Vec::new()).await {
-            tracing::warn!(%problem, "the measured throughput could not be stored");
-        }
-    }
-}
-
-/// The setting with what the own worker, or a runtime, was measured to do.
-fn throughput_of(runtime: Option<&str>) -> String {
-    runtime.map_or_else(|| THROUGHPUT.to_owned(), |name| format!("{THROUGHPUT}.{name}"))
 }
 
 fn contract_of(alternative: &Alternative) -> Option<ContractId> {

@@ -2,6 +2,7 @@
 
 use crate::{
     api::types::{SubmitInput, SubmitMessage, SubmitWork, Submitted},
+    client::Decided,
     models,
     node::Node,
 };
@@ -57,8 +58,8 @@ impl Node {
             return Ok(Submitted { job: Some(job.to_string()), explanation: None });
         }
         let record = self.unstored(book, input.work, constraints, peers_only).await?;
-        let decision = self.rehearse(&record).await?;
-        Ok(Submitted { job: None, explanation: Some(crate::api::views::explanation(&decision)) })
+        let receipt = self.rehearse(&record).await?;
+        Ok(Submitted { job: None, explanation: Some(Decided::Now(Box::new(receipt)).explanation()?) })
     }
 
     /// A job as it would be stored, for deciding only.

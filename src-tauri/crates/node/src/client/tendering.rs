@@ -1,7 +1,7 @@
 //! The call for proposals: every peer is asked at the same time, under one deadline, and a silent one costs nobody
 //! else anything. What comes back is decided upon and becomes a receipt.
 
-use crate::{models, node::Node};
+use crate::{economics::EXPECTED, models, node::Node};
 use futures::{StreamExt, stream::FuturesUnordered};
 use std::{collections::HashSet, sync::Arc, time::Duration};
 use tender_base::{
@@ -14,7 +14,8 @@ use tender_base::{
 use tender_market::{
     checks,
     contract::Step,
-    decision::{Alternative, Decision, Outcome, Policy, Situation, Source, decide},
+    decision::{Alternative, Outcome, Situation, Source},
+    receipt::Receipt,
     verification,
 };
 use tender_store::{ContractRecord, Event, JobRecord, PeerRecord};
@@ -32,15 +33,19 @@ struct Answered {
 
 impl Node {
     /// Collects proposals, decides and stores the decision together with the contracts it rests on.
-    pub(crate) async fn tender(self: &Arc<Self>, job: &JobRecord) -> Result<Decision, Problem> {
+    pub(crate) async fn tender(self: &Arc<Self>, job: &JobRecord) -> Result<Receipt, Problem> {
         let answers = self.collect(job).await?;
-        let decision = self.decide_among(job, &answers).await?;
+        let receipt = self.decide_among(job, &answers).await?;
         let now = self.now();
-        let mut events = vec![Event::JobDecided {
-            job: job.id,
-            decision: serde_json::to_value(&decision)
-                .map_err(|e| Problem::new(Code::Internal, format!("the decision cannot be written: {e}"), ""))?,
-        }];
+        let mut decision = serde_json::to_value(&receipt)
+            .map_err(|e| Problem::new(Code::Internal, format!("the decision cannot be written: {e}"), ""))?;
+        // Beside the receipt: it decides the same without.
+        if let Some(fields) = decision.as_object_mut() {
+            let promised = answers.iter().filter_map(|answer| Some((&answer.peer, answer.outcome.as_ref().ok()?)));
+            let promised = promised.map(|(peer, proposal)| (peer, proposal.document.estimated_ms)).collect();
+            fields.insert(EXPECTED.to_owned(), self.expectations(&job.spec.work, promised).await?.into());
+        }
+        let mut events = vec![Event::JobDecided { job: job.id, decision }];
         for Answered { peer, call, outcome } in answers {
             let Ok(proposal) = outcome else { continue };
             events.push(Event::ContractOpened {
@@ -57,22 +62,22 @@ impl Node {
             });
         }
         self.apply(events, Vec::new()).await?;
-        Ok(decision)
+        Ok(receipt)
     }
 
     /// Decides only: proposals are collected, nothing is stored, every held slot is given back.
-    pub(crate) async fn rehearse(self: &Arc<Self>, job: &JobRecord) -> Result<Decision, Problem> {
+    pub(crate) async fn rehearse(self: &Arc<Self>, job: &JobRecord) -> Result<Receipt, Problem> {
         let answers = self.collect(job).await?;
-        let decision = self.decide_among(job, &answers).await?;
+        let receipt = self.decide_among(job, &answers).await?;
         for Answered { peer, call, outcome } in answers {
             if let Ok(proposal) = outcome {
                 self.send_decline(&peer, call.document.contract, proposal);
             }
         }
-        Ok(decision)
+        Ok(receipt)
     }
 
-    async fn decide_among(&self, job: &JobRecord, answers: &[Answered]) -> Result<Decision, Problem> {
+    async fn decide_among(&self, job: &JobRecord, answers: &[Answered]) -> Result<Receipt, Problem> {
         let settings = self.settings();
         let now = self.now();
         let totals = self.store.totals(job.book, now.start_of_day()).await.map_err(|e| e.problem())?;
@@ -81,19 +86,20 @@ impl Node {
         let mut alternatives = vec![self.local_alternative(job).await];
         alternatives.extend(self.cloud_alternatives(job).await);
         alternatives.extend(self.agent_alternatives(job).await);
-        let here = self.estimate(&job.spec.work, None).await.micro_usd;
+        let here = self.estimate(&job.spec.work, None).await?.micro_usd;
         for answer in answers {
             let valid = self.valid_in_a_row(answer.peer.did, &job.spec.work).await?;
-            let checking = verification::expected_share(&job.spec.work, valid) * here.0 as f64;
+            let checking = verification::compared_share(&job.spec.work, valid) * here.0 as f64;
             alternatives.push(Alternative {
                 source: Source::Peer { did: answer.peer.did, name: answer.peer.name.clone() },
                 outcome: match &answer.outcome {
                     Ok(signed) => Outcome::Offered {
                         cost: signed.document.amount,
-                        checking: MicroUsd(checking.ceil() as i64),
+                        checking: MicroUsd(checking.round() as i64),
                         cost_measured: true,
-                        estimated_ms: signed.document.estimated_ms,
-                        reliability: self.reliability(&answer.peer).await,
+                        estimated_ms: self
+                            .expected_ms(&answer.peer.did, &job.spec.work, signed.document.estimated_ms)
+                            .await,
                         contract: Some(signed.document.contract),
                     },
                     Err(problem) => Outcome::Unavailable { problem: problem.clone() },
@@ -105,9 +111,10 @@ impl Node {
             book: job.book,
             decided_at: now,
             spend_left: Some(MicroUsd(settings.daily_spend_cap.0.saturating_sub(committed).max(0))),
+            rule: self.rule_verdict(job.book, &job.spec.work).await?,
             alternatives,
         };
-        Ok(decide(&situation, Policy::CheapestFeasible))
+        self.decided(situation).await
     }
 
     async fn local_alternative(&self, job: &JobRecord) -> Alternative {
@@ -118,39 +125,21 @@ impl Node {
         } else {
             self.workplace(&job.spec.work, false).await
         };
-        let outcome = match place {
+        let cost = match place {
+            Ok(place) => self.estimate(&job.spec.work, place.runtime.as_deref()).await,
+            Err(problem) => Err(problem),
+        };
+        let outcome = match cost {
             Err(problem) => Outcome::Unavailable { problem },
-            Ok(place) => {
-                let cost = self.estimate(&job.spec.work, place.runtime.as_deref()).await;
-                Outcome::Offered {
-                    cost: cost.micro_usd,
-                    checking: MicroUsd::ZERO,
-                    cost_measured: cost.measured,
-                    estimated_ms: cost.estimated_ms(),
-                    reliability: None,
-                    contract: None,
-                }
-            }
+            Ok(cost) => Outcome::Offered {
+                cost: cost.micro_usd,
+                checking: MicroUsd::ZERO,
+                cost_measured: cost.measured,
+                estimated_ms: cost.estimated_ms(),
+                contract: None,
+            },
         };
         Alternative { source: Source::Local, outcome }
-    }
-
-    /// Fraction of this peer's finished contracts that were accepted; none without history.
-    async fn reliability(&self, peer: &PeerRecord) -> Option<f64> {
-        let filter = tender_store::ContractFilter {
-            role: Some(Role::Client),
-            peer: Some(peer.did),
-            ..tender_store::ContractFilter::default()
-        };
-        let records = self.store.contracts(filter).await.ok()?;
-        let count = |states: &[ContractState]| records.iter().filter(|r| states.contains(&r.state)).count();
-        let good = count(&[ContractState::Accepted, ContractState::Settled]);
-        // What the own owner cancelled says nothing about the peer.
-        let lost = |r: &&ContractRecord| {
-            r.state == ContractState::Abandoned && r.reason.as_ref().is_some_and(|reason| reason.code != Code::Conflict)
-        };
-        let bad = count(&[ContractState::Rejected, ContractState::Failed]) + records.iter().filter(lost).count();
-        (good + bad > 0).then(|| good as f64 / (good + bad) as f64)
     }
 
     /// Asks every peer that sells. Who does not answer by the deadline is reported as such.
@@ -183,7 +172,10 @@ impl Node {
                 self.ask(job, peer, if was_wrong { Err(wrong) } else { checkable.clone() }, span, deadline)
             })
             .collect();
-        Ok(asked.collect().await)
+        let mut answers: Vec<Answered> = asked.collect().await;
+        // Not in the order of their answers: what is equal is decided by the order.
+        answers.sort_by_cached_key(|answer| answer.peer.did.to_string());
+        Ok(answers)
     }
 
     /// The contractors whose result for a job was rejected: they are not asked again.
@@ -194,7 +186,7 @@ impl Node {
 
     /// That a whole check here ends before silence counts as acceptance, by what this machine was measured to do.
     async fn can_check_in_time(&self, work: &Work) -> Result<(), Problem> {
-        let takes = self.estimate(work, None).await.seconds * verification::whole_share(work);
+        let takes = self.estimate(work, None).await?.seconds * verification::whole_share(work);
         let review = self.settings().review_seconds;
         if takes <= f64::from(review) {
             return Ok(());

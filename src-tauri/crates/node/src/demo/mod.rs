@@ -6,7 +6,7 @@ mod jobs;
 
 use crate::{
     api::types::{AddPeerInput, FirstTrade, InviteInput, PayInput, SubmitWork, TradeJob, TradeStep},
-    client::Checked,
+    client::{Checked, Decided},
     identity::IdentityStore,
     node::{Config, Node, Running},
 };
@@ -18,7 +18,6 @@ use std::{
     time::{Duration, Instant},
 };
 use tender_base::{Book, Code, Did, JobState, MicroUsd, Problem, Signed, documents::Receipt, ids::JobId, job::Privacy};
-use tender_market::decision::Decision;
 use tender_store::Event;
 
 /// What a demonstration job may cost and take: a cold worker on a CPU adapter included.
@@ -262,11 +261,11 @@ impl<F: FnMut(&FirstTrade) + Send> Trade<F> {
         let receipt = self.receipt(contract).await?;
         let output = record.output.ok_or_else(|| Problem::new(Code::Internal, "the job has no output", ""))?;
         let finding = (job.finding)(&self.client.stored_blob(&output).await?);
-        let decision: Option<Decision> = record.decision.clone().and_then(|v| serde_json::from_value(v).ok());
+        let decision = Decided::of(&record)?;
         let checked: Option<Checked> = record.checked.clone().and_then(|v| serde_json::from_value(v).ok());
         let traded = TradeJob {
             kind: record.kind,
-            decision: decision.and_then(|d| d.chosen.map(|row| d.why_not(row))).unwrap_or_default(),
+            decision: decision.and_then(|d| d.chosen().map(|row| d.why_not(row))).unwrap_or_default(),
             quoted_micro_usd: receipt.proposal.document.amount.0,
             charged_micro_usd: receipt.acceptance.document.amount.0,
             verified: checked.as_ref().is_some_and(|checked| checked.passed),
