@@ -137,6 +137,7 @@ impl Swindler {
             client: call.document.client,
             call: call.hash(),
             rate,
+            prompt_rate: None,
             units,
             amount: rate.amount(units).unwrap(),
             valid_until: now.after(Duration::from_secs(30)),

@@ -3,6 +3,8 @@
 #![allow(clippy::unwrap_used, reason = "a test stops at what it did not expect")]
 
 mod api;
+mod decisions;
+mod economics;
 mod failover;
 mod jobs;
 mod kernels;

@@ -297,6 +297,7 @@ mod tests {
                 kind: JobKind::Gemm,
                 model: None,
                 rate: Rate { micro_usd: 5, per_units: 1_000_000_000, unit: Unit::Flop },
+                prompt_rate: None,
             }],
             offer: Offer {
                 resources: vec![Resource {
@@ -404,7 +405,12 @@ mod tests {
             .map(|n| OfferedModel { model: model(n), quantisation: Some("Q4_K 83 %, Q6_K 17 %".into()) })
             .collect();
         facts.skills = (0..1000)
-            .map(|n| SkillFacts { kind: JobKind::Generate, model: Some(model(n)), rate: facts.skills[0].rate })
+            .map(|n| SkillFacts {
+                kind: JobKind::Generate,
+                model: Some(model(n)),
+                rate: facts.skills[0].rate,
+                prompt_rate: None,
+            })
             .collect();
         let (predecessor, successor) = (signer.did(), signer.did());
         let succession = Succession { predecessor, successor, succeeded_at: Timestamp::from_millis(0) };

@@ -8,7 +8,7 @@ use crate::{
     Book, Did, MicroUsd, Sha256, Timestamp,
     hash::BlobRef,
     ids::{ContractId, PaymentId},
-    job::JobSpec,
+    job::{JobSpec, Work},
     money::Rate,
     problem::{Code, Problem},
     signed::{Document, Signed},
@@ -57,11 +57,14 @@ pub struct Proposal {
     pub client: Did,
     /// Hash of the call.
     pub call: Sha256,
-    /// Price per unit.
+    /// Price per unit; where `prompt_rate` is there, per token of text.
     pub rate: Rate,
+    /// Price per token of a text's prompt; none bills the prompt as the text.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub prompt_rate: Option<Rate>,
     /// Units that will be billed, as the job declares them.
     pub units: u64,
-    /// `rate` × `units`, rounded up once: the whole bill.
+    /// What `units` cost, see [`bill`]: the most that can be billed.
     pub amount: MicroUsd,
     /// The offer's end.
     pub valid_until: Timestamp,
@@ -71,6 +74,30 @@ pub struct Proposal {
     pub adapter: String,
 }
 document!(Proposal, "proposal/v1");
+
+/// What `units` of a job cost, rounded up once. With a price for the prompt, which only a text has, the first units
+/// are the prompt's tokens, as the job declares them, and the others those of the text.
+///
+/// `None` when a price is per nothing, the amount does not fit 63 bits, or other work than text has a price for its
+/// prompt.
+#[must_use]
+pub fn bill(work: &Work, rate: &Rate, prompt_rate: Option<&Rate>, units: u64) -> Option<MicroUsd> {
+    let Some(prompt_rate) = prompt_rate else { return rate.amount(units) };
+    let Work::Generate(text) = work else { return None };
+    if prompt_rate.unit != rate.unit {
+        return None;
+    }
+    let of_prompt = units.min(u64::from(text.prompt_tokens));
+    rate.amount_with(units - of_prompt, prompt_rate, of_prompt)
+}
+
+impl Proposal {
+    /// What `units` of the job cost under this offer; see [`bill`].
+    #[must_use]
+    pub fn bill(&self, work: &Work, units: u64) -> Option<MicroUsd> {
+        bill(work, &self.rate, self.prompt_rate.as_ref(), units)
+    }
+}
 
 /// The client takes the offer. The input bytes travel beside it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -511,8 +538,8 @@ impl Receipt {
 
         ensure(proposal.units == call.job.work.units(), "the proposal bills other units than the job declares")?;
         ensure(
-            proposal.rate.amount(proposal.units) == Some(proposal.amount),
-            "the proposal's amount is not rate × units",
+            proposal.bill(&call.job.work, proposal.units) == Some(proposal.amount),
+            "the proposal's amount is not what its units cost",
         )?;
         ensure(
             delivery.amount <= proposal.amount && delivery.amount.0 >= 0,

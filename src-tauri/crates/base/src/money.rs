@@ -93,6 +93,20 @@ impl Rate {
         let exact = u128::from(units) * u128::from(self.micro_usd);
         i64::try_from(exact.div_ceil(u128::from(self.per_units))).ok().map(MicroUsd)
     }
+
+    /// `units` at this price and `others` at `other`, together rounded once, upwards. The same price for both comes to
+    /// the amount of all units.
+    ///
+    /// `None` when a price is per nothing or the amount does not fit 63 bits.
+    #[must_use]
+    pub fn amount_with(&self, units: u64, other: &Self, others: u64) -> Option<MicroUsd> {
+        let wide = u128::from;
+        let denominator = wide(self.per_units) * wide(other.per_units);
+        let these = (wide(units) * wide(self.micro_usd)).checked_mul(wide(other.per_units))?;
+        let those = (wide(others) * wide(other.micro_usd)).checked_mul(wide(self.per_units))?;
+        let exact = these.checked_add(those)?;
+        (denominator > 0).then(|| i64::try_from(exact.div_ceil(denominator)).ok().map(MicroUsd))?
+    }
 }
 
 #[cfg(test)]
@@ -117,6 +131,34 @@ mod tests {
             prop_assert!(amount * u128::from(per_units) >= exact);
             prop_assert!(amount == 0 || (amount - 1) * u128::from(per_units) < exact);
         }
+    }
+
+    proptest! {
+        /// The same price for both is one price, less of either costs no more, and the bill is at most a micro-dollar
+        /// below that of two bills.
+        #[test]
+        fn two_prices_bill_what_one_would(a in 0..1_000_000u64, b in 0..1_000_000u64, first in 0..100_000u64, second in 0..100_000u64, per in 1..1_000_000u64, of in 1..1_000_000u64) {
+            let rate = |micro_usd, per_units| Rate { micro_usd, per_units, unit: Unit::Token };
+            let (text, prompt) = (rate(first, per), rate(second, of));
+            prop_assert_eq!(text.amount_with(a, &text, b), text.amount(a + b));
+            let both = text.amount_with(a, &prompt, b).unwrap();
+            prop_assert_eq!(Some(both), prompt.amount_with(b, &text, a));
+            let apart = text.amount(a).unwrap().0 + prompt.amount(b).unwrap().0;
+            prop_assert!((apart - 1..=apart).contains(&both.0));
+            prop_assert!(text.amount_with(a / 2, &prompt, b).unwrap() <= both);
+        }
+    }
+
+    #[test]
+    fn two_prices_are_one_bill_rounded_once() {
+        let per_thousand = |micro_usd| Rate { micro_usd, per_units: 1_000, unit: Unit::Token };
+        // 5.05 and 0.9 micro-USD: 6, where each rounded alone would make 7.
+        assert_eq!(per_thousand(9).amount_with(100, &per_thousand(1), 5_050), Some(MicroUsd(6)));
+        let rate = Rate { micro_usd: 7, per_units: 3, unit: Unit::Token };
+        assert_eq!(rate.amount_with(11, &rate, 5), rate.amount(16));
+        assert_eq!(rate.amount_with(1, &Rate { per_units: 0, ..rate }, 1), None);
+        let dear = Rate { micro_usd: u64::MAX, per_units: u64::MAX, unit: Unit::Token };
+        assert_eq!(dear.amount_with(u64::MAX, &dear, u64::MAX), None);
     }
 
     #[test]

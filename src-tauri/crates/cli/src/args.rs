@@ -2,7 +2,7 @@
 
 mod economics;
 
-pub(crate) use economics::{Breakeven, Replay, Simulate};
+pub(crate) use economics::{Breakeven, Log, Price, Replay, Simulate};
 
 use clap::{Parser, Subcommand, ValueEnum};
 use std::{net::SocketAddr, path::PathBuf};
@@ -112,6 +112,8 @@ pub(crate) enum Command {
         #[arg(long, value_name = "FILE")]
         matrix: PathBuf,
     },
+    /// What to ask for work on the own card: floor, suggestion and paid hours. It suggests; --set asks it.
+    Price(Price),
     /// Buy a card or buy tokens: what each costs, and from which volume on a card pays.
     #[command(after_long_help = economics::CARD)]
     Breakeven(Breakeven),

@@ -46,7 +46,7 @@ fn preset(name: &str) -> Result<Preset, Problem> {
 }
 
 /// The answer for one card.
-fn one(output: &Output) -> String {
+pub(crate) fn one(output: &Output) -> String {
     format!("{}\n\nBreak-even: {}.\n\n{}", bill(&[("USD", output)]), output.breakeven.why, whys(&output.why))
 }
 
@@ -73,7 +73,7 @@ fn bill(cases: &[(&str, &Output)]) -> String {
     print::columns(&lines)
 }
 
-fn whys(all: &[Why]) -> String {
+pub(crate) fn whys(all: &[Why]) -> String {
     all.iter().map(Why::render).collect::<Vec<_>>().join("\n").trim_end().to_owned()
 }
 
@@ -200,7 +200,7 @@ impl Billed {
     }
 }
 
-fn comparison(found: &Comparison) -> String {
+pub(crate) fn comparison(found: &Comparison) -> String {
     let usd = |value: f64| format!("{value:.2}");
     let between = |interval: Option<Interval>| {
         interval.map_or_else(|| "unknown".to_owned(), |Interval { low, high }| format!("{low:.2} to {high:.2}"))

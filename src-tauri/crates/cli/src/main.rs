@@ -13,6 +13,8 @@ mod demo;
 mod files;
 mod models;
 mod offline;
+mod own_log;
+mod price;
 mod print;
 mod replay;
 mod runtimes;
@@ -59,6 +61,8 @@ async fn run(args: Args) -> Result<(), Problem> {
         Command::Identity { command } => {
             offline::identity(&dir, command.unwrap_or(args::IdentityCommand::Show), json).await
         }
+        Command::Price(options) => price::run(&dir, options, json).await,
+        Command::Breakeven(options) if options.log.log => own_log::run(&dir, &options.log, json).await,
         Command::Breakeven(options) => breakeven::run(&options, json),
         Command::Simulate(options) => simulate::run(&options, json),
         Command::Decide { matrix } => decide::run(&matrix, json),

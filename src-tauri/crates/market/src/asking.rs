@@ -13,7 +13,7 @@ use crate::{
     why::{Origin, Why},
 };
 use serde::{Deserialize, Serialize};
-use tender_base::{Code, Problem, Rate, Unit};
+use tender_base::{Code, Problem, Rate, Timestamp, Unit};
 
 /// How sensitive the price is to demand where nobody chose: the paper's code, the paper gives no value.
 pub const DEFAULT_SENSITIVITY: f64 = 0.5;
@@ -95,11 +95,24 @@ pub struct Suggestion {
     pub why: Why,
 }
 
+/// Where the figures of a [`Basis`] come from that nobody measures.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Origins {
+    /// The card's draw.
+    pub watts: Origin,
+    /// The card's price and life.
+    pub wear: Origin,
+    /// The margin.
+    pub margin: Origin,
+    /// The cap.
+    pub cap: Origin,
+}
+
 /// Suggests a price.
 ///
 /// # Errors
 /// [`Code::Invalid`], naming the field, or saying that the price is above what the price list takes.
-pub fn suggest(basis: &Basis) -> Result<Suggestion, Problem> {
+pub fn suggest(basis: &Basis, origins: &Origins) -> Result<Suggestion, Problem> {
     for (name, value) in [
         ("watts", basis.running.watts.0),
         ("tariff_usd_per_kwh", basis.running.tariff_usd_per_kwh),
@@ -129,20 +142,16 @@ pub fn suggest(basis: &Basis) -> Result<Suggestion, Problem> {
         "clamp(floor × (1 + margin) × demand, floor, cap); floor = (energy + wear + opportunity)/3600/speed",
         "COALESCE eq. 7 in one unit, clamped: docs/economics.md",
     )
-    .with("energy", basis.running.energy_usd_per_hour(), "USD/h", origin(basis.running.watts_measured))
-    .with("wear", basis.running.wear_usd_per_hour, "USD/h", Origin::Stated)
+    .with("energy", basis.running.energy_usd_per_hour(), "USD/h", origins.watts.clone())
+    .with("wear", basis.running.wear_usd_per_hour, "USD/h", origins.wear.clone())
     .with("opportunity", basis.running.opportunity_usd_per_hour, "USD/h", Origin::Computed)
     .with("speed", speed, "units/s", Origin::Measured)
-    .with("margin", margin, "", Origin::Stated)
+    .with("margin", margin, "", origins.margin.clone())
     .with("demand", factor, "", if basis.demand.is_some() { Origin::Computed } else { Origin::Assumed });
     if let Some(cap) = basis.cap_micro_usd_per_unit {
-        why = why.with("cap", cap, "micro-USD per unit", Origin::Stated);
+        why = why.with("cap", cap, "micro-USD per unit", origins.cap.clone());
     }
     Ok(Suggestion { rate, usd_per_gpu_second: price * speed / 1e6, floor, held, why })
-}
-
-fn origin(measured: bool) -> Origin {
-    if measured { Origin::Measured } else { Origin::Stated }
 }
 
 /// A price with four digits as a rate: rounded up, so that the floor stays covered; down only from a cap.
@@ -202,6 +211,39 @@ pub struct OfferedDay {
     pub offered_hours: f64,
     /// Hours that were paid.
     pub paid_hours: f64,
+}
+
+/// The days until `until`, UTC, on which the card was offered. What was worked at once is paid once, and a day has no
+/// more paid hours than offered ones: a span is noted when it ends, so that some minutes of offering may be missing.
+#[must_use]
+pub fn offered_days(
+    offered: &[(Timestamp, Timestamp)],
+    paid: &[(Timestamp, Timestamp)],
+    until: Timestamp,
+) -> Vec<OfferedDay> {
+    const DAY_MS: i64 = 86_400_000;
+    let Some(first) = offered.iter().map(|span| span.0.start_of_day().millis()).min() else { return Vec::new() };
+    let hours = |spans: &[(Timestamp, Timestamp)], from: i64| {
+        let mut cut: Vec<(i64, i64)> = spans
+            .iter()
+            .map(|(begin, end)| (begin.millis().max(from), end.millis().min(from + DAY_MS)))
+            .filter(|(begin, end)| begin < end)
+            .collect();
+        cut.sort_unstable();
+        let (mut covered, mut reached) = (0, i64::MIN);
+        for (begin, end) in cut {
+            covered += (end - begin.max(reached)).max(0);
+            reached = reached.max(end);
+        }
+        covered as f64 / 3_600_000.0
+    };
+    let days = (until.millis() - first).max(0) / DAY_MS + 1;
+    (0..days)
+        .map(|day| {
+            let offered_hours = hours(offered, first + day * DAY_MS);
+            OfferedDay { offered_hours, paid_hours: hours(paid, first + day * DAY_MS).min(offered_hours) }
+        })
+        .collect()
 }
 
 /// Paid hours to be expected on a day.

@@ -2,20 +2,21 @@
 //!
 //! The paper averages costs, which mixes large and small tasks. Here the ratio of actual to estimate is averaged, for
 //! each agent and class of task, and the next estimate is multiplied by it. The authors' code computes the average and
-//! throws it away. A client keeps one per contractor; a contractor keeps one for its own quotes.
+//! throws it away. A client keeps a factor per contractor and class; a contractor keeps them for its own quotes.
 
 use crate::{
     number::{positive, within},
     why::{Origin, Why},
 };
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
 use tender_base::Problem;
 
 /// Slowest learning that the paper allows.
 pub const MIN_LAMBDA: f64 = 0.1;
 /// Fastest learning that the paper allows.
 pub const MAX_LAMBDA: f64 = 0.3;
+/// λ of a node: after three jobs half of what came before is forgotten.
+pub const LAMBDA: f64 = 0.2;
 /// One observation counts as at most this many times the estimate, and at least its inverse: a machine that slept
 /// through a job says nothing about the next one.
 pub const MAX_RATIO: f64 = 10.0;
@@ -48,54 +49,27 @@ impl Factor {
         self.jobs = self.jobs.saturating_add(1);
         Ok(())
     }
-}
-
-/// All factors of a node.
-#[derive(Clone, Debug, PartialEq, Default, Serialize, Deserialize)]
-pub struct Calibration {
-    /// By agent, then by class of task: `did:key:…` or `own`, then such as `generate/llama-3-8b`.
-    factors: BTreeMap<String, BTreeMap<String, Factor>>,
-}
-
-impl Calibration {
-    /// The factor of an agent for a class of task.
-    #[must_use]
-    pub fn of(&self, agent: &str, class: &str) -> Factor {
-        self.factors.get(agent).and_then(|classes| classes.get(class)).copied().unwrap_or_default()
-    }
-
-    /// Takes a finished job into account; see [`Factor::learn`].
-    ///
-    /// # Errors
-    /// Those of [`Factor::learn`].
-    pub fn learn(&mut self, agent: &str, class: &str, lambda: f64, estimate: f64, actual: f64) -> Result<(), Problem> {
-        let mut factor = self.of(agent, class);
-        factor.learn(lambda, estimate, actual)?;
-        self.factors.entry(agent.to_owned()).or_default().insert(class.to_owned(), factor);
-        Ok(())
-    }
 
     /// An estimate as experience corrects it.
     #[must_use]
-    pub fn correct(&self, agent: &str, class: &str, estimate: f64) -> f64 {
-        estimate * self.of(agent, class).ratio
+    pub fn correct(&self, estimate: f64) -> f64 {
+        estimate * self.ratio
     }
 
     /// How a corrected estimate in `unit` came about.
     #[must_use]
-    pub fn why(&self, agent: &str, class: &str, estimate: f64, unit: &str) -> Why {
-        let factor = self.of(agent, class);
-        let origin = if factor.jobs > 0 { Origin::Measured } else { Origin::Assumed };
+    pub fn why(&self, name: &str, estimate: f64, unit: &str) -> Why {
+        let origin = if self.jobs > 0 { Origin::Measured } else { Origin::Assumed };
         Why::new(
-            "corrected estimate",
-            self.correct(agent, class, estimate),
+            name,
+            self.correct(estimate),
             unit,
             "estimate × ratio; ratio ← λ × actual/estimate + (1 − λ) × ratio after each job",
             "COALESCE eq. 10, on ratios: docs/economics.md",
         )
         .with("estimate", estimate, unit, Origin::Computed)
-        .with("ratio", factor.ratio, "", origin)
-        .with("jobs", f64::from(factor.jobs), "jobs", Origin::Measured)
+        .with("ratio", self.ratio, "", origin)
+        .with("jobs", f64::from(self.jobs), "jobs", Origin::Measured)
     }
 }
 
@@ -106,21 +80,19 @@ mod tests {
 
     #[test]
     fn a_contractor_that_takes_twice_as_long_is_expected_to() {
-        let mut known = Calibration::default();
-        assert_eq!(known.correct("a", "gemm", 3.0), 3.0, "no history, no correction");
-        known.learn("a", "gemm", 0.2, 10.0, 20.0).unwrap();
-        assert!((known.of("a", "gemm").ratio - 1.2).abs() < 1e-12);
+        let mut known = Factor::default();
+        assert_eq!(known.correct(3.0), 3.0, "no history, no correction");
+        assert!(!known.why("time", 3.0, "s").stands_on_evidence(), "a ratio of 1 is an assumption");
+        known.learn(0.2, 10.0, 20.0).unwrap();
+        assert!((known.ratio - 1.2).abs() < 1e-12);
         for _ in 0..40 {
-            known.learn("a", "gemm", 0.2, 1.0, 2.0).unwrap();
+            known.learn(0.2, 1.0, 2.0).unwrap();
         }
-        assert!((known.correct("a", "gemm", 3.0) - 6.0).abs() < 1e-3);
-        assert_eq!(known.of("a", "gemm").jobs, 41);
-        let why = known.why("a", "gemm", 3.0, "s");
-        assert!(why.value == known.correct("a", "gemm", 3.0) && why.stands_on_evidence());
-        assert!(!known.why("b", "gemm", 3.0, "s").stands_on_evidence(), "a ratio of 1 is an assumption");
-        assert_eq!(known.of("a", "embed"), Factor::default(), "another class is another matter");
-        assert_eq!(known.of("b", "gemm"), Factor::default());
-        let back: Calibration = serde_json::from_str(&serde_json::to_string(&known).unwrap()).unwrap();
+        assert!((known.correct(3.0) - 6.0).abs() < 1e-3);
+        assert_eq!(known.jobs, 41);
+        let why = known.why("time", 3.0, "s");
+        assert!(why.value == known.correct(3.0) && why.stands_on_evidence());
+        let back: Factor = serde_json::from_str(&serde_json::to_string(&known).unwrap()).unwrap();
         assert_eq!(back, known);
     }
 

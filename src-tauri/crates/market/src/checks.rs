@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 use tender_base::{
-    BlobRef, Code, Did, Document, MicroUsd, Problem, Sha256, Signed, Timestamp,
+    BlobRef, Code, Did, Document, JobKind, MicroUsd, Problem, Sha256, Signed, Timestamp, Work,
     documents::{
         Abandonment, Acceptance, Award, CallForProposals, Countersignature, Decline, Delivery, Evidence, Payment,
         PaymentConfirmation, Proposal, Rejection, verification_seed,
@@ -74,8 +74,19 @@ pub fn check_proposal(
     if offer.units != work.units() {
         return Err(invalid(format!("units is {}, but the job declares {}", offer.units, work.units())));
     }
-    if offer.rate.amount(offer.units) != Some(offer.amount) {
-        return Err(invalid(format!("amount is {}, which is not rate × units rounded up", offer.amount)));
+    if let Some(prompt_rate) = offer.prompt_rate {
+        if work.kind() != JobKind::Generate {
+            return Err(invalid("prompt_rate is stated, but only a text has a prompt"));
+        }
+        if prompt_rate.unit != offer.rate.unit {
+            return Err(invalid(format!(
+                "prompt_rate.unit is {:?}, but {:?} is billed",
+                prompt_rate.unit, offer.rate.unit
+            )));
+        }
+    }
+    if offer.bill(work, offer.units) != Some(offer.amount) {
+        return Err(invalid(format!("amount is {}, which is not what the units cost, rounded up", offer.amount)));
     }
     if offer.estimated_ms > MAX_UNITS {
         return Err(invalid("estimated_ms is out of range"));
@@ -134,7 +145,7 @@ pub fn check_decline(decline: &Signed<Decline>, proposal: &Signed<Proposal>) -> 
 pub fn check_delivery(
     delivery: &Signed<Delivery>,
     award: &Signed<Award>,
-    proposal: &Signed<Proposal>,
+    (work, proposal): (&Work, &Signed<Proposal>),
     output: &BlobRef,
     now: Timestamp,
 ) -> Result<(), Problem> {
@@ -153,8 +164,8 @@ pub fn check_delivery(
     if done.units > offer.units {
         return Err(invalid(format!("units is {}, but only {} were awarded", done.units, offer.units)));
     }
-    // The rate of the units done bounds the bill as well: half the work is not the whole price.
-    let most = offer.rate.amount(done.units).map_or(offer.amount, |amount| amount.min(offer.amount));
+    // The price of the units done bounds the bill as well: half the work is not the whole price.
+    let most = offer.bill(work, done.units).map_or(offer.amount, |amount| amount.min(offer.amount));
     if done.amount < MicroUsd::ZERO || done.amount > most {
         return Err(invalid(format!("amount is {}, but {} units cost {most} at most", done.amount, done.units)));
     }

@@ -55,6 +55,7 @@ fn trade(contract: ContractId) -> Trade {
             client: c,
             call: call.hash(),
             rate: Rate { micro_usd: 10, per_units: 3, unit: Unit::Flop },
+            prompt_rate: None,
             units: 1024,
             amount: MicroUsd(3_414),
             valid_until: at(30),
@@ -153,7 +154,7 @@ fn an_honest_trade_passes_every_check_and_its_receipt_verifies() {
     check_call(&r.call, &contractor.did(), at(1)).unwrap();
     check_proposal(&r.proposal, &r.call, at(1)).unwrap();
     check_award(&r.award, &r.proposal, &r.call, at(4)).unwrap();
-    check_delivery(&r.delivery, &r.award, &r.proposal, &output, at(6)).unwrap();
+    check_delivery(&r.delivery, &r.award, (&r.call.document.job.work, &r.proposal), &output, at(6)).unwrap();
     check_acceptance(&r.acceptance, &r.delivery, &r.award).unwrap();
     check_countersignature(&r.countersignature, &r.acceptance).unwrap();
     r.verify().unwrap();
@@ -166,7 +167,13 @@ fn documents_of_another_contract_are_refused_everywhere() {
     refused(check_proposal(&other.proposal, &r.call, at(1)), Code::Forged);
     refused(check_award(&other.award, &r.proposal, &r.call, at(4)), Code::Forged);
     refused(
-        check_delivery(&other.delivery, &r.award, &r.proposal, &other.delivery.document.output, at(6)),
+        check_delivery(
+            &other.delivery,
+            &r.award,
+            (&r.call.document.job.work, &r.proposal),
+            &other.delivery.document.output,
+            at(6),
+        ),
         Code::Forged,
     );
     refused(check_acceptance(&other.acceptance, &r.delivery, &r.award), Code::Forged);
@@ -186,7 +193,13 @@ fn documents_of_the_wrong_signer_or_changed_after_signing_are_refused() {
     refused(check_proposal(&by_client(MicroUsd(3_414)), &r.call, at(1)), Code::Forged);
     refused(check_award(&altered(&r.award, &contractor, |_| ()), &r.proposal, &r.call, at(4)), Code::Forged);
     refused(
-        check_delivery(&altered(&r.delivery, &client, |_| ()), &r.award, &r.proposal, &output, at(6)),
+        check_delivery(
+            &altered(&r.delivery, &client, |_| ()),
+            &r.award,
+            (&r.call.document.job.work, &r.proposal),
+            &output,
+            at(6),
+        ),
         Code::Forged,
     );
     refused(check_acceptance(&altered(&r.acceptance, &contractor, |_| ()), &r.delivery, &r.award), Code::Forged);
@@ -196,7 +209,7 @@ fn documents_of_the_wrong_signer_or_changed_after_signing_are_refused() {
     refused(check_proposal(&tampered(&r.proposal, |p| p.amount = MicroUsd(1)), &r.call, at(1)), Code::Forged);
     refused(check_award(&tampered(&r.award, |a| a.review_seconds = 0), &r.proposal, &r.call, at(4)), Code::Forged);
     let cheaper = tampered(&r.delivery, |d| d.amount = MicroUsd(1));
-    refused(check_delivery(&cheaper, &r.award, &r.proposal, &output, at(6)), Code::Forged);
+    refused(check_delivery(&cheaper, &r.award, (&r.call.document.job.work, &r.proposal), &output, at(6)), Code::Forged);
     let cheaper = tampered(&r.acceptance, |a| a.amount = MicroUsd(1));
     refused(check_acceptance(&cheaper, &r.delivery, &r.award), Code::Forged);
 }
@@ -212,9 +225,12 @@ fn what_comes_too_late_is_expired() {
     let stale = altered(&r.proposal, &contractor, |p| p.valid_until = at(0));
     refused(check_proposal(&stale, &r.call, at(1)), Code::Expired);
     refused(check_award(&r.award, &r.proposal, &r.call, at(31)), Code::Expired);
-    refused(check_delivery(&r.delivery, &r.award, &r.proposal, &output, at(601)), Code::Expired);
+    refused(
+        check_delivery(&r.delivery, &r.award, (&r.call.document.job.work, &r.proposal), &output, at(601)),
+        Code::Expired,
+    );
     let late = altered(&r.delivery, &contractor, |d| d.delivered_at = at(601));
-    refused(check_delivery(&late, &r.award, &r.proposal, &output, at(600)), Code::Expired);
+    refused(check_delivery(&late, &r.award, (&r.call.document.job.work, &r.proposal), &output, at(600)), Code::Expired);
     let future = altered(&r.call, &client, |c| {
         c.called_at = at(1000);
         c.respond_by = at(1001);
@@ -231,6 +247,8 @@ fn a_proposal_must_bill_exactly_what_the_job_declares() {
     refused(check(|p| p.units = 2048), Code::Invalid);
     refused(check(|p| p.rate.unit = Unit::Token), Code::Invalid);
     refused(check(|p| p.rate.per_units = 0), Code::Invalid);
+    // Only a text has a prompt.
+    refused(check(|p| p.prompt_rate = Some(p.rate)), Code::Invalid);
     refused(check(|p| p.estimated_ms = u64::from(u32::MAX) << 32), Code::Invalid);
     refused(check(|p| p.adapter = "x".repeat(MAX_TEXT_BYTES + 1)), Code::TooLarge);
 }
@@ -245,11 +263,61 @@ fn an_award_must_leave_the_time_that_was_called_for() {
 }
 
 #[test]
+fn a_prompt_with_a_price_of_its_own_is_billed_apart() {
+    let Trade { client, contractor, receipt: mut r } = trade(id(1));
+    let text = tender_base::job::GenerateWork {
+        model: tender_base::job::ModelRef { name: "m".to_owned(), sha256: Sha256::of(b"m") },
+        prompt_tokens: 1_000,
+        max_tokens: 100,
+        sampling: tender_base::job::Sampling::GREEDY,
+        stop: Vec::new(),
+    };
+    let mut call = r.call.document.clone();
+    call.job.work = Work::Generate(text);
+    r.call = Signed::new(call, &client);
+    let token = |micro_usd| Rate { micro_usd, per_units: 1_000, unit: Unit::Token };
+    let offer = |amount, prompt_rate| Proposal {
+        call: r.call.hash(),
+        rate: token(900),
+        prompt_rate,
+        units: 1_100,
+        amount: MicroUsd(amount),
+        ..r.proposal.document.clone()
+    };
+    let check = |offer: Proposal| check_proposal(&Signed::new(offer, &contractor), &r.call, at(1));
+    // 1,000 of prompt at 10 and 100 of text at 900 micro-USD per 1,000.
+    check(offer(100, Some(token(10)))).unwrap();
+    check(offer(990, None)).unwrap();
+    refused(check(offer(990, Some(token(10)))), Code::Invalid);
+    refused(check(offer(100, None)), Code::Invalid);
+    refused(check(offer(100, Some(Rate { unit: Unit::Flop, ..token(10) }))), Code::Invalid);
+
+    r.proposal = Signed::new(offer(100, Some(token(10))), &contractor);
+    r.award = Signed::new(Award { proposal: r.proposal.hash(), ..r.award.document.clone() }, &client);
+    let bills = |units, amount| {
+        let delivery =
+            Delivery { award: r.award.hash(), units, amount: MicroUsd(amount), ..r.delivery.document.clone() };
+        let delivery = Signed::new(delivery, &contractor);
+        check_delivery(&delivery, &r.award, (&r.call.document.job.work, &r.proposal), &delivery.document.output, at(6))
+    };
+    // A text that ended after 20 tokens: 10 + 18.
+    bills(1_020, 28).unwrap();
+    refused(bills(1_020, 29), Code::Invalid);
+    bills(1_100, 100).unwrap();
+}
+
+#[test]
 fn a_delivery_bills_no_more_than_its_units_and_belongs_to_its_bytes() {
     let Trade { contractor, receipt: r, .. } = trade(id(1));
     let output = r.delivery.document.output;
     let check = |alter: fn(&mut Delivery)| {
-        check_delivery(&altered(&r.delivery, &contractor, alter), &r.award, &r.proposal, &output, at(6))
+        check_delivery(
+            &altered(&r.delivery, &contractor, alter),
+            &r.award,
+            (&r.call.document.job.work, &r.proposal),
+            &output,
+            at(6),
+        )
     };
     refused(check(|d| d.amount = MicroUsd(3_415)), Code::Invalid);
     refused(check(|d| d.amount = MicroUsd(-1)), Code::Invalid);
@@ -262,7 +330,10 @@ fn a_delivery_bills_no_more_than_its_units_and_belongs_to_its_bytes() {
     refused(check(|d| d.output.bytes += 1), Code::Forged);
     check(|d| d.amount = MicroUsd::ZERO).expect("a gift is allowed");
     let swapped = BlobRef::of(b"other bytes");
-    refused(check_delivery(&r.delivery, &r.award, &r.proposal, &swapped, at(6)), Code::Forged);
+    refused(
+        check_delivery(&r.delivery, &r.award, (&r.call.document.job.work, &r.proposal), &swapped, at(6)),
+        Code::Forged,
+    );
 }
 
 #[test]

@@ -1,10 +1,11 @@
 //! What running a job on the own card costs: energy, wear, and the rental income forgone.
 
 pub mod external;
+pub mod here;
 pub mod internal;
 
 use serde::{Deserialize, Serialize};
-use tender_base::{JobKind, MicroUsd, Work, units::Watts};
+use tender_base::{JobKind, units::Watts};
 
 /// What an hour of this machine costs while it works.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -17,7 +18,7 @@ pub struct Running {
     pub watts_measured: bool,
     /// Price of electricity, USD per kWh.
     pub tariff_usd_per_kwh: f64,
-    /// Wear of an active hour, USD; see [`wear_usd_per_hour`].
+    /// Wear of an active hour, USD, see [`wear_usd_per_hour`]; of a rented machine its rent.
     pub wear_usd_per_hour: f64,
     /// Margin that an hour sold to somebody else would bring, USD; zero when nothing is sold.
     pub opportunity_usd_per_hour: f64,
@@ -148,56 +149,6 @@ impl Throughput {
 /// Time that any job takes beside its arithmetic: upload, pipeline, readback; milliseconds.
 pub const OVERHEAD_MS: f64 = 50.0;
 
-/// The estimated cost of a job on the own card.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct LocalCost {
-    /// Energy, wear and income forgone, rounded up.
-    pub micro_usd: MicroUsd,
-    /// Expected duration in seconds.
-    pub seconds: f64,
-    /// Expected energy at the wall in joules.
-    pub energy_joules: f64,
-    /// Whether both throughput and watts were measured.
-    pub measured: bool,
-    /// What the figure stands on, in a sentence.
-    pub basis: String,
-}
-
-impl LocalCost {
-    /// Expected duration in whole milliseconds, rounded up.
-    #[must_use]
-    pub fn estimated_ms(&self) -> u64 {
-        libm::ceil(self.seconds * 1000.0) as u64
-    }
-}
-
-/// Estimates what `work` costs on this machine.
-#[must_use]
-pub fn local(work: &Work, throughput: &Throughput, running: &Running) -> LocalCost {
-    let kind = work.kind();
-    let known = throughput.of(kind);
-    let units_per_second = known.unwrap_or_else(|| Throughput::assumed(kind));
-    let seconds = OVERHEAD_MS / 1000.0 + work.units() as f64 / units_per_second;
-    let micro_usd = MicroUsd(libm::ceil(seconds / 3600.0 * running.usd_per_hour() * 1e6) as i64);
-    let basis = format!(
-        "{:.1} s at {} {units_per_second:.3e} units/s, {} {:.0} W, ${:.3}/kWh, wear ${:.4}/h, income forgone ${:.4}/h",
-        seconds,
-        if known.is_some() { "measured" } else { "assumed" },
-        if running.watts_measured { "measured" } else { "stated" },
-        running.watts.0,
-        running.tariff_usd_per_kwh,
-        running.wear_usd_per_hour,
-        running.opportunity_usd_per_hour,
-    );
-    LocalCost {
-        micro_usd,
-        seconds,
-        energy_joules: seconds * running.watts.0,
-        measured: known.is_some() && running.watts_measured,
-        basis,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -213,24 +164,6 @@ mod tests {
         close(wear_usd_per_hour(1199.0, 0.35, 3.0, 0.08, 1.0), 335.985_919_172_005_7);
         close(Running::default().energy_usd_per_hour() * 4380.0, 330.933_333_333_333_4);
         close(capital_recovery_factor(0.0, 4.0), 0.25);
-    }
-
-    #[test]
-    fn an_hour_of_work_costs_an_hour_and_says_what_it_stands_on() {
-        let running = Running { watts_measured: true, ..Running::default() };
-        let work = Work::Gemm { m: 1000, k: 1000, n: 1800, precision: tender_base::job::Precision::F32 };
-        let mut throughput = Throughput { gemm: Some(1e6), ..Throughput::default() };
-        let cost = local(&work, &throughput, &running);
-        close(cost.seconds, 3600.05);
-        assert_eq!(cost.micro_usd, MicroUsd(152_267), "energy 0.07556 + wear 0.07671 USD");
-        close(cost.energy_joules, 3600.05 * 400.0 / 0.9);
-        assert!(cost.measured && cost.estimated_ms() == 3_600_050);
-
-        throughput.gemm = None;
-        let assumed = local(&work, &throughput, &running);
-        assert!(!assumed.measured && assumed.basis.contains("assumed"), "{}", assumed.basis);
-        let stated = local(&work, &Throughput { gemm: Some(1e6), ..throughput }, &Running::default());
-        assert!(!stated.measured && stated.basis.contains("stated 444 W"), "{}", stated.basis);
     }
 
     #[test]

@@ -33,6 +33,10 @@ pub struct PriceList {
     pub wgsl: Rate,
     /// Per token of prompt and text.
     pub generate: Rate,
+    /// Per token of prompt, where that has a price of its own: reading one is ten to a hundred times faster than writing
+    /// one. `generate` is then the text's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub generate_prompt: Option<Rate>,
 }
 
 /// Largest price per `per_units` units, ten dollars: a settings field with three zeros too many is caught.
@@ -59,47 +63,6 @@ impl CloudPrice {
     }
 }
 
-/// Prices for text by what really takes the time: reading a token of prompt is ten to a hundred times faster than
-/// writing one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct TokenRates {
-    /// For a token of prompt.
-    pub prompt: Rate,
-    /// For a token of text.
-    pub text: Rate,
-}
-
-impl TokenRates {
-    /// The same price for both, as [`PriceList::generate`] has it.
-    #[must_use]
-    pub fn uniform(rate: Rate) -> Self {
-        Self { prompt: rate, text: rate }
-    }
-
-    /// The whole bill, rounded once and upwards; `None` when a rate is per nothing or the bill does not fit 63 bits.
-    #[must_use]
-    pub fn amount(&self, prompt_tokens: u64, text_tokens: u64) -> Option<MicroUsd> {
-        let wide = u128::from;
-        let (of_prompt, of_text) = (wide(self.prompt.per_units), wide(self.text.per_units));
-        let prompt = (wide(prompt_tokens) * wide(self.prompt.micro_usd)).checked_mul(of_text)?;
-        let text = (wide(text_tokens) * wide(self.text.micro_usd)).checked_mul(of_prompt)?;
-        let denominator = of_prompt * of_text;
-        let exact = prompt.checked_add(text)?;
-        (denominator > 0).then(|| i64::try_from(exact.div_ceil(denominator)).ok().map(MicroUsd))?
-    }
-
-    /// The rate at which the largest bill of a job comes to the same as here, for documents that know one rate only.
-    /// A text that ends early is then billed at the mix of the whole job: dearer than here when text costs more than
-    /// the prompt. `None` as for [`Self::amount`], and for a job without tokens.
-    #[must_use]
-    pub fn as_one(&self, prompt_tokens: u64, text_tokens: u64) -> Option<Rate> {
-        let per_units = prompt_tokens.checked_add(text_tokens).filter(|units| *units > 0)?;
-        let micro_usd = u64::try_from(self.amount(prompt_tokens, text_tokens)?.0).ok()?;
-        Some(Rate { micro_usd, per_units, unit: Unit::Token })
-    }
-}
-
 impl Default for PriceList {
     fn default() -> Self {
         Self {
@@ -108,6 +71,7 @@ impl Default for PriceList {
             kernel: Rate { micro_usd: 10, per_units: 1_000_000_000, unit: Unit::Element },
             wgsl: Rate { micro_usd: 10, per_units: 1_000_000_000, unit: Unit::Step },
             generate: Rate { micro_usd: 80, per_units: 1_000, unit: Unit::Token },
+            generate_prompt: None,
         }
     }
 }
@@ -125,13 +89,31 @@ impl PriceList {
         }
     }
 
+    /// The rate for the prompt, of work that has one with a price of its own.
+    #[must_use]
+    pub fn prompt_rate(&self, kind: JobKind) -> Option<Rate> {
+        self.generate_prompt.filter(|_| kind == JobKind::Generate)
+    }
+
+    /// Another rate for a kind of work.
+    pub fn set(&mut self, kind: JobKind, rate: Rate) {
+        match kind {
+            JobKind::Embed => self.embed = rate,
+            JobKind::Gemm => self.gemm = rate,
+            JobKind::Kernel => self.kernel = rate,
+            JobKind::Wgsl => self.wgsl = rate,
+            JobKind::Generate => self.generate = rate,
+        }
+    }
+
     /// Whether every rate can be billed.
     ///
     /// # Errors
     /// [`Code::Invalid`], naming the field: a wrong unit, `per_units` of zero, or a price out of range.
     pub fn check(&self) -> Result<(), Problem> {
-        for kind in JobKind::ALL {
-            let (name, rate) = (kind.name(), self.rate(kind));
+        let all = JobKind::ALL.map(|kind| (kind.name(), kind, self.rate(kind)));
+        let prompt = self.generate_prompt.map(|rate| ("generate_prompt", JobKind::Generate, rate));
+        for (name, kind, rate) in all.into_iter().chain(prompt) {
             let wrong = if rate.unit != kind.unit() {
                 format!("prices.{name}.unit must be {:?}", kind.unit())
             } else if rate.per_units == 0 {
@@ -185,7 +167,6 @@ impl Floor {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use proptest::prelude::*;
 
     fn running() -> Running {
         Running {
@@ -230,33 +211,6 @@ mod tests {
     }
 
     #[test]
-    fn prompt_and_text_are_priced_apart() {
-        let rate = |micro_usd, per_units| Rate { micro_usd, per_units, unit: Unit::Token };
-        let rates = TokenRates { prompt: rate(1, 100_000), text: rate(9, 100_000) };
-        // 5,000 prompts at 10 and 200 of text at 90 micro-USD per million: 0.05 + 0.018, rounded up once.
-        assert_eq!(rates.amount(5_000, 200), Some(MicroUsd(1)));
-        assert_eq!(rates.amount(5_000_000, 200_000), Some(MicroUsd(68)));
-        assert_eq!(rates.as_one(5_000_000, 200_000), Some(rate(68, 5_200_000)));
-        assert_eq!(rates.as_one(0, 0), None);
-        assert_eq!(TokenRates { prompt: rate(1, 0), ..rates }.amount(1, 1), None);
-        let dear = TokenRates::uniform(rate(u64::MAX, 1));
-        assert_eq!(dear.amount(u64::MAX, u64::MAX), None);
-    }
-
-    proptest! {
-        #[test]
-        fn one_rate_bills_the_whole_job_the_same(prompt in 0..100_000u64, text in 1..100_000u64, a in 0..10_000u64, b in 0..10_000u64, units in 1..1_000_000u64) {
-            let rate = |micro_usd, per_units| Rate { micro_usd, per_units, unit: Unit::Token };
-            let rates = TokenRates { prompt: rate(a, units), text: rate(b, 1_000) };
-            let whole = rates.amount(prompt, text).unwrap();
-            prop_assert_eq!(rates.as_one(prompt, text).unwrap().amount(prompt + text), Some(whole));
-            let uniform = TokenRates::uniform(rate(a, units));
-            prop_assert_eq!(uniform.amount(prompt, text), rate(a, units).amount(prompt + text));
-            prop_assert!(rates.amount(prompt, text - 1).unwrap() <= whole);
-        }
-    }
-
-    #[test]
     fn a_price_that_cannot_be_billed_names_its_field() {
         let mut prices = PriceList::default();
         prices.gemm.per_units = 0;
@@ -267,5 +221,11 @@ mod tests {
         let mut prices = PriceList::default();
         prices.wgsl.micro_usd = u64::MAX;
         assert!(prices.check().unwrap_err().message.contains("prices.wgsl.micro_usd"));
+        let prompt = Rate { micro_usd: 1, per_units: 1_000, unit: Unit::Token };
+        let mut prices = PriceList { generate_prompt: Some(prompt), ..PriceList::default() };
+        assert_eq!(prices.check(), Ok(()));
+        assert_eq!((prices.prompt_rate(JobKind::Generate), prices.prompt_rate(JobKind::Embed)), (Some(prompt), None));
+        prices.generate_prompt = Some(Rate { per_units: 0, ..prompt });
+        assert!(prices.check().unwrap_err().message.contains("prices.generate_prompt.per_units"));
     }
 }

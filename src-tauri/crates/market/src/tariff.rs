@@ -59,6 +59,19 @@ impl Tariff {
         Self { usd_per_kwh, windows: Vec::new(), utc_offset_minutes: 0 }
     }
 
+    /// A tariff with its windows as an owner writes them: `22:00-06:00 0.10, weekend 00:00-24:00 0.12`, in local time,
+    /// USD/kWh; none when empty.
+    ///
+    /// # Errors
+    /// [`Code::Invalid`], naming the window that does not read, or the field that is out of range.
+    pub fn read(usd_per_kwh: f64, windows: &str, utc_offset_minutes: i32) -> Result<Self, Problem> {
+        let parts = windows.split(',').map(str::trim).filter(|part| !part.is_empty());
+        let windows = parts.map(Window::read).collect::<Result<_, _>>()?;
+        let tariff = Self { usd_per_kwh, windows, utc_offset_minutes };
+        tariff.check()?;
+        Ok(tariff)
+    }
+
     /// Whether it can be reckoned with.
     ///
     /// # Errors
@@ -141,6 +154,35 @@ impl Days {
     }
 }
 
+impl Window {
+    fn read(text: &str) -> Result<Self, Problem> {
+        let refused = || {
+            let message = format!("tariff window: {text:?} is none");
+            Problem::new(Code::Invalid, message, "write it as `22:00-06:00 0.10` or `weekend 00:00-24:00 0.12`")
+        };
+        let words: Vec<&str> = text.split_whitespace().collect();
+        let (days, hours, price) = match words[..] {
+            [hours, price] => (Days::Every, hours, price),
+            ["every", hours, price] => (Days::Every, hours, price),
+            ["weekdays", hours, price] => (Days::Weekdays, hours, price),
+            ["weekend", hours, price] => (Days::Weekend, hours, price),
+            _ => return Err(refused()),
+        };
+        let (from, to) = hours.split_once('-').ok_or_else(refused)?;
+        let minute = |text: &str| {
+            let (hour, minute) = text.split_once(':')?;
+            let (hour, minute): (u32, u32) = (hour.parse().ok()?, minute.parse().ok()?);
+            (hour <= 24 && minute < 60 && hour * 60 + minute <= 1_440).then_some(hour * 60 + minute)
+        };
+        Ok(Self {
+            days,
+            from_minute: minute(from).ok_or_else(refused)?,
+            to_minute: minute(to).ok_or_else(refused)?,
+            usd_per_kwh: price.parse().map_err(|_| refused())?,
+        })
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -184,6 +226,20 @@ mod tests {
         assert!((odd - (0.5 * 0.30 + 0.5 * 0.10)).abs() < 1e-9, "{odd}");
         let weeks = tariff().usd(at("2026-11-20T20:30:00Z"), 1000.0 * 7.0 * 86_400.0, Watts(1_000.0));
         assert!((weeks - 168_000.0 * tariff().mean()).abs() < 1e-6, "{weeks}");
+    }
+
+    #[test]
+    fn windows_read_as_an_owner_writes_them() {
+        let read = Tariff::read(0.30, "22:00-06:00 0.10, weekend 00:00-24:00 0.12", 60).unwrap();
+        assert_eq!(read, tariff());
+        assert_eq!(Tariff::read(0.17, "", 0).unwrap(), Tariff::flat(0.17));
+        for wrong in ["22:00 0.1", "22-06 0.1", "sunday 00:00-24:00 0.1", "24:30-06:00 0.1", "00:00-06:00 cheap", "x"] {
+            let problem = Tariff::read(0.3, wrong, 0).unwrap_err();
+            assert!(problem.message.contains(wrong), "{problem}");
+        }
+        for wrong in ["00:00-06:00 -0.1", "00:00-00:00 0.1", "00:00-06:00 NaN"] {
+            assert!(Tariff::read(0.3, wrong, 0).unwrap_err().message.contains("tariff.windows[0]"), "{wrong}");
+        }
     }
 
     #[test]

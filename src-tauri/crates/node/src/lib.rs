@@ -12,6 +12,8 @@ mod bells;
 #[cfg(feature = "host")]
 pub mod bench;
 #[cfg(feature = "host")]
+mod breakeven;
+#[cfg(feature = "host")]
 mod client;
 #[cfg(feature = "host")]
 mod contractor;
@@ -19,6 +21,8 @@ mod contractor;
 pub mod demo;
 #[cfg(feature = "host")]
 mod agents;
+#[cfg(feature = "host")]
+mod economics;
 #[cfg(feature = "host")]
 mod entropy;
 #[cfg(feature = "host")]
@@ -39,6 +43,8 @@ mod node;
 mod payments;
 #[cfg(feature = "host")]
 mod peers;
+#[cfg(feature = "host")]
+mod prices;
 #[cfg(feature = "host")]
 mod runtimes;
 #[cfg(feature = "host")]

@@ -204,6 +204,14 @@ impl Node {
         all
     }
 
+    /// Measured power of the card without work, in watts: of the one whose energy is metered, or the only one.
+    pub(crate) async fn card_idle_watts(&self, sensor: Option<&str>) -> Option<f64> {
+        let known = self.idle_powers().await;
+        let mut found = known.iter().filter(|(card, _)| sensor.is_none_or(|address| card.ends_with(address)));
+        let (_, idle) = found.next()?;
+        found.next().is_none().then_some(idle.power.watts).filter(|watts| watts.is_finite() && *watts >= 0.0)
+    }
+
     async fn idle_powers(&self) -> BTreeMap<String, Idle> {
         self.recall(IDLE).await
     }
@@ -212,7 +220,7 @@ impl Node {
         self.recall(WATTS).await
     }
 
-    async fn recall<T: Default + serde::de::DeserializeOwned>(&self, key: &str) -> T {
+    pub(crate) async fn recall<T: Default + serde::de::DeserializeOwned>(&self, key: &str) -> T {
         let stored = self.store.setting(key).await.ok().flatten();
         stored.and_then(|value| serde_json::from_value(value).ok()).unwrap_or_default()
     }

@@ -1,11 +1,15 @@
 //! Everything the owner can set, in one table: key, default, meaning and what is accepted. The command line, the
 //! UI and the node read the same table.
 
-use serde_json::{Value, json};
+mod known;
+
+pub use known::KNOWN;
+
+use serde_json::Value;
 use std::{collections::BTreeMap, path::PathBuf};
 use tender_base::{Code, JobKind, MicroUsd, Problem, Rate};
-use tender_host::{WallError, WallLine};
-use tender_market::price::PriceList;
+use tender_host::WallLine;
+use tender_market::{cost::here::Machine, explore::Policy, price::PriceList, tariff::Tariff, why::Origin};
 
 /// The settings as the node uses them.
 #[derive(Clone, Debug, PartialEq)]
@@ -36,14 +40,16 @@ pub struct Settings {
     pub a2a_grpc: bool,
     /// Clients' kernels run here although the worker's sandbox lacks a layer.
     pub sell_unconfined_kernels: bool,
-    /// Electricity price, USD per kWh.
-    pub tariff_usd_per_kwh: f64,
-    /// Card's power while working, watts, as stated by the owner; used where nothing is measured.
-    pub card_watts: f64,
+    /// The machine as its owner describes it.
+    pub machine: Machine,
     /// What the owner's plug-in meter showed; none while not calibrated.
     pub wall_meter: Option<WallLine>,
     /// PCI address of the card whose energy is metered; found by the adapter's name when empty.
     pub sensor: Option<String>,
+    /// What an hour of waiting for a result is worth, USD.
+    pub waiting_usd_per_hour: f64,
+    /// How the place of a job is chosen.
+    pub decision_policy: Policy,
     /// How long to collect proposals, milliseconds.
     pub proposal_deadline_ms: u64,
     /// Seconds after which silence about a delivery counts as acceptance.
@@ -61,204 +67,6 @@ pub struct Settings {
     /// The worker's executable; the sibling of `tender` when empty.
     pub worker: Option<PathBuf>,
 }
-
-/// One line of the table.
-pub struct Known {
-    /// Its name.
-    pub key: &'static str,
-    /// Its value when never set.
-    pub default: fn() -> Value,
-    /// What it does, with unit and range.
-    pub about: &'static str,
-    /// Whether a value is accepted; the sentence says what would be.
-    accepts: fn(&Value) -> Result<(), &'static str>,
-}
-
-/// A micro-dollar amount in a setting may not exceed a million dollars: more is a slip of the keyboard.
-const MAX_MICRO_USD: u64 = 1_000_000_000_000;
-
-/// All settings, in the order in which they are shown.
-pub const KNOWN: &[Known] = &[
-    Known {
-        key: "name",
-        default: || json!(""),
-        about: "What peers see as this node's name: 1 to 40 characters; the host's name when empty.",
-        accepts: short_text,
-    },
-    Known { key: "selling", default: || json!(false), about: "Sell spare compute to peers.", accepts: boolean },
-    Known {
-        key: "stopped",
-        default: || json!(false),
-        about: "Stop everything: nothing is bought, sold or run.",
-        accepts: boolean,
-    },
-    Known {
-        key: "paused_until",
-        default: || Value::Null,
-        about: "Selling pauses until this time (RFC 3339, UTC).",
-        accepts: time,
-    },
-    Known {
-        key: "slots",
-        default: || json!(1),
-        about: "Contracts that may hold a slot at once, texts aside: 1 to 16.",
-        accepts: |v| whole(v, 1, 16, "a whole number from 1 to 16"),
-    },
-    Known {
-        key: "text_slots",
-        default: || json!(15),
-        about: "Texts that may be written for clients at once, all together on the card: 1 to 15.",
-        accepts: |v| whole(v, 1, 15, "a whole number from 1 to 15"),
-    },
-    Known {
-        key: "requests_per_second",
-        default: || json!(50),
-        about: "A2A requests per second of one address or key, ten times as many in total: 10 to 100000. From the next start.",
-        accepts: |v| whole(v, 10, 100_000, "a whole number from 10 to 100000"),
-    },
-    Known {
-        key: "streams",
-        default: || json!(32),
-        about: "Open A2A event streams of one address or key, and twice as many connections: 1 to 10000. From the next start.",
-        accepts: |v| whole(v, 1, 10_000, "a whole number from 1 to 10000"),
-    },
-    Known {
-        key: "a2a_grpc",
-        default: || json!(false),
-        about: "Offer gRPC at the A2A interface too. Some clients refuse an agent card that names it.",
-        accepts: boolean,
-    },
-    Known {
-        key: "sell_unconfined_kernels",
-        default: || json!(false),
-        about: "Run clients' kernels (wgsl) although the worker's sandbox lacks a layer; `tender doctor` names it.",
-        accepts: boolean,
-    },
-    Known {
-        key: "price.generate.micro_usd",
-        default: || json!(PriceList::default().generate.micro_usd),
-        about: "Price of text, micro-USD per `price.generate.per_units` tokens of prompt and text.",
-        accepts: price,
-    },
-    Known {
-        key: "price.generate.per_units",
-        default: || json!(PriceList::default().generate.per_units),
-        about: "Tokens that `price.generate.micro_usd` buys.",
-        accepts: units,
-    },
-    Known {
-        key: "price.embed.micro_usd",
-        default: || json!(PriceList::default().embed.micro_usd),
-        about: "Price of embedding, micro-USD per `price.embed.per_units` tokens.",
-        accepts: price,
-    },
-    Known {
-        key: "price.embed.per_units",
-        default: || json!(PriceList::default().embed.per_units),
-        about: "Tokens that `price.embed.micro_usd` buys.",
-        accepts: units,
-    },
-    Known {
-        key: "price.gemm.micro_usd",
-        default: || json!(PriceList::default().gemm.micro_usd),
-        about: "Price of matrix products, micro-USD per `price.gemm.per_units` floating-point operations.",
-        accepts: price,
-    },
-    Known {
-        key: "price.gemm.per_units",
-        default: || json!(PriceList::default().gemm.per_units),
-        about: "Floating-point operations that `price.gemm.micro_usd` buys.",
-        accepts: units,
-    },
-    Known {
-        key: "price.kernel.micro_usd",
-        default: || json!(PriceList::default().kernel.micro_usd),
-        about: "Price of built-in kernels, micro-USD per `price.kernel.per_units` elements or random paths.",
-        accepts: price,
-    },
-    Known {
-        key: "price.kernel.per_units",
-        default: || json!(PriceList::default().kernel.per_units),
-        about: "Elements or random paths that `price.kernel.micro_usd` buys.",
-        accepts: units,
-    },
-    Known {
-        key: "price.wgsl.micro_usd",
-        default: || json!(PriceList::default().wgsl.micro_usd),
-        about: "Price of client kernels, micro-USD per `price.wgsl.per_units` steps of fuel.",
-        accepts: price,
-    },
-    Known {
-        key: "price.wgsl.per_units",
-        default: || json!(PriceList::default().wgsl.per_units),
-        about: "Steps of fuel that `price.wgsl.micro_usd` buys.",
-        accepts: units,
-    },
-    Known {
-        key: "daily_spend_cap_micro_usd",
-        default: || json!(5_000_000),
-        about: "The most that may be spent in a day (UTC), reservations included, in micro-USD.",
-        accepts: price,
-    },
-    Known { key: "use_own_gpu", default: || json!(true), about: "Own jobs may run on the own GPU.", accepts: boolean },
-    Known {
-        key: "tariff_usd_per_kwh",
-        default: || json!(0.17),
-        about: "Electricity price in USD per kWh: 0 to 5.",
-        accepts: |v| number(v, 0.0, 5.0, "a number from 0 to 5"),
-    },
-    Known {
-        key: "card_watts",
-        default: || json!(320.0),
-        about: "The card's power while working, in watts, where no sensor measures it: 1 to 2000.",
-        accepts: |v| number(v, 1.0, 2000.0, "a number from 1 to 2000"),
-    },
-    Known {
-        key: "wall_meter",
-        default: || json!(""),
-        about: "Readings of a plug-in meter, as `card:wall` in watts: `15:78, 310:424`. Read it idle and under load, \
-                together with the card's watts in `tender doctor`. Costs then count watts at the wall.",
-        accepts: wall_meter,
-    },
-    Known {
-        key: "sensor",
-        default: || json!(""),
-        about: "Address of the card whose energy is metered, as `tender doctor` lists it; needed only with several \
-                cards that are alike.",
-        accepts: short_text,
-    },
-    Known {
-        key: "proposal_deadline_ms",
-        default: || json!(1000),
-        about: "How long proposals are collected, in milliseconds: 50 to 60000.",
-        accepts: |v| whole(v, 50, 60_000, "a whole number from 50 to 60000"),
-    },
-    Known {
-        key: "review_seconds",
-        default: || json!(600),
-        about: "Silence of so many seconds about a delivery counts as acceptance: 10 to 86400.",
-        accepts: |v| whole(v, 10, 86_400, "a whole number from 10 to 86400"),
-    },
-    Known {
-        key: "models_dir",
-        default: || json!(""),
-        about: "Folder of the models; the platform's cache when empty.",
-        accepts: path,
-    },
-    Known {
-        key: "models_source",
-        default: || json!(tender_base::catalogue::SOURCE),
-        about: "Where models are downloaded from: a model hub, or a mirror with the same paths. https only, or http on \
-                this machine. What comes is checked against pinned hashes.",
-        accepts: source,
-    },
-    Known {
-        key: "worker",
-        default: || json!(""),
-        about: "The worker's executable; `tender-worker` beside `tender` when empty.",
-        accepts: path,
-    },
-];
 
 impl Settings {
     /// From what is stored; what was never set has its default.
@@ -287,6 +95,12 @@ impl Settings {
                 kernel: rate(JobKind::Kernel),
                 wgsl: rate(JobKind::Wgsl),
                 generate: rate(JobKind::Generate),
+                generate_prompt: Some(Rate {
+                    micro_usd: whole("price.generate_prompt.micro_usd"),
+                    per_units: whole("price.generate_prompt.per_units"),
+                    unit: JobKind::Generate.unit(),
+                })
+                .filter(|rate| rate.per_units > 0),
             },
             daily_spend_cap: MicroUsd(i64::try_from(whole("daily_spend_cap_micro_usd")).unwrap_or(0)),
             use_own_gpu: flag("use_own_gpu"),
@@ -296,10 +110,11 @@ impl Settings {
             streams: u32::try_from(whole("streams")).unwrap_or(32),
             a2a_grpc: flag("a2a_grpc"),
             sell_unconfined_kernels: flag("sell_unconfined_kernels"),
-            tariff_usd_per_kwh: float("tariff_usd_per_kwh"),
-            card_watts: float("card_watts"),
+            machine: machine(stored),
             wall_meter: WallLine::parse(&text("wall_meter")).ok(),
             sensor: Some(text("sensor")).filter(|address| !address.is_empty()),
+            waiting_usd_per_hour: float("waiting_usd_per_hour"),
+            decision_policy: text("decision_policy").parse().unwrap_or_default(),
             proposal_deadline_ms: whole("proposal_deadline_ms"),
             review_seconds: u32::try_from(whole("review_seconds")).unwrap_or(600),
             models_dir: folder("models_dir"),
@@ -310,6 +125,44 @@ impl Settings {
             worker: folder("worker"),
         }
     }
+}
+
+/// The machine from its settings; what the owner never set is assumed.
+fn machine(stored: &BTreeMap<String, Value>) -> Machine {
+    let mut machine = Machine::default();
+    let float = |key: &str| current(stored, key).as_f64().unwrap_or_default();
+    let is_set = |key: &str| stored.get(key).is_some_and(|value| !value.is_null());
+    let card = &mut machine.card;
+    for (field, key, value) in [
+        ("gpu_watts", "card_watts", &mut card.gpu_watts),
+        ("price_usd", "card.price_usd", &mut card.price_usd),
+        ("resale_fraction", "card.resale_fraction", &mut card.resale_fraction),
+        ("lifetime_years", "card.lifetime_years", &mut card.lifetime_years),
+        ("discount_rate", "card.discount_rate", &mut card.discount_rate),
+        ("maintenance_fraction", "card.maintenance_fraction", &mut card.maintenance_fraction),
+        ("utilisation", "card.utilisation", &mut card.utilisation),
+        ("host_watts", "card.host_watts", &mut card.host_watts),
+        ("idle_watts", "card.idle_watts", &mut card.idle_watts),
+        ("psu_efficiency", "card.psu_efficiency", &mut card.psu_efficiency),
+        ("cooling_overhead", "card.cooling_overhead", &mut card.cooling_overhead),
+        ("tariff", "tariff_usd_per_kwh", &mut card.tariff_usd_per_kwh),
+    ] {
+        *value = float(key);
+        if is_set(key) {
+            machine.origins.insert(field, Origin::Stated);
+        }
+    }
+    let windows = current(stored, "tariff_windows");
+    let offset = current(stored, "utc_offset_minutes").as_i64().and_then(|minutes| i32::try_from(minutes).ok());
+    let tariff =
+        Tariff::read(card.tariff_usd_per_kwh, windows.as_str().unwrap_or_default(), offset.unwrap_or_default());
+    // What is stored was read when it was set.
+    machine.tariff = tariff.unwrap_or_else(|_| Tariff::flat(card.tariff_usd_per_kwh));
+    machine.rent_usd_per_hour = Some(float("rent_usd_per_hour")).filter(|rent| *rent > 0.0);
+    if machine.rent_usd_per_hour.is_some() {
+        machine.origins.insert("rent_usd_per_hour", Origin::Stated);
+    }
+    machine
 }
 
 /// The stored value of a setting, else its default.
@@ -338,60 +191,6 @@ pub fn check(key: &str, value: &Value) -> Result<(), Problem> {
         .map_err(|wanted| Problem::new(Code::Invalid, format!("{key} cannot be {value}"), format!("it takes {wanted}")))
 }
 
-fn boolean(value: &Value) -> Result<(), &'static str> {
-    value.as_bool().map(|_| ()).ok_or("true or false")
-}
-
-fn short_text(value: &Value) -> Result<(), &'static str> {
-    value
-        .as_str()
-        .filter(|text| text.chars().count() <= 40 && !text.chars().any(char::is_control))
-        .map(|_| ())
-        .ok_or("a text of at most 40 characters")
-}
-
-fn path(value: &Value) -> Result<(), &'static str> {
-    value.as_str().filter(|text| text.len() <= 4096 && !text.contains('\0')).map(|_| ()).ok_or("a path")
-}
-
-fn source(value: &Value) -> Result<(), &'static str> {
-    let wanted = "an address such as https://models.example.org, or http://127.0.0.1:PORT";
-    let address = value.as_str().and_then(|text| reqwest::Url::parse(text).ok()).ok_or(wanted)?;
-    let here = match address.host_str().unwrap_or_default() {
-        "localhost" => true,
-        host => host.trim_matches(['[', ']']).parse().is_ok_and(|ip: std::net::IpAddr| ip.is_loopback()),
-    };
-    let plain = address.username().is_empty() && address.query().is_none() && address.fragment().is_none();
-    if plain && (address.scheme() == "https" || address.scheme() == "http" && here) { Ok(()) } else { Err(wanted) }
-}
-
-fn time(value: &Value) -> Result<(), &'static str> {
-    value.as_str().and_then(tender_base::Timestamp::parse).map(|_| ()).ok_or("a time such as 2026-11-21T08:00:00.000Z")
-}
-
-fn wall_meter(value: &Value) -> Result<(), &'static str> {
-    match value.as_str() {
-        Some("") => Ok(()),
-        text => WallLine::parse(text.unwrap_or_default()).map(|_| ()).map_err(WallError::wanted),
-    }
-}
-
-fn whole(value: &Value, least: u64, most: u64, wanted: &'static str) -> Result<(), &'static str> {
-    value.as_u64().filter(|n| (least..=most).contains(n)).map(|_| ()).ok_or(wanted)
-}
-
-fn number(value: &Value, least: f64, most: f64, wanted: &'static str) -> Result<(), &'static str> {
-    value.as_f64().filter(|n| (least..=most).contains(n)).map(|_| ()).ok_or(wanted)
-}
-
-fn price(value: &Value) -> Result<(), &'static str> {
-    whole(value, 0, MAX_MICRO_USD, "a whole number of micro-USD, at most a million dollars")
-}
-
-fn units(value: &Value) -> Result<(), &'static str> {
-    whole(value, 1, 1 << 53, "a whole number of at least 1")
-}
-
 fn host_name() -> String {
     std::fs::read_to_string("/etc/hostname")
         .ok()
@@ -404,6 +203,7 @@ fn host_name() -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use serde_json::json;
 
     #[test]
     fn every_default_is_accepted_and_slips_are_named() {
@@ -414,6 +214,26 @@ mod tests {
         assert!(check("slots", &json!("two")).is_err());
         assert!(check("colour", &json!("red")).unwrap_err().message.contains("colour"));
         assert_eq!(Settings::read(&BTreeMap::new()).slots, 1);
+    }
+
+    #[test]
+    fn what_the_owner_states_of_the_machine_is_told_from_what_is_assumed() {
+        let known = |key: &str, value: Value| BTreeMap::from([(key.to_owned(), value)]);
+        assert_eq!(Settings::read(&BTreeMap::new()).machine, Machine::default());
+        // A setting of an older version.
+        let machine = Settings::read(&known("tariff_usd_per_kwh", json!(0.3))).machine;
+        assert_eq!((machine.tariff, machine.card.tariff_usd_per_kwh), (Tariff::flat(0.3), 0.3));
+        assert_eq!(machine.origins.keys().collect::<Vec<_>>(), [&"tariff"]);
+        let machine = Settings::read(&known("card.price_usd", json!(0))).machine;
+        assert_eq!((machine.card.price_usd, machine.origin("price_usd")), (0.0, Origin::Stated));
+        assert_eq!(machine.origin("host_watts"), Origin::Assumed);
+        let rented = Settings::read(&known("rent_usd_per_hour", json!(0.4))).machine;
+        assert_eq!(rented.rent_usd_per_hour, Some(0.4));
+        let windows = Settings::read(&known("tariff_windows", json!("22:00-06:00 0.10"))).machine.tariff;
+        assert_eq!(windows, Tariff::read(0.17, "22:00-06:00 0.10", 0).unwrap());
+        assert!(check("tariff_windows", &json!("at night")).unwrap_err().hint.contains("22:00-06:00"));
+        assert!(check("utc_offset_minutes", &json!(1.5)).is_err() && check("utc_offset_minutes", &json!(-300)).is_ok());
+        assert!(check("card.utilisation", &json!(0)).is_err());
     }
 
     #[test]

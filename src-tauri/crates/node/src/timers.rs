@@ -19,13 +19,14 @@ const RETOLD_FOR: Duration = Duration::from_secs(7 * 24 * 3600);
 
 /// Runs until the node ends.
 pub(crate) async fn run(node: Arc<Node>) {
-    let mut round = 0u32;
+    let (mut round, mut offered_since) = (0u32, None);
     node.ask_for_receipts();
     loop {
         tokio::time::sleep(EVERY).await;
         if let Err(problem) = node.expire().await {
             tracing::warn!(%problem, "timers");
         }
+        node.note_offered(&mut offered_since).await;
         round = round.wrapping_add(1);
         if round.is_multiple_of(SWEEP_ROUNDS)
             && let Err(e) = node.store.sweep_blobs(node.now()).await
@@ -103,6 +104,13 @@ impl Node {
                 if let Some(job) = record.job
                     && self.unfinished(job).await.is_ok()
                 {
+                    let (call, _) = crate::contractor::opening(record)?;
+                    let units = record.delivery().map_or(0, |delivery| delivery.document.units);
+                    let took = record.award().map_or(Duration::ZERO, |award| {
+                        record.changed_at.since(award.document.awarded_at)
+                    });
+                    let took = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
+                    events.push(self.bought(job.uuid(), record.book, &call.document.job.work, (units, None), took));
                     events.push(tender_store::Event::JobMoved {
                         job,
                         state: tender_base::JobState::Completed,

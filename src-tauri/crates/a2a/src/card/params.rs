@@ -23,8 +23,11 @@ pub struct SkillFacts {
     /// The model, for kinds that have one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub model: Option<ModelRef>,
-    /// The price without obligation; a proposal binds.
+    /// The price without obligation; a proposal binds. Where `prompt_rate` is there, that of a text without its prompt.
     pub rate: Rate,
+    /// The price of a text's prompt, where it is another.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub prompt_rate: Option<Rate>,
 }
 
 /// What the work runs on, as far as it is known.

@@ -94,6 +94,7 @@ fn proposal(call: &Signed<CallForProposals>) -> Signed<Proposal> {
         client: call.document.client,
         call: call.hash(),
         rate: rate(),
+        prompt_rate: None,
         units: 2,
         amount: MicroUsd(1),
         valid_until: now(),
@@ -151,7 +152,7 @@ pub fn facts(url: String, tls_key_sha256: Option<Sha256>) -> CardFacts {
         did: contractor_key().did(),
         version: "0.1.0".into(),
         tls_key_sha256,
-        skills: vec![SkillFacts { kind: JobKind::Gemm, model: None, rate: rate() }],
+        skills: vec![SkillFacts { kind: JobKind::Gemm, model: None, rate: rate(), prompt_rate: None }],
         offer: Offer {
             resources: vec![Resource {
                 kind: ResourceKind::Gpu,

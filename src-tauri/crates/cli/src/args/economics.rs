@@ -6,7 +6,7 @@ use tender_sim::Preset;
 #[derive(clap::Args)]
 pub(crate) struct Breakeven {
     /// The card and what the API asks, as JSON; `--help` lists its fields.
-    #[arg(long, value_name = "FILE", required_unless_present = "preset")]
+    #[arg(long, value_name = "FILE", required_unless_present_any = ["preset", "log"])]
     pub(crate) input: Option<PathBuf>,
     /// A case instead of a file: "seed 004", the 9.1 million tokens a day of an RTX 4080, with its history.
     #[arg(long, value_name = "NAME", conflicts_with = "input")]
@@ -33,6 +33,56 @@ pub(crate) struct Breakeven {
     /// --usage: seed of the bootstrap behind the intervals.
     #[arg(long, default_value_t = 1, requires = "usage", allow_negative_numbers = true)]
     pub(crate) seed: u64,
+    #[command(flatten)]
+    pub(crate) log: Log,
+}
+
+#[derive(clap::Args)]
+pub(crate) struct Log {
+    /// This node's own job log instead: speeds, watts and occupancy of the card as they were measured, against an API.
+    #[arg(long, requires = "api_model", conflicts_with_all = ["input", "preset", "usage"])]
+    pub(crate) log: bool,
+    /// --log: the API's model, as the published prices name it, such as openai/gpt-4o-mini.
+    #[arg(long, value_name = "MODEL", requires = "log")]
+    pub(crate) api_model: Option<String>,
+    /// --log: days back from today [default: 90].
+    #[arg(long, value_name = "DAYS", requires = "log")]
+    pub(crate) days: Option<u32>,
+    /// --log: on uses this break-even as a rule: texts go to the own card from that volume of a day on, and elsewhere
+    /// below it.
+    #[arg(long, value_enum, requires = "log")]
+    pub(crate) rule: Option<super::OnOff>,
+}
+
+#[derive(clap::Args)]
+pub(crate) struct Price {
+    /// Which kind of work [default: all].
+    #[arg(value_enum)]
+    pub(crate) kind: Option<super::KindOption>,
+    /// What to earn on top of the floor, as a fraction of it, 0 to 10 [default: 0.25].
+    #[arg(long, value_name = "FRACTION", allow_negative_numbers = true)]
+    pub(crate) margin: Option<f64>,
+    /// Most that can be asked for a unit, micro-USD [default: what the cheapest attached cloud asks].
+    #[arg(long, value_name = "MICRO_USD", allow_negative_numbers = true)]
+    pub(crate) cap: Option<f64>,
+    /// Ask the suggested price from now on.
+    #[arg(long, requires = "kind")]
+    pub(crate) set: bool,
+    /// Print how each figure came about.
+    #[arg(long)]
+    pub(crate) why: bool,
+}
+
+impl From<super::KindOption> for tender_base::JobKind {
+    fn from(kind: super::KindOption) -> Self {
+        match kind {
+            super::KindOption::Generate => Self::Generate,
+            super::KindOption::Embed => Self::Embed,
+            super::KindOption::Gemm => Self::Gemm,
+            super::KindOption::Kernel => Self::Kernel,
+            super::KindOption::Wgsl => Self::Wgsl,
+        }
+    }
 }
 
 /// The fields of `tender breakeven --input`.

@@ -13,7 +13,7 @@ use crate::{
     number::{fraction, positive},
     why::{Origin, Why},
 };
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use tender_base::{Code, Problem};
 
 /// Most cards that are compared.
@@ -48,7 +48,7 @@ pub struct Rent {
 }
 
 /// One of the alternatives.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "choice", rename_all = "snake_case")]
 pub enum Choice {
     /// Stay with the API.
@@ -76,7 +76,7 @@ impl Choice {
 }
 
 /// A 95 % interval.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Interval {
     /// Its lower end.
     pub low: f64,
@@ -85,7 +85,7 @@ pub struct Interval {
 }
 
 /// What an alternative costs for the use seen.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Alternative {
     /// Which.
     #[serde(flatten)]
@@ -111,7 +111,7 @@ pub struct Alternative {
 }
 
 /// A calendar month.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Month {
     /// `2026-11`.
     pub month: String,
@@ -129,7 +129,7 @@ pub struct Month {
 }
 
 /// The answer.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Comparison {
     /// Days compared, those without use among them.
     pub days: u32,

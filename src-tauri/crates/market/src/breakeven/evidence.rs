@@ -98,6 +98,28 @@ pub fn evidence(log: &[Job], until: Timestamp) -> Result<Evidence, Problem> {
     })
 }
 
+/// How much of the card's time each piece of work had: what ran at once shared it. In seconds, in the order of
+/// `spans`, which are begin and end; together they are the time in which anything ran.
+#[must_use]
+pub fn shared(spans: &[(Timestamp, Timestamp)]) -> Vec<f64> {
+    let mut turns: Vec<(i64, i64)> =
+        spans.iter().flat_map(|(begin, end)| [(begin.millis(), 1), (end.millis(), -1)]).collect();
+    turns.sort_unstable();
+    // At each turn the time that one of those at work has had since the beginning.
+    let mut had = std::collections::BTreeMap::new();
+    let (mut running, mut last, mut each) = (0i64, 0i64, 0.0);
+    for (at, turn) in turns {
+        if running > 0 {
+            each += (at - last) as f64 / 1000.0 / running as f64;
+        }
+        running += turn;
+        last = at;
+        had.insert(at, each);
+    }
+    let had = |at: &Timestamp| had.get(&at.millis()).copied().unwrap_or_default();
+    spans.iter().map(|(begin, end)| had(end) - had(begin)).collect()
+}
+
 impl Evidence {
     /// How each figure came about.
     #[must_use]
@@ -261,6 +283,18 @@ mod tests {
         let measured = found.apply(&card());
         assert_eq!((Some(measured.gpu_watts), measured.utilisation), (found.gpu_watts, found.occupancy));
         assert_eq!(measured.price_usd, 1_199.0, "what the log does not show stays as stated");
+    }
+
+    #[test]
+    fn what_runs_at_once_shares_the_card() {
+        let at = |seconds: i64| Timestamp::from_millis(seconds * 1000);
+        let alone = [(at(0), at(4)), (at(10), at(11))];
+        assert_eq!(shared(&alone), [4.0, 1.0]);
+        let together = [(at(0), at(4)), (at(2), at(8)), (at(2), at(4)), (at(8), at(9))];
+        let had = shared(&together);
+        assert!((had[0] - (2.0 + 2.0 / 3.0)).abs() < 1e-12 && (had[1] - (2.0 / 3.0 + 4.0)).abs() < 1e-12, "{had:?}");
+        assert!((had.iter().sum::<f64>() - 9.0).abs() < 1e-12 && had[3] == 1.0, "{had:?}");
+        assert!(shared(&[]).is_empty());
     }
 
     #[test]

@@ -26,9 +26,10 @@ pub fn preset(name: &str) -> Option<Preset> {
     (name == NAMES[0]).then(seed_004)
 }
 
-/// "Route operations requiring > 9.1 million output tokens a day to internal RTX 4080 nodes": systems.md 158.
-fn seed_004() -> Preset {
-    let with_every_cost = Input {
+/// An RTX 4080 with every cost counted, half of the time at work: what is assumed of a card where nobody says more.
+#[must_use]
+pub fn rtx_4080() -> Input {
+    Input {
         price_usd: 1_199.0,
         resale_fraction: 0.35,
         lifetime_years: 3.0,
@@ -49,7 +50,12 @@ fn seed_004() -> Preset {
         // llama.cpp's pp1024 with the same model on the same card.
         prefill_tokens_per_second: Some(5_065.0),
         cards: None,
-    };
+    }
+}
+
+/// "Route operations requiring > 9.1 million output tokens a day to internal RTX 4080 nodes": systems.md 158.
+fn seed_004() -> Preset {
+    let with_every_cost = rtx_4080();
     Preset {
         name: NAMES[0],
         as_claimed: Input {

@@ -107,7 +107,6 @@ pub struct InternalCost {
     pub opportunity_usd: f64,
     /// Energy in joules; none for rented hardware, whose watts are its owner's.
     pub energy_joules: Option<f64>,
-    watts_measured: bool,
 }
 
 impl InternalCost {
@@ -122,10 +121,10 @@ impl InternalCost {
             + self.opportunity_usd
     }
 
-    /// How the total came about.
+    /// How the total came about; `owner` and `watts` say where the figures that only the owner knows, and the draw, come
+    /// from.
     #[must_use]
-    pub fn why(&self) -> Why {
-        let energy = if self.watts_measured { Origin::Measured } else { Origin::Stated };
+    pub fn why(&self, owner: &Origin, watts: &Origin) -> Why {
         Why::new(
             "cost of running here",
             self.total_usd(),
@@ -134,10 +133,10 @@ impl InternalCost {
             "COALESCE eq. 1 to 5, corrected: docs/economics.md",
         )
         .with("time", self.seconds, "s", Origin::Computed)
-        .with("rent", self.rent_usd, "USD", Origin::Stated)
-        .with("depreciation", self.depreciation_usd, "USD", Origin::Stated)
-        .with("maintenance", self.maintenance_usd, "USD", Origin::Stated)
-        .with("energy", self.energy_usd, "USD", energy)
+        .with("rent", self.rent_usd, "USD", owner.clone())
+        .with("depreciation", self.depreciation_usd, "USD", owner.clone())
+        .with("maintenance", self.maintenance_usd, "USD", owner.clone())
+        .with("energy", self.energy_usd, "USD", watts.clone())
         .with("memory", self.memory_usd, "USD", Origin::Computed)
         .with("opportunity", self.opportunity_usd, "USD", Origin::Computed)
     }
@@ -165,17 +164,15 @@ pub fn internal(
         energy_usd: 0.0,
         opportunity_usd: opportunity_usd(seconds, displaced)?,
         energy_joules: None,
-        watts_measured: false,
     };
     match hardware {
-        Hardware::Owned { capital_usd_per_hour, maintenance_usd_per_hour, watts, watts_measured, tariff } => {
+        Hardware::Owned { capital_usd_per_hour, maintenance_usd_per_hour, watts, tariff, .. } => {
             tariff.check()?;
             let watts = Watts(not_negative("watts", watts.0)?);
             cost.depreciation_usd = hours * not_negative("capital_usd_per_hour", *capital_usd_per_hour)?;
             cost.maintenance_usd = hours * not_negative("maintenance_usd_per_hour", *maintenance_usd_per_hour)?;
             cost.energy_usd = tariff.usd(start, seconds, watts);
             cost.energy_joules = Some(seconds * watts.0);
-            cost.watts_measured = *watts_measured;
         }
         Hardware::Rented { usd_per_hour } => {
             cost.rent_usd = hours * not_negative("usd_per_hour", *usd_per_hour)?;
@@ -256,7 +253,7 @@ mod tests {
         close(owned.energy_usd, 640.356 / 8_760.0);
         close(owned.energy_joules.unwrap(), 3_600.0 * 387.0 / 0.9);
         assert_eq!(owned.rent_usd, 0.0);
-        assert!(owned.why().stands_on_evidence());
+        assert!(owned.why(&Origin::Stated, &Origin::Measured).stands_on_evidence());
         let rented = internal(1_800.0, noon(), &Hardware::Rented { usd_per_hour: 0.5 }, None, &[]).unwrap();
         assert_eq!((rented.total_usd(), rented.rent_usd), (0.25, 0.25));
         assert_eq!(rented.energy_joules, None);

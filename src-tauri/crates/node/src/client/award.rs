@@ -176,10 +176,10 @@ impl Node {
 
     async fn delivered(&self, id: ContractId, delivery: Signed<Delivery>, output: Vec<u8>) -> Result<(), Problem> {
         let record = self.record(id).await?;
-        let (_, proposal) = crate::contractor::opening(&record)?;
+        let (call, proposal) = crate::contractor::opening(&record)?;
         let award = record.award().ok_or_else(|| Problem::new(Code::Internal, "the award is missing", ""))?;
         let blob = tender_base::BlobRef::of(&output);
-        checks::check_delivery(&delivery, award, proposal, &blob, self.now())?;
+        checks::check_delivery(&delivery, award, (&call.document.job.work, proposal), &blob, self.now())?;
         self.store.put_blob(&output).await.map_err(|e| e.problem())?;
         let documents = vec![Message::Delivery(delivery)];
         let mut events = vec![self.contract_event(&record, Step::Deliver, documents, MicroUsd::ZERO, None)?];

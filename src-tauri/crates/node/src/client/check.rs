@@ -211,6 +211,7 @@ impl Node {
         let amount = delivery.document.amount;
         let mut events =
             vec![self.contract_event(record, Step::Accept, vec![Message::Acceptance(acceptance)], amount, None)?];
+        let mut lessons = Vec::new();
         if let Some(job) = record.job {
             let wall_ms = record
                 .award()
@@ -219,6 +220,13 @@ impl Node {
                 self.decided_with(job, Actual { charged: amount, wall_ms, contract: Some(record.id), by: None })
                     .await?,
             );
+            let (call, proposal) = crate::contractor::opening(record)?;
+            let work = &call.document.job.work;
+            // From the award to the delivery: how long it was checked says nothing about the peer.
+            let checking = now.since(record.changed_at);
+            let took = wall_ms.saturating_sub(u64::try_from(checking.as_millis()).unwrap_or(u64::MAX));
+            lessons = Self::promise_kept(&record.peer, work, proposal.document.estimated_ms, took);
+            events.push(self.bought(job.uuid(), record.book, work, (delivery.document.units, None), took));
             events.push(Event::JobMoved {
                 job,
                 state: JobState::Completed,
@@ -230,7 +238,7 @@ impl Node {
                 at: now,
             });
         }
-        self.apply(events, Vec::new()).await?;
+        self.apply_learning(events, Vec::new(), lessons).await?;
         // The money is booked; hearing the countersignature may take another try.
         if let Err(problem) = self.complete_receipt(record.id).await {
             tracing::info!(contract = %record.id, %problem, "the countersignature is still due");

@@ -17,6 +17,7 @@ use std::{sync::Arc, time::Duration};
 use tender_base::{
     Code, ContractState, Did, JobSpec, MicroUsd, Problem, Role, Signed, Timestamp, Work,
     documents::{
+        self,
         Abandonment, Acceptance, Award, CallForProposals, Countersignature, Decline, Message, Proposal, Rejection,
     },
     ids::ContractId,
@@ -73,9 +74,10 @@ impl Node {
         let settings = self.settings();
         let place = self.workplace(&spec.work, true).await?;
         self.confines(&spec.work).await?;
-        let rate = settings.prices.rate(spec.work.kind());
+        let kind = spec.work.kind();
+        let (rate, prompt_rate) = (settings.prices.rate(kind), settings.prices.prompt_rate(kind));
         let units = spec.work.units();
-        let amount = rate.amount(units).ok_or_else(|| {
+        let amount = documents::bill(&spec.work, &rate, prompt_rate.as_ref(), units).ok_or_else(|| {
             Problem::new(Code::Invalid, "the job is too large to be priced", "split it into smaller jobs")
         })?;
         let contract = call.document.contract;
@@ -87,10 +89,11 @@ impl Node {
             client: caller,
             call: call.hash(),
             rate,
+            prompt_rate,
             units,
             amount,
             valid_until,
-            estimated_ms: self.estimate(&spec.work, place.runtime.as_deref()).await.estimated_ms(),
+            estimated_ms: self.estimate(&spec.work, place.runtime.as_deref()).await?.estimated_ms(),
             adapter: place.adapter,
         };
         let proposal = Signed::new(proposal, self.identity.signer.as_ref());

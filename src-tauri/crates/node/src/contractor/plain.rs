@@ -111,12 +111,13 @@ impl Contractor {
         work.check(&BlobRef::of(&input))?;
         self.workplace(&work, true).await.map_err(unknown)?;
         self.confines(&work).await?;
-        let rate = self.settings().prices.rate(work.kind());
+        let prices = self.settings().prices;
+        let (rate, prompt_rate) = (prices.rate(work.kind()), prices.prompt_rate(work.kind()));
         let units = work.units();
-        let amount = rate
-            .amount(units)
+        let amount = tender_base::documents::bill(&work, &rate, prompt_rate.as_ref(), units)
             .ok_or_else(|| Problem::new(Code::Invalid, "the job is too large to be priced", "split it"))?;
-        let quote = Quote { amount_micro_usd: amount, units, rate, valid_until: now.after(QUOTE_VALID), work };
+        let quote =
+            Quote { amount_micro_usd: amount, units, rate, prompt_rate, valid_until: now.after(QUOTE_VALID), work };
         let task = ContractId::new(self.clock.as_ref(), self.entropy.as_ref());
         let context = message.context_id.get_or_insert_with(a2a::new_context_id).clone();
         message.task_id = Some(task.to_string());
@@ -204,13 +205,7 @@ impl Contractor {
     }
 
     /// Awards exactly what was quoted. Its tokens are not counted again.
-    async fn agreed(
-        &self,
-        client: &Client<'_>,
-        record: &TaskRecord,
-        said: &Said,
-        quote: Quote,
-    ) -> Result<(), Problem> {
+    async fn agreed(&self, client: &Client<'_>, record: &TaskRecord, said: &Said, quote: Quote) -> Result<(), Problem> {
         let first = self.first_message(record).await?;
         let unread = || Problem::new(Code::Internal, "the job does not read back", "send it again");
         let mut job = asked(&first)?.ok_or_else(unread)?;

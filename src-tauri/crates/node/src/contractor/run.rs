@@ -1,7 +1,12 @@
 //! Doing the work of an awarded contract.
 
 use super::opening;
-use crate::{metering::WorkMeter, node::Node, runtimes::Workplace};
+use crate::{
+    economics::{Ended, Spent},
+    metering::WorkMeter,
+    node::Node,
+    runtimes::Workplace,
+};
 use std::{sync::Arc, time::Duration};
 use tender_a2a::{
     contract,
@@ -16,7 +21,7 @@ use tender_base::{
 };
 use tender_engine::{Order, Output, Progress, Tenant};
 use tender_market::contract::Step;
-use tender_store::{ContractRecord, Event};
+use tender_store::{ContractRecord, Event, Place};
 
 /// A job may take this many times its estimate before it is killed; the estimate of a first job may be far off, so
 /// at least a minute is allowed.
@@ -49,11 +54,23 @@ impl Node {
             tenant: Tenant::Peer(record.peer),
             work,
         };
+        let estimate = self.estimate(&call.document.job.work, place.runtime.as_deref()).await?;
         let mut metering = WorkMeter::new();
         let output = self.run_with_progress(&record, &place, order, &mut metering).await?;
         let meter = self.metered(call.document.job.work.kind(), metering, output.wall_ms).await;
         self.learn(&call.document.job.work, place.runtime.as_deref(), output.units, output.wall_ms).await;
-        self.deliver(id, output, meter).await
+        let ended = Ended {
+            id: id.uuid(),
+            book: record.book,
+            work: &call.document.job.work,
+            runtime: place.runtime.as_deref(),
+            place: Place::Sold,
+            estimate: &estimate,
+            output: &output,
+            meter: &meter,
+        };
+        let spent = self.spent(ended).await?;
+        self.deliver(id, output, meter, spent).await
     }
 
     /// Runs the order; the first sign of life makes the contract `running`.
@@ -93,7 +110,7 @@ impl Node {
         }
     }
 
-    async fn deliver(&self, id: ContractId, output: Output, meter: Meter) -> Result<(), Problem> {
+    async fn deliver(&self, id: ContractId, output: Output, meter: Meter, spent: Spent) -> Result<(), Problem> {
         let record = self.record(id).await?;
         if record.state.is_final() {
             // The client gave up while the work was running: nothing is delivered, nothing is owed.
@@ -118,7 +135,7 @@ impl Node {
                 "declare the units that the input really has",
             ));
         }
-        let Some(amount) = proposal.document.rate.amount(output.units) else {
+        let Some(amount) = proposal.document.bill(work, output.units) else {
             return Err(Problem::new(Code::Internal, "the work done cannot be priced", ""));
         };
         let blob: BlobRef = self.store.put_blob(&output.bytes).await.map_err(|e| e.problem())?;
@@ -140,7 +157,7 @@ impl Node {
         let owner = record.peer.to_string();
         let task = self.store.task(&owner, &id.to_string()).await.map_err(|e| e.problem())?;
         let Some(task) = task.filter(|task| task.recorded > 0) else {
-            return self.apply(vec![deliver], Vec::new()).await;
+            return self.apply_learning(vec![deliver, spent.done], Vec::new(), spent.lessons).await;
         };
         // Nobody reviews: the client of a plain task has no documents to do it with.
         let outputs = Event::TaskRecorded {
@@ -156,7 +173,7 @@ impl Node {
         };
         let delivered = ContractRecord { state: ContractState::Delivered, ..record };
         let accept = self.contract_event(&delivered, Step::AcceptBySilence, Vec::new(), amount, None)?;
-        self.apply(vec![outputs, deliver, accept], Vec::new()).await
+        self.apply_learning(vec![outputs, deliver, accept, spent.done], Vec::new(), spent.lessons).await
     }
 
     /// What the client of a plain task gets: a text as text, with all about it beside it; everything else as it is.
@@ -214,7 +231,7 @@ fn used(record: &ContractRecord, place: &Workplace, step: &Progress) -> Option<c
         return None;
     }
     let units = u64::from(text.prompt_tokens) + u64::from(step.done);
-    let amount_micro_usd = proposal.document.rate.amount(units)?;
+    let amount_micro_usd = proposal.document.bill(&call.document.job.work, units)?;
     Some(contract::Used { units, amount_micro_usd, energy_joules: None, measured: false })
 }
 

@@ -91,11 +91,11 @@ impl Node {
         let selling = self.willing(self.now()).is_ok();
         let mut skills = Vec::new();
         for kind in JobKind::ALL.into_iter().filter(|_| selling) {
-            let rate = settings.prices.rate(kind);
+            let (rate, prompt_rate) = (settings.prices.rate(kind), settings.prices.prompt_rate(kind));
             match self.for_sale(&settings, kind) {
-                None => skills.push(SkillFacts { kind, model: None, rate }),
+                None => skills.push(SkillFacts { kind, model: None, rate, prompt_rate }),
                 Some(models) => {
-                    skills.extend(models.into_iter().map(|model| SkillFacts { kind, model: Some(model), rate }));
+                    skills.extend(models.into_iter().map(|model| SkillFacts { kind, model: Some(model), rate, prompt_rate }));
                 }
             }
         }

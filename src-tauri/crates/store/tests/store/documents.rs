@@ -105,6 +105,7 @@ impl Trade {
                 client,
                 call: call.hash(),
                 rate,
+                prompt_rate: None,
                 units,
                 amount,
                 valid_until: at(30_000),

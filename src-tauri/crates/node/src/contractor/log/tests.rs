@@ -93,6 +93,7 @@ impl Sale {
             client,
             call: call.hash(),
             rate: Rate { micro_usd: 5, per_units: 2, unit: Unit::Flop },
+            prompt_rate: None,
             units: 2,
             amount: MicroUsd(5),
             valid_until: at(1),

@@ -32,7 +32,7 @@ impl Contractor {
         let text = matches!(work, Work::Generate(_));
         let text_slots = place.slots.map_or(settings.text_slots, |slots| slots.min(settings.text_slots));
         let limit = if text { text_slots } else { settings.slots };
-        let estimated_ms = self.estimate(&work, place.runtime.as_deref()).await.estimated_ms();
+        let estimated_ms = self.estimate(&work, place.runtime.as_deref()).await?.estimated_ms();
         let guards = vec![Guard::Slots { text, limit, now }, self.credit(&client.peer, quote.amount_micro_usd)];
         // Nothing is kept of what is not allowed; whether it still is, the transaction says.
         self.apply(Vec::new(), guards.clone()).await?;
@@ -61,6 +61,7 @@ impl Contractor {
             client: client.peer.did,
             call: call.hash(),
             rate: quote.rate,
+            prompt_rate: quote.prompt_rate,
             units: quote.units,
             amount: quote.amount_micro_usd,
             valid_until: quote.valid_until,

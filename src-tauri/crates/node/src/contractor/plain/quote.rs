@@ -29,6 +29,8 @@ pub(super) struct Quote {
     pub(super) amount_micro_usd: MicroUsd,
     pub(super) units: u64,
     pub(super) rate: Rate,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) prompt_rate: Option<Rate>,
     pub(super) valid_until: Timestamp,
     /// What was priced, with its model: exactly this is done for the price.
     pub(super) work: Work,
