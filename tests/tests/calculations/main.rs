@@ -2,6 +2,7 @@
 
 mod breakeven;
 mod decide;
+mod replay;
 mod simulate;
 
 use serde_json::Value;
