@@ -6,6 +6,8 @@ pub mod api;
 pub mod attach;
 
 #[cfg(feature = "host")]
+mod agents;
+#[cfg(feature = "host")]
 pub mod backup;
 #[cfg(feature = "host")]
 mod bells;
@@ -17,8 +19,6 @@ mod client;
 mod contractor;
 #[cfg(feature = "host")]
 pub mod demo;
-#[cfg(feature = "host")]
-mod agents;
 #[cfg(feature = "host")]
 mod entropy;
 #[cfg(feature = "host")]

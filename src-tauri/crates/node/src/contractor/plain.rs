@@ -204,13 +204,7 @@ impl Contractor {
     }
 
     /// Awards exactly what was quoted. Its tokens are not counted again.
-    async fn agreed(
-        &self,
-        client: &Client<'_>,
-        record: &TaskRecord,
-        said: &Said,
-        quote: Quote,
-    ) -> Result<(), Problem> {
+    async fn agreed(&self, client: &Client<'_>, record: &TaskRecord, said: &Said, quote: Quote) -> Result<(), Problem> {
         let first = self.first_message(record).await?;
         let unread = || Problem::new(Code::Internal, "the job does not read back", "send it again");
         let mut job = asked(&first)?.ok_or_else(unread)?;
