@@ -137,6 +137,12 @@ impl ForeignClient {
         Talk::new(self.known().link.clone())
     }
 
+    /// Takes up the conversation about a task of this caller, as after a restart.
+    #[must_use]
+    pub fn resume(&self, task: String) -> Talk {
+        Talk::resume(self.known().link.clone(), task)
+    }
+
     /// The tasks that this caller has there, newest first, at most `most`.
     ///
     /// # Errors
