@@ -9,7 +9,7 @@ use crate::{
 };
 use std::{sync::Arc, time::Duration};
 use tender_a2a::{
-    Answer, ForeignClient, Talk,
+    Answer, Talk,
     card::Terms,
     wire::{Part, PartContent, TaskState},
 };
@@ -196,15 +196,25 @@ impl Node {
             .await
             .map_err(|_| Problem::new(Code::Lost, "its card did not come in time", "try again later"))??;
         let input = self.stored_blob(&job.spec.input).await?;
+        let speaks = Terms::of(&client.card()).ok().flatten().is_some();
         let (talk, parts) = match before {
             Some(hired) => (client.resume(hired.task.clone()), None),
-            None => (client.talk(), Some(asked(&client, work, &Prompt::from_json(&input)?)?)),
+            None => (client.talk(), Some(asked(speaks, work, &Prompt::from_json(&input)?)?)),
         };
         let mut engaged = Engaged { talk: Some(talk), node: self.clone() };
         let Some(talk) = &mut engaged.talk else {
             return Err(Problem::new(Code::Internal, "a conversation ended before it began", ""));
         };
         let charged = self.talked(talk, parts, &agent.name, job, until, allowed).await?;
+        if speaks && talk.answer().state.is_none() {
+            // Work under the extension is a task; without one it told how to buy, and that is no text to pay for.
+            let message = format!("it did not take the job: {}", words(&talk.answer().said()));
+            return Err(Problem::new(
+                Code::Unauthenticated,
+                message,
+                "remove it and add it again with a key of its owner",
+            ));
+        }
         let (output, checked) = self.judged(talk.answer(), job, work, input).await?;
         engaged.talk = None;
         Ok(Written { output, charged, checked })
@@ -270,7 +280,7 @@ impl Node {
                 Ok(answer.billed().filter(|billed| (MicroUsd::ZERO..=charged).contains(billed)).unwrap_or(charged))
             }
             Some(TaskState::InputRequired) => {
-                Err(Problem::new(Code::WorkFailed, format!("it asks back once more: {}", said()), ""))
+                Err(Problem::new(Code::WorkFailed, format!("it did not go on after a yes: {}", said()), ""))
             }
             Some(TaskState::AuthRequired) => {
                 let hint = "add it again with a key";
@@ -359,8 +369,7 @@ fn blamed(name: &str, problem: Problem) -> Problem {
 }
 
 /// The job as the agent may take it: whole for an agent that speaks the contract extension, else in words.
-fn asked(client: &ForeignClient, work: &GenerateWork, prompt: &Prompt) -> Result<Vec<Part>, Problem> {
-    let speaks = Terms::of(&client.card()).ok().flatten().is_some();
+fn asked(speaks: bool, work: &GenerateWork, prompt: &Prompt) -> Result<Vec<Part>, Problem> {
     if speaks {
         let (messages, raw) = match prompt {
             Prompt::Chat(Chat { messages }) => {
