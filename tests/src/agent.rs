@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 use tender_a2a::{
-    A2aError, Agent, Authenticator, Call, CardSource, ErrorKind, Incoming, Limits, MemoryLog, Reply, WebhookRules,
+    A2aError, Agent, Authenticator, Call, CardSource, ErrorKind, Incoming, Limits, MemoryLog, Reply, Standing, WebhookRules,
     log::Change,
     router, serve,
     wire::{self as a2a, AgentCapabilities, AgentCard, AgentInterface, Artifact, Message, Part, Role, Task, TaskState},
@@ -29,6 +29,8 @@ pub enum Behaviour {
     Fails(String),
     /// Asks for so many micro-dollars first, and writes the text for a yes.
     Asks(i64, String),
+    /// Asks for so many micro-dollars first, and after a yes begins and never ends.
+    AsksAndDawdles(i64),
     /// Asks something back.
     AsksBack(String),
     /// Refuses the message.
@@ -102,8 +104,28 @@ impl Foreigner {
 
     /// The states of its tasks, newest first.
     pub async fn states(&self) -> Vec<TaskState> {
+        self.tasks().await.into_iter().map(|task| task.status.state).collect()
+    }
+
+    /// Ends the tasks that it works on with this text.
+    pub async fn finishes(&self, text: &str) {
+        self.ends(&written(text)).await;
+    }
+
+    /// Ends the tasks that it works on without anything.
+    pub async fn gives_up(&self) {
+        self.ends(&[status(TaskState::Failed, None)]).await;
+    }
+
+    async fn ends(&self, changes: &[Change]) {
+        for task in self.tasks().await.into_iter().filter(|task| task.status.state == TaskState::Working) {
+            self.log.append(&task.id, None, changes.to_vec()).unwrap();
+        }
+    }
+
+    async fn tasks(&self) -> Vec<Task> {
         let client = tender_a2a::ForeignClient::connect(&self.address, None, None).await.unwrap();
-        client.tasks(100).await.unwrap().into_iter().map(|task| task.status.state).collect()
+        client.tasks(100).await.unwrap()
     }
 }
 
@@ -135,8 +157,8 @@ fn written(text: &str) -> [Change; 2] {
 
 #[async_trait]
 impl Agent for Actor {
-    async fn is_peer(&self, _: &Did) -> bool {
-        false
+    async fn standing(&self, _: &Did) -> Standing {
+        Standing::Stranger
     }
 
     async fn receive(&self, call: &Call, incoming: Incoming) -> Result<Reply, A2aError> {
@@ -153,10 +175,10 @@ impl Agent for Actor {
                 return Err(A2aError::new(ErrorKind::InvalidParams, "I do not like this message", ""));
             }
             (Behaviour::Writes(text), _) | (Behaviour::Asks(_, text), Some(_)) => written(&text).to_vec(),
-            (Behaviour::Dawdles, _) => vec![status(TaskState::Working, None)],
+            (Behaviour::Dawdles, _) | (Behaviour::AsksAndDawdles(_), Some(_)) => vec![status(TaskState::Working, None)],
             (Behaviour::Fails(why), _) => vec![status(TaskState::Failed, Some(why))],
             (Behaviour::AsksBack(what), _) => vec![status(TaskState::InputRequired, Some(what))],
-            (Behaviour::Asks(price, _), None) => {
+            (Behaviour::Asks(price, _) | Behaviour::AsksAndDawdles(price), None) => {
                 let quote = Part::data(json!({"quote": {"amount_micro_usd": price}}));
                 let message = Message::new(Role::Agent, vec![Part::text("It costs something."), quote]);
                 vec![Change::Status { state: TaskState::InputRequired, message: Some(message), metadata: None }]

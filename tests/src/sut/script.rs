@@ -7,7 +7,7 @@ use super::{
 use async_trait::async_trait;
 use std::sync::Arc;
 use tender_a2a::{
-    A2aError, Agent, Call, ErrorKind, Incoming, MemoryLog, Reply,
+    A2aError, Agent, Call, ErrorKind, Incoming, MemoryLog, Reply, Standing,
     log::Change,
     wire::{self, AgentCard, Message, Part, Role, SendMessageRequest, Task, TaskState},
 };
@@ -27,8 +27,8 @@ impl Script {
 
 #[async_trait]
 impl Agent for Script {
-    async fn is_peer(&self, _: &Did) -> bool {
-        false
+    async fn standing(&self, _: &Did) -> Standing {
+        Standing::Stranger
     }
 
     fn requires(&self, request: &SendMessageRequest) -> Option<String> {

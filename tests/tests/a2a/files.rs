@@ -61,10 +61,11 @@ async fn a_page_of_tasks_with_large_messages_is_short_and_the_next_one_goes_on()
         sent.push(quoted["id"].as_str().unwrap().to_owned());
     }
     let (mut listed, mut token) = (Vec::new(), json!(""));
-    for _ in 0..3 {
+    for expected in [2, 1] {
         let page = client.ask("ListTasks", json!({"pageToken": token, "historyLength": 1})).await;
-        assert_eq!((page["tasks"].as_array().unwrap().len(), &page["totalSize"]), (1, &json!(3)));
-        listed.push(page["tasks"][0]["id"].as_str().unwrap().to_owned());
+        let tasks = page["tasks"].as_array().unwrap();
+        assert_eq!((tasks.len(), &page["totalSize"]), (expected, &json!(3)));
+        listed.extend(tasks.iter().map(|task| task["id"].as_str().unwrap().to_owned()));
         token = page["nextPageToken"].clone();
     }
     assert_eq!(token, "");

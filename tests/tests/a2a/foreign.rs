@@ -210,27 +210,69 @@ async fn canceled(foreigner: &Foreigner, at: usize) {
 }
 
 #[tokio::test]
-async fn what_is_reserved_is_given_back_by_cancelling_and_after_a_kill() {
-    let mut node = TestNode::buyer().await;
+async fn what_is_reserved_is_given_back_by_cancelling_and_the_agent_is_told_to_stop() {
+    let node = TestNode::buyer().await;
     let foreigner = Foreigner::start(RPC, true, Behaviour::Dawdles);
     add(&node, &agent(&foreigner.address, 900)).await;
     let id = node.submit(&question()).await;
     reserved(&node, 900).await;
     let _: Nothing = node.ask("cancel_job", &ById { id: id.clone() }).await;
     assert_eq!(money(&node).await, (0, 0));
+    canceled(&foreigner, 0).await;
 
     // The cap counts what is reserved.
     node.set("daily_spend_cap_micro_usd", json!(1_000)).await;
-    let id = node.submit(&question()).await;
+    node.submit(&question()).await;
     reserved(&node, 900).await;
     let over = failed(&node, &question()).await;
     assert!(over.summary.reason.contains("cap"), "{}", over.summary.reason);
+}
+
+#[tokio::test]
+async fn what_an_agent_wrote_while_the_node_was_down_is_taken_and_not_bought_again() {
+    for (behaviour, paid, messages) in [(Behaviour::Dawdles, 900, 1), (Behaviour::AsksAndDawdles(700), 700, 2)] {
+        let mut node = TestNode::buyer().await;
+        let foreigner = Foreigner::start(RPC, true, behaviour.clone());
+        add(&node, &agent(&foreigner.address, 900)).await;
+        let id = node.submit(&question()).await;
+        working(&foreigner).await;
+        node.kill();
+        foreigner.finishes("Paris.").await;
+        let node = node.restart().await;
+        let detail = node.ended(&id).await;
+        assert_eq!(detail.summary.state, Some(JobState::Completed), "{behaviour:?}: {detail:#?}");
+        assert_eq!(text_of(&node, &detail).await, "Paris.");
+        assert_eq!(money(&node).await, (paid, 0), "{behaviour:?}: paid once, and nothing stays reserved");
+        assert_eq!(foreigner.heard().len(), messages, "{behaviour:?}: it is not asked again");
+    }
+}
+
+#[tokio::test]
+async fn what_an_agent_gave_up_while_the_node_was_down_is_bought_anew() {
+    let mut node = TestNode::buyer().await;
+    let foreigner = Foreigner::start(RPC, true, Behaviour::Dawdles);
+    add(&node, &agent(&foreigner.address, 900)).await;
+    let id = node.submit(&question()).await;
+    working(&foreigner).await;
     node.kill();
+    foreigner.gives_up().await;
     foreigner.does(Behaviour::Writes("Paris.".to_owned()));
     let node = node.restart().await;
     let detail = node.ended(&id).await;
     assert_eq!(detail.summary.state, Some(JobState::Completed), "{detail:#?}");
-    assert_eq!(money(&node).await, (900, 0), "paid once, and nothing stays reserved");
+    assert_eq!((money(&node).await, foreigner.heard().len()), ((900, 0), 2), "paid once, and nothing stays reserved");
+}
+
+/// Waits until the agent works, and a moment more, so that the node has noted it.
+async fn working(foreigner: &Foreigner) {
+    for _ in 0..400 {
+        if foreigner.states().await.contains(&TaskState::Working) {
+            tokio::time::sleep(Duration::from_millis(500)).await;
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(25)).await;
+    }
+    panic!("the agent was not asked: {:?}", foreigner.heard());
 }
 
 async fn reserved(node: &TestNode, amount: i64) {

@@ -4,14 +4,19 @@
 use crate::plain::{Plain, gemm, key, message, state, text};
 use serde_json::{Value, json};
 use std::path::Path;
-use tender_a2a::{ApiKey, CONTRACT_EXTENSION};
+use tender_a2a::{ApiKey, CONTRACT_EXTENSION, bearer};
 use tender_base::{
     Book, Code, MicroUsd, Signed,
     documents::{Message, Payment},
     ids::PaymentId,
+    time::SystemClock,
 };
 use tender_node::api::types::{Nothing, Paid, PayInput, Peers};
 use tender_tests::{Stranger, TestNode, work};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+};
 
 fn quoted_amount(task: &Value) -> i64 {
     task["status"]["message"]["parts"][1]["data"]["quote"]["amount_micro_usd"].as_i64().unwrap()
@@ -61,6 +66,35 @@ async fn who_holds_a_key_cannot_say_that_it_paid() {
     // The owner says it.
     let paid: Paid = node.ask("record_payment", &PayInput { did: issued.did, method: "cash".into(), book: None }).await;
     assert_eq!((paid.amount_micro_usd, owed().await), (amount, 0));
+}
+
+#[tokio::test]
+async fn who_signs_with_a_key_sends_no_more_than_who_shows_it() {
+    let node = TestNode::seller().await;
+    let issued = key(&node, "signs", 0).await;
+    let signer = ApiKey::read(&issued.key).unwrap().signer();
+    let address = node.a2a.trim_start_matches("http://");
+    // A blank text asks for nothing, and is answered at once; who announces too much is refused unread.
+    let send = async |kib: usize, token: &str| {
+        let message = message(&format!("{kib} {}", token.len()), None, text(&" ".repeat(kib << 10))).to_string();
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        let head = format!(
+            "POST /message:send HTTP/1.1\r\nHost: {address}\r\nA2A-Version: 1.0\r\nAuthorization: Bearer {token}\r\n\
+             Content-Type: application/json\r\nContent-Length: {}\r\n\r\n",
+            message.len()
+        );
+        stream.write_all(head.as_bytes()).await.unwrap();
+        if kib < 2000 {
+            stream.write_all(message.as_bytes()).await.unwrap();
+        }
+        let mut status = [0; 12];
+        stream.read_exact(&mut status).await.unwrap();
+        String::from_utf8(status.to_vec()).unwrap()
+    };
+    for token in [issued.key.clone(), bearer(signer.as_ref(), &node.did, &SystemClock)] {
+        assert_eq!(send(500, &token).await, "HTTP/1.1 200");
+        assert_eq!(send(3000, &token).await, "HTTP/1.1 413");
+    }
 }
 
 #[tokio::test]
@@ -122,6 +156,22 @@ async fn a_refused_award_leaves_nothing_and_what_is_said_can_be_forgotten() {
     for file in ["tender.db", "tender.db-wal"] {
         let bytes = std::fs::read(node.dir().join(file)).unwrap();
         let piece = &input.as_bytes()[..200];
+        assert!(!bytes.windows(piece.len()).any(|window| window == piece), "{file}");
+    }
+    // Nor is what else a message says beside its part.
+    let noise = "noise".repeat(2000);
+    let mut padded = message("p", None, gemm(8));
+    padded["message"]["metadata"] = json!({"note": noise});
+    padded["message"]["referenceTaskIds"] = json!([noise]);
+    padded["message"]["extensions"] = json!([noise]);
+    let padded = client.ask("SendMessage", padded).await;
+    let known = client.ask("GetTask", json!({"id": padded["task"]["id"]})).await;
+    let first = &known["history"][0];
+    assert_eq!((&first["metadata"]["note"], &first["extensions"]), (&json!(noise), &json!([noise])), "{first}");
+    assert_eq!(first["referenceTaskIds"], json!([noise]));
+    for file in ["tender.db", "tender.db-wal"] {
+        let bytes = std::fs::read(node.dir().join(file)).unwrap();
+        let piece = &noise.as_bytes()[..2000];
         assert!(!bytes.windows(piece.len()).any(|window| window == piece), "{file}");
     }
     // Once it is forgotten, the rest of the task is still told, and nothing else is done for its price.

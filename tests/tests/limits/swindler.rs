@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 use tender_a2a::{
-    A2aError, Agent, Authenticator, Call, CardSource, Incoming, Limits, MemoryLog, Reply, WebhookRules,
+    A2aError, Agent, Authenticator, Call, CardSource, Incoming, Limits, MemoryLog, Reply, Standing, WebhookRules,
     card::{self, CardFacts},
     contract,
     log::{Change, Output},
@@ -226,8 +226,8 @@ impl Swindler {
 
 #[async_trait]
 impl Agent for Swindler {
-    async fn is_peer(&self, _: &tender_base::Did) -> bool {
-        true
+    async fn standing(&self, _: &tender_base::Did) -> Standing {
+        Standing::Peer
     }
 
     async fn receive(&self, call: &Call, incoming: Incoming) -> Result<Reply, A2aError> {

@@ -96,14 +96,25 @@ pub enum Reply {
     Task(String),
 }
 
+/// What a caller is to the owner of an agent; it decides how much it may send before anything is done with it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// Unknown, or no longer welcome: anyone can make a key.
+    Stranger,
+    /// The owner issued it an API key. Its messages are remembered, and are small.
+    KeyHolder,
+    /// Paired: its awards carry large inputs.
+    Peer,
+}
+
 /// The work behind the protocol.
 ///
 /// Requests arrive checked: required fields are present, media types are on the card, a task that is named is the
 /// caller's.
 #[async_trait]
 pub trait Agent: Send + Sync + 'static {
-    /// Whether this key belongs to a paired peer. Only such a caller may send large bodies; anyone can make a key.
-    async fn is_peer(&self, did: &Did) -> bool;
+    /// What the owner of this agent knows this caller as, however it proved its key.
+    async fn standing(&self, did: &Did) -> Standing;
 
     /// The URI of an extension without which this message is not taken; most agents require none.
     fn requires(&self, request: &SendMessageRequest) -> Option<String> {
@@ -112,7 +123,7 @@ pub trait Agent: Send + Sync + 'static {
     }
 
     /// Takes a message. What it did is durable and in the log when this returns; work goes on by itself, whether
-    /// the caller stays or not.
+    /// the caller stays or not. How many plain messages of one caller wait here is the agent's to bound.
     async fn receive(&self, call: &Call, incoming: Incoming) -> Result<Reply, A2aError>;
 
     /// Cancels `task`, which has not ended as it was read; the log says so when this returns. When it has ended

@@ -11,7 +11,7 @@ pub use params::{
     Availability, Benchmark, MAX_OFFERED, MAX_SUCCESSIONS, Offer, OfferedModel, Resource, ResourceKind, SkillFacts,
     SkillPredicates, Software, Terms, Window,
 };
-pub use succession::successor;
+pub use succession::{successor, successor_on};
 
 use crate::{
     CONTRACT_EXTENSION,

@@ -17,7 +17,7 @@ pub mod card;
 mod client;
 pub mod contract;
 mod error;
-#[doc(hidden)]
+#[cfg(feature = "fuzzing")]
 pub mod fuzz;
 mod limits;
 pub mod log;
@@ -27,7 +27,7 @@ pub mod tls;
 
 /// The wire types of A2A 1.0.
 pub use a2a as wire;
-pub use agent::{Agent, Call, Identity, Incoming, Once, Reply};
+pub use agent::{Agent, Call, Identity, Incoming, Once, Reply, Standing};
 pub use auth::{ApiKey, Authenticator, CLOCK_SKEW, KEY_PREFIX, MAX_TOKEN_LIFE, bearer};
 pub use client::{Answer, Client, ForeignClient, Talk, TaskEvent, TaskEvents};
 pub use contract::CONTRACT_EXTENSION;

@@ -10,6 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 use tender_base::Did;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// Limits of the A2A listener.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,9 +30,10 @@ pub struct Limits {
     pub streams_per_address: u32,
     /// Open event streams and waiting `SendMessage`s of one key, from wherever.
     pub streams_per_caller: u32,
-    /// Bodies above `anonymous_body_bytes` that are in memory at the same time; more wait.
+    /// Bodies of paired peers above `anonymous_body_bytes` that are in memory at the same time; more wait. Holders of API
+    /// keys have places of their own.
     pub large_bodies: u32,
-    /// Largest body of a caller that is not a paired peer.
+    /// Largest body of a caller that is a stranger.
     pub anonymous_body_bytes: usize,
     /// Largest body of a paired peer.
     pub peer_body_bytes: usize,
@@ -221,6 +223,49 @@ impl<K: Eq + Hash + Copy> Drop for Place<K> {
     }
 }
 
+/// Places for which one waits, of which each key has only some: who uses up its own keeps no other from the rest.
+pub(crate) struct Shares<K> {
+    per_key: usize,
+    all: Arc<Semaphore>,
+    keys: Mutex<HashMap<K, Arc<Semaphore>>>,
+}
+
+impl<K: Eq + Hash> Shares<K> {
+    pub(crate) fn new(per_key: usize, in_total: usize) -> Self {
+        Self { per_key, all: Arc::new(Semaphore::new(in_total)), keys: Mutex::default() }
+    }
+
+    /// The places of `key`. They are remembered while somebody waits there, or has one.
+    pub(crate) fn of(&self, key: K) -> Share {
+        let mut keys = self.keys.lock().unwrap_or_else(PoisonError::into_inner);
+        keys.retain(|_, own| Arc::strong_count(own) > 1);
+        let own = keys.entry(key).or_insert_with(|| Arc::new(Semaphore::new(self.per_key))).clone();
+        Share { own, all: self.all.clone() }
+    }
+}
+
+/// The places of one key.
+#[derive(Clone)]
+pub(crate) struct Share {
+    own: Arc<Semaphore>,
+    all: Arc<Semaphore>,
+}
+
+impl Share {
+    /// Waits for a place, first among the key's own. None when there will be none any more.
+    pub(crate) async fn take(&self) -> Option<Taken> {
+        let own = self.own.clone().acquire_owned().await.ok()?;
+        let all = self.all.clone().acquire_owned().await.ok()?;
+        Some(Taken { _own: own, _all: all })
+    }
+}
+
+/// A place, given back when dropped.
+pub(crate) struct Taken {
+    _own: OwnedSemaphorePermit,
+    _all: OwnedSemaphorePermit,
+}
+
 pub(crate) fn too_many(message: impl Into<String>, wait: Duration) -> A2aError {
     A2aError::new(ErrorKind::TooMany, message, "wait as long as Retry-After says").retry_after(wait)
 }
@@ -295,5 +340,20 @@ mod tests {
         drop(held);
         assert!(open.enter(1).is_some());
         assert!(open.counts.lock().unwrap().1.is_empty());
+    }
+
+    #[tokio::test]
+    async fn who_uses_up_its_own_places_keeps_nobody_from_the_others() {
+        let shares = Shares::new(1, 2);
+        let held = shares.of("one").take().await.unwrap();
+        let waits = async |key| tokio::time::timeout(Duration::from_millis(20), shares.of(key).take()).await.is_err();
+        assert!(waits("one").await, "it has a second place");
+        let other = shares.of("two").take().await.unwrap();
+        assert!(waits("three").await, "there is a third place");
+        drop(held);
+        assert!(!waits("one").await && !waits("three").await);
+        drop(other);
+        shares.of("four");
+        assert_eq!(shares.keys.lock().unwrap().len(), 1, "keys without places are remembered");
     }
 }

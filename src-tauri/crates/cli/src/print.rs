@@ -108,7 +108,11 @@ pub(crate) fn job(detail: &JobDetail) -> String {
 
 pub(crate) fn earnings(earnings: &Earnings) -> String {
     let mut out = String::new();
-    for day in earnings.days.iter().filter(|day| day.jobs_sold + day.jobs_bought > 0) {
+    for day in earnings
+        .days
+        .iter()
+        .filter(|day| day.jobs_sold + day.jobs_bought > 0 || day.earned_micro_usd + day.spent_micro_usd > 0)
+    {
         let _ = writeln!(
             out,
             "{}  earned {:>12} ({} jobs)  spent {:>12} ({} jobs)",

@@ -163,6 +163,10 @@ impl Node {
             None => name_from(&client.card().name),
         };
         check_name(&name)?;
+        if key.is_some() || client.price_of_text().is_some() {
+            // Who may not look at tasks may not have any made, which would be seen at the first job only.
+            client.tasks(1).await.map_err(may_not_buy)?;
+        }
         let (price, price_of) = match price_micro_usd {
             Some(amount) => (Price::PerText(stated(amount)?), PriceOf::Owner),
             None => (card_price(&client)?, PriceOf::Card),
@@ -263,6 +267,15 @@ impl Node {
         let value = serde_json::to_value(agents)
             .map_err(|e| Problem::new(Code::Internal, format!("the agents cannot be written: {e}"), ""))?;
         self.set(AGENTS, value).await
+    }
+}
+
+fn may_not_buy(problem: Problem) -> Problem {
+    match problem.code {
+        Code::Unauthenticated | Code::Forbidden => {
+            Problem { hint: "ask the agent's owner for an API key, and add the agent with it".to_owned(), ..problem }
+        }
+        _ => problem,
     }
 }
 

@@ -6,6 +6,8 @@ pub mod api;
 pub mod attach;
 
 #[cfg(feature = "host")]
+mod agents;
+#[cfg(feature = "host")]
 pub mod backup;
 #[cfg(feature = "host")]
 mod bells;
@@ -19,8 +21,6 @@ mod client;
 mod contractor;
 #[cfg(feature = "host")]
 pub mod demo;
-#[cfg(feature = "host")]
-mod agents;
 #[cfg(feature = "host")]
 mod economics;
 #[cfg(feature = "host")]

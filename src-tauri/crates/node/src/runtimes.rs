@@ -199,7 +199,11 @@ impl Node {
     }
 
     /// How an attached runtime says that a model's weights are stored.
-    pub(crate) fn quantisation_on_runtime(&self, settings: &crate::settings::Settings, model: &tender_base::Sha256) -> Option<String> {
+    pub(crate) fn quantisation_on_runtime(
+        &self,
+        settings: &crate::settings::Settings,
+        model: &tender_base::Sha256,
+    ) -> Option<String> {
         let serves = |runtime: &&Attached| runtime.serves.as_ref().is_some_and(|served| served.sha256 == *model);
         let runtime = settings.runtimes.iter().find(serves)?;
         self.runtimes.engine(&runtime.name).ok()?.runtime().quantisation.clone()

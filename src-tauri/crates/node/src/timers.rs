@@ -1,17 +1,19 @@
 //! What happens by itself: proposals that run out, deadlines, silence that counts as acceptance, receipts that are
-//! still due, blobs past their retention.
+//! still due, blobs past their retention, webhooks that nobody is told anything through.
 
 use crate::node::Node;
 use std::{sync::Arc, time::Duration};
-use tender_base::{Code, ContractState, MicroUsd, Problem, Role, ids::ContractId};
+use tender_base::{Code, ContractState, MicroUsd, Problem, Role, Timestamp, ids::ContractId};
 use tender_market::contract::Step;
 use tender_store::{ContractFilter, ContractRecord, MAX_ROWS};
 
 /// How often the clock is looked at. Expiries are checked again where they matter, so nothing depends on this being
 /// short; it costs one indexed query.
 const EVERY: Duration = Duration::from_secs(5);
-/// Blobs are swept once in so many rounds: every hour.
+/// What is past its time is swept once in so many rounds: every hour.
 const SWEEP_ROUNDS: u32 = 720;
+/// How long a client can still read which webhooks its task had, after the task's last change.
+const HOOKS_KEPT: Duration = Duration::from_secs(7 * 24 * 3600);
 
 /// Contracts that a client gave up or rejected this long ago are told again at a start, since it is not remembered
 /// who has heard it: a week, the longest deadline of a job.
@@ -28,15 +30,26 @@ pub(crate) async fn run(node: Arc<Node>) {
         }
         node.note_offered(&mut offered_since).await;
         round = round.wrapping_add(1);
-        if round.is_multiple_of(SWEEP_ROUNDS)
-            && let Err(e) = node.store.sweep_blobs(node.now()).await
-        {
-            tracing::warn!(problem = %e.problem(), "old inputs and outputs were not swept");
+        if round.is_multiple_of(SWEEP_ROUNDS) {
+            node.sweep().await;
         }
     }
 }
 
 impl Node {
+    /// Removes what is past its time.
+    async fn sweep(&self) {
+        let now = self.now();
+        if let Err(e) = self.store.sweep_blobs(now).await {
+            tracing::warn!(problem = %e.problem(), "old inputs and outputs were not swept");
+        }
+        let kept = i64::try_from(HOOKS_KEPT.as_millis()).unwrap_or(i64::MAX);
+        let before = Timestamp::from_millis(now.millis().saturating_sub(kept));
+        if let Err(e) = self.store.forget_ended_hooks(before).await {
+            tracing::warn!(problem = %e.problem(), "old webhooks were not forgotten");
+        }
+    }
+
     /// Ends every contract whose time is over, and asks again for countersignatures that are due.
     pub(crate) async fn expire(self: &Arc<Self>) -> Result<(), Problem> {
         use ContractState as S;

@@ -71,3 +71,6 @@ WHERE contracts.role = 'contractor'
 
 -- What is reserved for a job that is bought without a contract is looked up by its id.
 CREATE INDEX entries_by_contract ON entries (contract);
+
+-- The A2A agent that a job was given to, its task there and what was agreed, as JSON; none when it is with nobody.
+ALTER TABLE jobs ADD COLUMN hired TEXT;

@@ -64,6 +64,7 @@ async fn change_tables(connection: &mut SqliteConnection, seq: i64, event: &Even
             jobs::submitted(connection, seq, *job, *book, (spec, *peers_only), *submitted_at).await
         }
         Event::JobDecided { job, decision } => jobs::decided(connection, *job, decision).await,
+        Event::JobHired { job, hired } => jobs::hired(connection, *job, hired.as_ref()).await,
         Event::JobMoved { job, state, reason, output, charged, checked, entries, at } => {
             let change = jobs::Change {
                 state: *state,

@@ -10,7 +10,7 @@ use tender_base::{
 };
 use uuid::Uuid;
 
-use crate::{InvitationRecord, PeerRecord, TaskMessage, TaskState, WorkRecord};
+use crate::{Hired, InvitationRecord, PeerRecord, TaskMessage, TaskState, WorkRecord};
 
 /// Version of the event's layout, stored beside each. Raise it when an old body would no longer read, and read
 /// both.
@@ -58,6 +58,13 @@ pub enum Event {
         job: JobId,
         /// The decision receipt.
         decision: Value,
+    },
+    /// A job was given to an A2A agent that is no peer, or taken from it: what must be asked there after a restart.
+    JobHired {
+        /// Which job.
+        job: JobId,
+        /// Who does it; none when nobody does any more.
+        hired: Option<Hired>,
     },
     /// A job changed its state. Refused once its state is final.
     JobMoved {

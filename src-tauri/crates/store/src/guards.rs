@@ -100,8 +100,11 @@ async fn open_proposals(connection: &mut SqliteConnection, peer: &Did, now: Time
 }
 
 async fn quotes(connection: &mut SqliteConnection, owner: &Did, since: Timestamp) -> Result<i64, StoreError> {
+    // By the time of the first record: an answer, or the end of a quote, is no other quote. No task is older than its
+    // last change, which the index knows.
     Ok(sqlx::query_scalar(
-        "SELECT count(*) FROM tasks WHERE owner = ? AND changed_at > ?
+        "SELECT count(*) FROM tasks JOIN task_records ON task = id AND number = 1
+         WHERE owner = ?1 AND changed_at > ?2 AND at > ?2
          AND NOT EXISTS (SELECT 1 FROM contracts WHERE contracts.id = tasks.id)",
     )
     .bind(owner.to_string())

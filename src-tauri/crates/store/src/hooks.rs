@@ -8,6 +8,7 @@ use crate::{
 };
 use serde_json::Value;
 use sqlx::{Row, SqliteConnection};
+use tender_base::Timestamp;
 
 /// A webhook and how far it is.
 #[derive(Clone, Debug, PartialEq)]
@@ -101,6 +102,17 @@ pub(crate) async fn change(connection: &mut SqliteConnection, change: Change) ->
     }
 }
 
+/// Forgets what [`Store::forget_ended_hooks`] says, and returns how many.
+pub(crate) async fn forget_ended(connection: &mut SqliteConnection, before: Timestamp) -> Result<u64, StoreError> {
+    let forgotten = sqlx::query(
+        "DELETE FROM hooks WHERE open = 0 AND EXISTS (SELECT 1 FROM tasks WHERE id = task AND changed_at < ?)",
+    )
+    .bind(before.millis())
+    .execute(connection)
+    .await?;
+    Ok(forgotten.rows_affected())
+}
+
 impl Store {
     /// Keeps a webhook of a task, in place of the one with the same identifier, whose place in the records it then
     /// takes; a new one begins after number `after`. At most the first of `limits` belong to the task, and at most the
@@ -141,6 +153,15 @@ impl Store {
         (delivered, open): (Option<u64>, bool),
     ) -> Result<(), StoreError> {
         self.change_hook(owner, task, id, To::Move { delivered, open }).await.map(drop)
+    }
+
+    /// Forgets the webhooks that are told nothing more, of tasks that have stood where they stand since before `before`:
+    /// also an address may hold a secret. Returns how many.
+    ///
+    /// # Errors
+    /// When the database cannot be written.
+    pub async fn forget_ended_hooks(&self, before: Timestamp) -> Result<u64, StoreError> {
+        self.write(Work::ForgetEndedHooks(before)).await
     }
 
     async fn change_hook(&self, owner: &str, task: &str, id: &str, to: To) -> Result<u64, StoreError> {

@@ -6,6 +6,7 @@ use crate::{
     ledger,
     rows::{self, Columns},
 };
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use sqlx::{QueryBuilder, Row, Sqlite, SqliteConnection, sqlite::SqliteRow};
 use std::collections::HashMap;
@@ -28,6 +29,8 @@ pub struct JobRecord {
     pub peers_only: bool,
     /// The decision receipt; none before the decision.
     pub decision: Option<Value>,
+    /// Which agent has it; none when none does.
+    pub hired: Option<Hired>,
     /// What was checked and found.
     pub checked: Option<Value>,
     /// Why it stands there.
@@ -42,6 +45,17 @@ pub struct JobRecord {
     pub changed_at: Timestamp,
     /// Every state it entered, in order.
     pub times: Vec<(JobState, Timestamp)>,
+}
+
+/// Whom a job was given to without a contract.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Hired {
+    /// The owner's name for the agent.
+    pub agent: String,
+    /// The agent's task.
+    pub task: String,
+    /// The price that was agreed, or the most that may be paid.
+    pub at_most: MicroUsd,
 }
 
 /// Which jobs to list, newest first. The default lists the newest [`MAX_ROWS`].
@@ -111,6 +125,22 @@ pub(crate) async fn decided(
 ) -> Result<Effect, StoreError> {
     let updated = sqlx::query("UPDATE jobs SET decision = ? WHERE id = ?")
         .bind(rows::json(decision)?)
+        .bind(job.to_string())
+        .execute(connection)
+        .await?;
+    match updated.rows_affected() {
+        0 => Err(StoreError::not_found(format!("job {job}"))),
+        _ => Ok(Effect::Changed),
+    }
+}
+
+pub(crate) async fn hired(
+    connection: &mut SqliteConnection,
+    job: JobId,
+    hired: Option<&Hired>,
+) -> Result<Effect, StoreError> {
+    let updated = sqlx::query("UPDATE jobs SET hired = ? WHERE id = ?")
+        .bind(hired.map(rows::json).transpose()?)
         .bind(job.to_string())
         .execute(connection)
         .await?;
@@ -196,6 +226,7 @@ fn record(row: &SqliteRow) -> Result<JobRecord, StoreError> {
         spec: row.json("spec")?,
         peers_only: row.try_get("peers_only")?,
         decision: row.json_or_none("decision")?,
+        hired: row.json_or_none("hired")?,
         checked: row.json_or_none("checked")?,
         reason: row.json_or_none("reason")?,
         output: row.blob("output")?,

@@ -33,7 +33,7 @@ pub use contracts::{ContractFilter, ContractRecord, StateTotal};
 pub use error::{Limit, StoreError};
 pub use event::{EVENT_VERSION, Event, Guard};
 pub use hooks::HookRecord;
-pub use jobs::{JobFilter, JobRecord};
+pub use jobs::{Hired, JobFilter, JobRecord};
 pub use ledger::{DayRow, EntryRecord, Totals};
 pub use payments::PaymentRecord;
 pub use peers::{InvitationRecord, PeerRecord};

@@ -14,10 +14,6 @@ use serde_json::Value;
 use sqlx::{QueryBuilder, Row, Sqlite, SqliteConnection, sqlite::SqliteRow};
 use tender_base::{ContractState, Did, Sha256, Timestamp, ids::ContractId};
 
-/// What is recorded of the tasks of one page, in bytes: below the 4 MiB that a gRPC client takes. One task alone may have
-/// more.
-const PAGE_BYTES: u64 = 2 << 20;
-
 /// A task, and whether its owner's API key was taken back.
 const SELECT: &str = "SELECT *, EXISTS (SELECT 1 FROM peers WHERE did = owner AND by_key AND removed_at IS NOT NULL)
     AS key_taken_back FROM tasks";
@@ -356,8 +352,7 @@ impl Store {
         }
     }
 
-    /// A page of the tasks of `owner`, which is shorter than it may be when more is recorded of them than fits into an
-    /// answer; it has one at least.
+    /// A page of the tasks of `owner`.
     ///
     /// # Errors
     /// When the database cannot be read.
@@ -374,20 +369,8 @@ impl Store {
         let limit = filter.limit.min(MAX_ROWS);
         query.push(" ORDER BY changed_at DESC, id DESC LIMIT ").push_bind(limit + 1);
         let rows = query.build().fetch_all(&mut *view).await?;
-        let (mut tasks, mut bytes) = (Vec::with_capacity(rows.len()), 0);
+        let mut tasks = Vec::with_capacity(rows.len());
         for row in rows.iter().take(limit as usize) {
-            // With the bytes of what a record keeps among the blobs.
-            let recorded: i64 = sqlx::query_scalar(
-                "SELECT coalesce(sum(octet_length(body) + coalesce(body ->> '$.parts.bytes', 0)), 0)
-                 FROM task_records WHERE task = ?",
-            )
-            .bind(row.try_get::<String, _>("id")?)
-            .fetch_one(&mut *view)
-            .await?;
-            bytes += recorded.unsigned_abs();
-            if bytes > PAGE_BYTES && !tasks.is_empty() {
-                break;
-            }
             tasks.push(record(&mut view, row).await?);
         }
         Ok(TaskPage { more: rows.len() > tasks.len(), tasks, total: total.unsigned_abs() })

@@ -25,6 +25,7 @@ pub(crate) enum Work {
     KeepBlob { blob: BlobRef, stored_at: Timestamp, keep_until: Timestamp },
     ForgetBlobs(Vec<Sha256>),
     ChangeHook(hooks::Change),
+    ForgetEndedHooks(Timestamp),
 }
 
 pub(crate) enum Message {
@@ -239,5 +240,6 @@ async fn perform(connection: &mut SqliteConnection, work: Work) -> Result<Perfor
             Ok((0, Vec::new()))
         }
         Work::ChangeHook(change) => Ok((hooks::change(connection, change).await?, Vec::new())),
+        Work::ForgetEndedHooks(before) => Ok((hooks::forget_ended(connection, before).await?, Vec::new())),
     }
 }

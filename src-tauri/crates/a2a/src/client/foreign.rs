@@ -137,6 +137,12 @@ impl ForeignClient {
         Talk::new(self.known().link.clone())
     }
 
+    /// Takes up the conversation about a task of this caller, as after a restart.
+    #[must_use]
+    pub fn resume(&self, task: String) -> Talk {
+        Talk::resume(self.known().link.clone(), task)
+    }
+
     /// The tasks that this caller has there, newest first, at most `most`.
     ///
     /// # Errors
@@ -205,7 +211,7 @@ impl Link {
 fn read(home: &Http, loaded: Loaded, pinned: Option<&Did>, key: Option<&str>) -> Result<Known, Problem> {
     let Loaded { bytes, etag, life } = loaded;
     let card = match pinned {
-        Some(did) => card::verify(&bytes, did)?,
+        Some(did) => signed_for(&bytes, did)?,
         None => serde_json::from_slice(&bytes)
             .map_err(|error| http::not_a2a(&format!("the agent card is not readable: {error}")))?,
     };
@@ -224,6 +230,20 @@ fn read(home: &Http, loaded: Loaded, pinned: Option<&Did>, key: Option<&str>) ->
     let link =
         Link { http: home.at(&interface.url), streaming: card.capabilities.streaming == Some(true), interface, who };
     Ok(Known { card: Arc::new(card), etag, until: Instant::now() + life, link: Arc::new(link) })
+}
+
+/// A card signed by the pinned key, or by one that took its place.
+fn signed_for(bytes: &[u8], pinned: &Did) -> Result<AgentCard, Problem> {
+    let problem = match card::verify(bytes, pinned) {
+        Err(problem) if problem.code == Code::Forged => problem,
+        read => return read,
+    };
+    match card::successor_on(bytes, pinned)? {
+        Some(successor) => card::verify(bytes, &successor),
+        None => {
+            Err(Problem { hint: "ask its owner for the did:key of now, and add it again with that".into(), ..problem })
+        }
+    }
 }
 
 /// That a card leads nowhere without TLS, and not from the web to this machine.

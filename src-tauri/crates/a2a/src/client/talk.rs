@@ -64,6 +64,10 @@ impl Talk {
         Self { link, answer: Answer::default(), last: None }
     }
 
+    pub(super) fn resume(link: Arc<Link>, task: String) -> Self {
+        Self { link, answer: Answer { task: Some(task), ..Answer::default() }, last: None }
+    }
+
     /// What the agent has said so far.
     #[must_use]
     pub fn answer(&self) -> &Answer {
@@ -86,9 +90,19 @@ impl Talk {
             self.exchange(parts, &mut told).await?;
             self.fetch_files().await
         };
-        tokio::time::timeout_at(until, talked)
-            .await
-            .unwrap_or_else(|_| Err(Problem::new(Code::Expired, "the agent did not finish in time", "allow more time")))
+        in_time(until, talked).await
+    }
+
+    /// Listens until the agent has finished, asks back, or `until`, without saying anything.
+    ///
+    /// # Errors
+    /// As [`Self::say`].
+    pub async fn follow(&mut self, until: Instant, mut told: impl FnMut(&Answer) + Send) -> Result<(), Problem> {
+        let heard = async {
+            self.go_on(&mut told).await?;
+            self.fetch_files().await
+        };
+        in_time(until, heard).await
     }
 
     /// Asks the agent to stop; best effort.
@@ -128,6 +142,11 @@ impl Talk {
             Err(problem) if problem.code == Code::Lost => self.find(&id).await.map_err(|_| problem)?,
             Err(problem) => return Err(problem),
         }
+        self.go_on(told).await
+    }
+
+    /// Follows the task until the agent has finished or asks back: by its stream, then by asking.
+    async fn go_on(&mut self, told: &mut (impl FnMut(&Answer) + Send)) -> Result<(), Problem> {
         let mut pause = RECONNECT_PAUSE;
         for _ in 0..RECONNECTS {
             let Some(task) = self.answer.task.clone().filter(|_| self.link.streaming && !self.answer.is_settled())
@@ -326,6 +345,12 @@ impl Answer {
         }
         Ok(())
     }
+}
+
+async fn in_time(until: Instant, step: impl Future<Output = Result<(), Problem>>) -> Result<(), Problem> {
+    tokio::time::timeout_at(until, step)
+        .await
+        .unwrap_or_else(|_| Err(Problem::new(Code::Expired, "the agent did not finish in time", "allow more time")))
 }
 
 fn amount(value: &Value) -> Option<MicroUsd> {

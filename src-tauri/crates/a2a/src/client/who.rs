@@ -41,12 +41,16 @@ impl Who {
         let only_elsewhere =
             schemes().next().is_some() && schemes().all(|scheme| matches!(scheme, SecurityScheme::ApiKey(_)));
         let (name, text) = match named {
-            Some(name) => (HeaderName::from_bytes(name.as_bytes()).ok(), key.to_owned()),
+            Some(name) => (HeaderName::from_bytes(name.as_bytes()).ok().filter(takes_a_key), key.to_owned()),
             None if only_elsewhere => (None, String::new()),
             None => (Some(AUTHORIZATION), format!("Bearer {key}")),
         };
         let name = name.ok_or_else(|| {
-            Problem::new(Code::Invalid, "the agent takes its key in no header", "it cannot be hired with a key")
+            Problem::new(
+                Code::Invalid,
+                "the agent takes its key in no header that is free",
+                "it cannot be hired with a key",
+            )
         })?;
         let mut value = HeaderValue::from_str(&text).map_err(|_| {
             Problem::new(Code::Invalid, "the key has characters that no header can carry", "copy it again")
@@ -62,6 +66,13 @@ impl Who {
             Self::Key { name, value } => Some((name.clone(), value.clone())),
         }
     }
+}
+
+/// The card chooses the header's name: not one that means something to the connection or to the protocol.
+fn takes_a_key(name: &HeaderName) -> bool {
+    let name = name.as_str();
+    let of_connection = ["host", "connection", "transfer-encoding", "te", "trailer", "upgrade", "expect", "accept"];
+    !of_connection.contains(&name) && !name.starts_with("content-") && !name.starts_with("a2a-")
 }
 
 impl Tokens {
@@ -80,5 +91,30 @@ impl Tokens {
         let mut value = HeaderValue::from_str(&format!("Bearer {token}")).ok()?;
         value.set_sensitive(true);
         Some((AUTHORIZATION, value))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn header_for(name: &str) -> Option<String> {
+        let card = serde_json::from_value(json!({
+            "name": "", "description": "", "version": "1", "supportedInterfaces": [], "capabilities": {},
+            "defaultInputModes": [], "defaultOutputModes": [], "skills": [],
+            "securitySchemes": { "key": { "apiKeySecurityScheme": { "location": "header", "name": name } } },
+        }));
+        let who = Who::with_key("k", &card.unwrap()).ok()?;
+        who.header().map(|(name, _)| name.to_string())
+    }
+
+    #[test]
+    fn a_card_cannot_send_its_key_where_the_connection_or_the_protocol_reads() {
+        assert_eq!(header_for("X-Api-Key").as_deref(), Some("x-api-key"));
+        assert_eq!(header_for("authorization").as_deref(), Some("authorization"));
+        for name in ["Host", "Content-Length", "Transfer-Encoding", "Connection", "A2A-Version", "no header", ""] {
+            assert_eq!(header_for(name), None, "{name}");
+        }
     }
 }

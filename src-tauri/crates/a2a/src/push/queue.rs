@@ -2,7 +2,7 @@
 //! until it is taken. A slow or dead webhook holds up neither the A2A task nor another webhook.
 
 use super::{Delivered, OpenHook, WebhookRules, home::Home, send::Sender, target};
-use crate::{A2aError, log::Owner, server::Server};
+use crate::{A2aError, limits::Shares, log::Owner, server::Server};
 use a2a::{StreamResponse, TaskPushNotificationConfig};
 use std::{
     collections::HashMap,
@@ -10,10 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 use tender_base::Sha256;
-use tokio::{
-    sync::{OwnedSemaphorePermit, Semaphore},
-    task::AbortHandle,
-};
+use tokio::task::AbortHandle;
 
 /// Deliveries at the same time. One that is stuck takes a place for 15 seconds.
 const AT_ONCE: usize = 32;
@@ -28,28 +25,30 @@ const PATIENCE: Duration = Duration::from_secs(86_400);
 
 /// Serves the webhooks of one server.
 pub(crate) struct Queue {
-    sender: Sender,
-    places: Arc<Semaphore>,
-    owners: Mutex<HashMap<Owner, Arc<Semaphore>>>,
+    rules: WebhookRules,
+    places: Shares<Owner>,
+    lookups: Shares<Owner>,
+    senders: Mutex<HashMap<Owner, Arc<Sender>>>,
     running: Mutex<HashMap<(String, String), AbortHandle>>,
 }
 
 impl Queue {
     pub(crate) fn new(rules: WebhookRules) -> Self {
         Self {
-            sender: Sender::new(rules),
-            places: Arc::new(Semaphore::new(AT_ONCE)),
-            owners: Mutex::default(),
+            rules,
+            places: Shares::new(AT_ONCE_OF_ONE, AT_ONCE),
+            lookups: target::lookups(),
+            senders: Mutex::default(),
             running: Mutex::default(),
         }
     }
 
-    /// Where the deliveries of an owner take their places.
-    fn places(&self, owner: &Owner) -> Places {
-        let mut owners = self.owners.lock().unwrap_or_else(PoisonError::into_inner);
-        owners.retain(|_, places| Arc::strong_count(places) > 1);
-        let own = owners.entry(owner.clone()).or_insert_with(|| Arc::new(Semaphore::new(AT_ONCE_OF_ONE)));
-        Places { own: own.clone(), all: self.places.clone() }
+    /// What the webhooks of an owner are told through. It is kept while one of them is served.
+    fn sender(&self, owner: &Owner) -> Arc<Sender> {
+        let mut senders = self.senders.lock().unwrap_or_else(PoisonError::into_inner);
+        senders.retain(|_, sender| Arc::strong_count(sender) > 1);
+        let new = || Arc::new(Sender::new(self.rules, self.lookups.of(owner.clone())));
+        senders.entry(owner.clone()).or_insert_with(new).clone()
     }
 
     fn running(&self) -> MutexGuard<'_, HashMap<(String, String), AbortHandle>> {
@@ -72,21 +71,6 @@ impl Queue {
     }
 }
 
-/// The places for deliveries to one owner's webhooks.
-struct Places {
-    own: Arc<Semaphore>,
-    all: Arc<Semaphore>,
-}
-
-impl Places {
-    /// Waits for a place, first among the owner's. None when there will be none any more.
-    async fn take(&self) -> Option<[OwnedSemaphorePermit; 2]> {
-        let own = self.own.clone().acquire_owned().await.ok()?;
-        let all = self.all.clone().acquire_owned().await.ok()?;
-        Some([own, all])
-    }
-}
-
 impl Server {
     /// Whether `owner` may have this webhook; its host's name is resolved when `lookup` is set.
     ///
@@ -99,13 +83,14 @@ impl Server {
         lookup: bool,
     ) -> Result<(), A2aError> {
         let home = Home::of(self.log.as_ref(), owner).await;
-        target::check(hook, self.push.sender.rules(), home.as_ref(), lookup).await
+        let lookups = lookup.then(|| self.push.lookups.of(owner.clone()));
+        target::check(hook, self.push.rules, home.as_ref(), lookups.as_ref()).await
     }
 
-    async fn attempt(&self, hook: &OpenHook, event: &StreamResponse) -> Result<(), String> {
+    async fn attempt(&self, sender: &Sender, hook: &OpenHook, event: &StreamResponse) -> Result<(), String> {
         // Asked each time: the peer may have moved, or may be none any more.
         let home = Home::of(self.log.as_ref(), &hook.owner).await;
-        self.push.sender.deliver(&hook.config, event, home.as_ref()).await
+        sender.deliver(&hook.config, event, home.as_ref()).await
     }
 
     /// Serves a webhook from now on, in place of the one with the same ids.
@@ -119,6 +104,8 @@ impl Server {
 
     /// Goes on with what was open when the process ended.
     pub(crate) async fn serve_open_hooks(self: Arc<Self>) {
+        // One that is deleted meanwhile must not be served again.
+        let _one = self.changing_hooks.lock().await;
         match self.log.open_hooks().await {
             Ok(hooks) => hooks.into_iter().for_each(|hook| self.serve_hook(hook)),
             Err(error) => tracing::error!(%error, "the push notifications cannot be read"),
@@ -156,7 +143,8 @@ enum Next {
 async fn run(server: Weak<Server>, key: (String, String), mut hook: OpenHook) {
     let mut failing: Option<(Instant, u32)> = None;
     let Some(held) = server.upgrade() else { return };
-    let (mut bell, places) = (held.log.watch(&key.0), held.push.places(&hook.owner));
+    let (mut bell, places) = (held.log.watch(&key.0), held.push.places.of(hook.owner.clone()));
+    let sender = held.push.sender(&hook.owner);
     drop(held);
     loop {
         // Before the event is read: what waits for a place takes no memory.
@@ -181,7 +169,7 @@ async fn run(server: Weak<Server>, key: (String, String), mut hook: OpenHook) {
                 }
                 continue;
             }
-            Ok(Some(Next::Event(version, event))) => match held.attempt(&hook, &event).await {
+            Ok(Some(Next::Event(version, event))) => match held.attempt(&sender, &hook, &event).await {
                 Ok(()) => {
                     (hook.delivered, failing) = (version, None);
                     held.note(&hook, &key.1, Delivered::Upto(version)).await;

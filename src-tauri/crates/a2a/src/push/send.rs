@@ -5,6 +5,7 @@ use super::{
     home::Home,
     target::{self, Refused},
 };
+use crate::limits::Share;
 use a2a::{SVC_PARAM_VERSION, StreamResponse, TaskPushNotificationConfig, VERSION};
 use reqwest::{
     Client,
@@ -12,24 +13,27 @@ use reqwest::{
     header::{self, HeaderValue},
     redirect,
 };
-use std::{io, sync::OnceLock, time::Duration};
+use std::{
+    error::Error,
+    io,
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
 /// A receiver has so long for connecting, TLS, the request and the head of its answer.
 pub(super) const ANSWER_TIME: Duration = Duration::from_secs(15);
 
-/// Delivers to webhooks. The HTTP client comes with the first delivery: most nodes never make one.
+/// Delivers to the webhooks of one owner. The HTTP client is the owner's alone, because names are resolved in the middle
+/// of it; it comes with the first delivery: most nodes never make one.
 pub(super) struct Sender {
     rules: WebhookRules,
+    lookups: Share,
     client: OnceLock<Option<Client>>,
 }
 
 impl Sender {
-    pub(super) fn new(rules: WebhookRules) -> Self {
-        Self { rules, client: OnceLock::new() }
-    }
-
-    pub(super) fn rules(&self) -> WebhookRules {
-        self.rules
+    pub(super) fn new(rules: WebhookRules, lookups: Share) -> Self {
+        Self { rules, lookups, client: OnceLock::new() }
     }
 
     /// Posts `event` to the webhook of `config`; `home` is where its owner's own node listens now.
@@ -46,9 +50,10 @@ impl Sender {
         let client = match home.filter(|home| home.has(&url)) {
             Some(home) => home.client().await?,
             None => {
-                // An address in the URL itself never reaches the resolver below.
-                target::resolve(&url, self.rules).await.map_err(refused)?;
-                let client = self.client.get_or_init(|| build(self.rules)).clone();
+                // An address in the URL itself never reaches the client's resolver.
+                target::literally(&url, self.rules).map_err(refused)?;
+                let checked = || Checked { rules: self.rules, lookups: self.lookups.clone() };
+                let client = self.client.get_or_init(|| build(checked())).clone();
                 client.ok_or("there is no HTTP client")?
             }
         };
@@ -71,17 +76,23 @@ impl Sender {
             value.set_sensitive(true);
             request = request.header("X-A2A-Notification-Token", value);
         }
-        // The error without the URL, which may hold a secret.
-        let answer = request.send().await.map_err(|error| error.without_url().to_string())?;
+        let answer = request.send().await.map_err(said)?;
         if answer.status().is_success() { Ok(()) } else { Err(format!("it answered {}", answer.status())) }
     }
 }
 
-fn build(rules: WebhookRules) -> Option<Client> {
+/// An error and what led to it, without the URL, which may hold a secret.
+fn said(error: reqwest::Error) -> String {
+    let error = error.without_url();
+    let causes = std::iter::successors(error.source(), |&cause| cause.source());
+    causes.fold(error.to_string(), |said, cause| format!("{said}: {cause}"))
+}
+
+fn build(names: Checked) -> Option<Client> {
     // Only the first one counts, and every part of Tender wants the same.
     let _ = rustls::crypto::ring::default_provider().install_default();
     Client::builder()
-        .dns_resolver(std::sync::Arc::new(Checked(rules)))
+        .dns_resolver(Arc::new(names))
         .redirect(redirect::Policy::none())
         .no_proxy()
         .timeout(ANSWER_TIME)
@@ -94,13 +105,17 @@ fn build(rules: WebhookRules) -> Option<Client> {
 
 /// Resolves names to addresses that webhooks may have. What it returns is what is connected to: a name that answers
 /// differently the second time is looked at the second time.
-struct Checked(WebhookRules);
+struct Checked {
+    rules: WebhookRules,
+    lookups: Share,
+}
 
 impl Resolve for Checked {
     fn resolve(&self, name: Name) -> Resolving {
-        let rules = self.0;
+        let (rules, lookups) = (self.rules, self.lookups.clone());
         Box::pin(async move {
-            let found = target::lookup(name.as_str(), 0, rules).await.map_err(|why| io::Error::other(refused(why)))?;
+            let found = target::lookup(name.as_str(), rules, &lookups).await;
+            let found = found.map_err(|why| io::Error::other(refused(why)))?;
             Ok(Box::new(found.into_iter()) as Addrs)
         })
     }
@@ -116,6 +131,7 @@ fn refused(why: Refused) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Owner;
     use a2a::{Task, TaskState, TaskStatus};
     use std::str::FromStr;
 
@@ -132,7 +148,8 @@ mod tests {
             history: None,
             metadata: None,
         };
-        let sender = Sender::new(WebhookRules::default());
+        let lookups = target::lookups().of(Owner::stored("one".to_owned()));
+        let sender = Sender::new(WebhookRules::default(), lookups.clone());
         for host in ["localhost", "127.0.0.1", "[::1]"] {
             let config = TaskPushNotificationConfig {
                 url: format!("https://{host}:{port}/"),
@@ -146,7 +163,8 @@ mod tests {
             assert!(why.contains("not a public address"), "{host}: {why}");
         }
         // The resolver of the connection itself, which has the last word.
-        let refused = Checked(WebhookRules::default()).resolve(Name::from_str("localhost").unwrap()).await;
+        let checked = Checked { rules: WebhookRules::default(), lookups };
+        let refused = checked.resolve(Name::from_str("localhost").unwrap()).await;
         assert!(refused.err().unwrap().to_string().contains("not a public address"));
         let nobody = tokio::time::timeout(Duration::from_millis(50), listener.accept()).await;
         assert!(nobody.is_err(), "somebody connected");

@@ -3,14 +3,16 @@
 //! connected to, so that a name which changes its mind in between gains nothing.
 
 use super::{WebhookRules, home::Home};
-use crate::A2aError;
+use crate::{
+    A2aError, Owner,
+    limits::{Share, Shares},
+};
 use a2a::TaskPushNotificationConfig;
 use reqwest::Url;
 use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     time::Duration,
 };
-use tokio::sync::Semaphore;
 
 /// Longest URL of a webhook, in bytes.
 const MAX_URL: usize = 2048;
@@ -20,10 +22,18 @@ const MAX_SECRET: usize = 4096;
 const RESOLVE_TIME: Duration = Duration::from_secs(5);
 /// Names that are resolved at the same time. The system's resolver cannot be interrupted and takes a thread of those
 /// that read files too, so that one slow name server must not get them all.
-static LOOKUPS: Semaphore = Semaphore::const_new(8);
+const LOOKUPS: usize = 8;
+/// Of these, for the webhooks of one owner, so that its silent name servers take no place from others.
+const LOOKUPS_OF_ONE: usize = 2;
 
-/// Whether a webhook may be kept; `home` is where its owner's own node listens. A name is resolved only when `lookup` is
-/// set: this machine's resolver knows names that are nobody else's business. Delivering looks at the addresses anyway.
+/// Where names are waited for.
+pub(super) fn lookups() -> Shares<Owner> {
+    Shares::new(LOOKUPS_OF_ONE, LOOKUPS)
+}
+
+/// Whether a webhook may be kept; `home` is where its owner's own node listens. A name is resolved only when there are
+/// `lookups`: this machine's resolver knows names that are nobody else's business. Delivering looks at the addresses
+/// anyway.
 ///
 /// # Errors
 /// [`crate::ErrorKind::InvalidParams`] naming the member. A name that does not resolve is no error: it may later.
@@ -31,7 +41,7 @@ pub(crate) async fn check(
     hook: &TaskPushNotificationConfig,
     rules: WebhookRules,
     home: Option<&Home>,
-    lookup: bool,
+    lookups: Option<&Share>,
 ) -> Result<(), A2aError> {
     let url = url(&hook.url, rules, home)?;
     if let Some(id) = &hook.id
@@ -51,12 +61,15 @@ pub(crate) async fn check(
             secret("authentication.credentials", credentials)?;
         }
     }
-    let is_name = url.host_str().is_some_and(|host| literal(host).is_none());
-    if home.is_some_and(|home| home.has(&url)) || (is_name && !lookup) {
+    if home.is_some_and(|home| home.has(&url)) {
         return Ok(());
     }
-    match resolve(&url, rules).await {
-        Ok(_) | Err(Refused::Unresolved) => Ok(()),
+    let found = match (url.host_str().filter(|host| literal(host).is_none()), lookups) {
+        (Some(name), Some(lookups)) => lookup(name, rules, lookups).await.map(drop),
+        _ => literally(&url, rules),
+    };
+    match found {
+        Ok(()) | Err(Refused::Unresolved) => Ok(()),
         // Which one it is, is not told: a name of this network stays a name.
         Err(Refused::NotPublic(_)) => {
             Err(A2aError::invalid("the webhook's host has no public address; webhooks go to public addresses only"))
@@ -119,35 +132,31 @@ pub(crate) enum Refused {
     NotPublic(IpAddr),
 }
 
-/// The addresses of a webhook's host, all of which may be called.
-pub(crate) async fn resolve(url: &Url, rules: WebhookRules) -> Result<Vec<SocketAddr>, Refused> {
-    let (Some(host), Some(port)) = (url.host_str(), url.port_or_known_default()) else {
-        return Err(Refused::Unresolved);
-    };
-    lookup(host, port, rules).await
+/// Whether the address that stands in a URL itself may be called. A name is for [`lookup`].
+pub(crate) fn literally(url: &Url, rules: WebhookRules) -> Result<(), Refused> {
+    url.host_str().and_then(literal).map_or(Ok(()), |ip| allowed(ip, rules))
 }
 
-/// As [`resolve`], of a host alone.
-pub(crate) async fn lookup(host: &str, port: u16, rules: WebhookRules) -> Result<Vec<SocketAddr>, Refused> {
-    let addresses: Vec<SocketAddr> = match literal(host) {
-        Some(ip) => vec![SocketAddr::new(ip, port)],
-        None => tokio::time::timeout(RESOLVE_TIME, names(host.to_owned(), port)).await.unwrap_or_default(),
-    };
+/// The addresses of a name, without ports, all of which may be called.
+pub(crate) async fn lookup(name: &str, rules: WebhookRules, lookups: &Share) -> Result<Vec<SocketAddr>, Refused> {
+    let addresses = tokio::time::timeout(RESOLVE_TIME, addresses(name.to_owned(), lookups)).await.unwrap_or_default();
     if addresses.is_empty() {
         return Err(Refused::Unresolved);
     }
-    let allowed = |ip: IpAddr| is_public(ip) || (rules.loopback && ip.to_canonical().is_loopback());
-    match addresses.iter().find(|address| !allowed(address.ip())) {
-        Some(address) => Err(Refused::NotPublic(address.ip())),
-        None => Ok(addresses),
-    }
+    addresses.iter().try_for_each(|address| allowed(address.ip(), rules))?;
+    Ok(addresses)
+}
+
+fn allowed(ip: IpAddr, rules: WebhookRules) -> Result<(), Refused> {
+    let allowed = is_public(ip) || (rules.loopback && ip.to_canonical().is_loopback());
+    if allowed { Ok(()) } else { Err(Refused::NotPublic(ip)) }
 }
 
 /// What the system knows of a name. The place is held until it has answered, also when nobody waits for that any more.
-async fn names(host: String, port: u16) -> Vec<SocketAddr> {
-    let Ok(place) = LOOKUPS.acquire().await else { return Vec::new() };
+async fn addresses(name: String, lookups: &Share) -> Vec<SocketAddr> {
+    let Some(place) = lookups.take().await else { return Vec::new() };
     let found = tokio::spawn(async move {
-        let found = tokio::net::lookup_host((host, port)).await.map(Iterator::collect);
+        let found = tokio::net::lookup_host((name, 0)).await.map(Iterator::collect);
         drop(place);
         found
     });
@@ -207,6 +216,10 @@ mod tests {
 
     const PRODUCT: WebhookRules = WebhookRules { loopback: false };
     const TARGET: WebhookRules = WebhookRules { loopback: true };
+
+    fn owner(name: &str) -> Owner {
+        Owner::stored(name.to_owned())
+    }
 
     fn hook(url: &str) -> TaskPushNotificationConfig {
         TaskPushNotificationConfig {
@@ -284,6 +297,7 @@ mod tests {
 
     #[tokio::test]
     async fn what_a_stranger_may_not_have_called_is_refused() {
+        let known = lookups().of(owner("one"));
         for text in [
             "",
             "x",
@@ -304,40 +318,57 @@ mod tests {
             "https://",
             "file:///etc/passwd",
         ] {
-            let error = check(&hook(text), PRODUCT, None, true).await.unwrap_err();
+            let error = check(&hook(text), PRODUCT, None, Some(&known)).await.unwrap_err();
             assert_eq!(error.kind, crate::ErrorKind::InvalidParams, "{text}");
         }
         // A name is not looked up for everybody, and what it leads to is told to nobody.
-        check(&hook("https://localhost/"), PRODUCT, None, false).await.unwrap();
-        check(&hook("https://127.0.0.1/"), PRODUCT, None, false).await.unwrap_err();
-        let error = check(&hook("https://localhost/"), PRODUCT, None, true).await.unwrap_err();
+        check(&hook("https://localhost/"), PRODUCT, None, None).await.unwrap();
+        check(&hook("https://127.0.0.1/"), PRODUCT, None, None).await.unwrap_err();
+        let error = check(&hook("https://localhost/"), PRODUCT, None, Some(&known)).await.unwrap_err();
         assert!(!error.problem.message.contains(['1', ':']), "{error}");
-        assert!(check(&hook(&format!("https://1.1.1.1/{}", "x".repeat(2048))), PRODUCT, None, true).await.is_err());
+        assert!(
+            check(&hook(&format!("https://1.1.1.1/{}", "x".repeat(2048))), PRODUCT, None, Some(&known)).await.is_err()
+        );
         for text in ["https://1.1.1.1/", "https://1.1.1.1:8443/a?b", "https://does-not-exist.invalid/"] {
-            check(&hook(text), PRODUCT, None, true).await.unwrap();
+            check(&hook(text), PRODUCT, None, Some(&known)).await.unwrap();
         }
         for text in ["http://127.0.0.1:1/", "http://localhost:1/", "http://[::1]:1/", "https://127.0.0.1/"] {
-            check(&hook(text), TARGET, None, true).await.unwrap();
+            check(&hook(text), TARGET, None, Some(&known)).await.unwrap();
         }
         for text in ["http://1.1.1.1/", "http://10.0.0.1/", "https://10.0.0.1/"] {
-            check(&hook(text), TARGET, None, true).await.unwrap_err();
+            check(&hook(text), TARGET, None, Some(&known)).await.unwrap_err();
         }
     }
 
     #[tokio::test]
     async fn credentials_that_would_break_a_header_are_refused() {
+        let known = lookups().of(owner("one"));
         let with = |scheme: &str, credentials: &str| TaskPushNotificationConfig {
             authentication: Some(AuthenticationInfo { scheme: scheme.into(), credentials: Some(credentials.into()) }),
             ..hook("https://1.1.1.1/")
         };
-        check(&with("Bearer", "a b+/="), PRODUCT, None, true).await.unwrap();
+        check(&with("Bearer", "a b+/="), PRODUCT, None, Some(&known)).await.unwrap();
         for (scheme, credentials) in
             [("", "x"), ("Bea rer", "x"), ("B\r\n", "x"), ("Bearer", "x\r\nHost: y"), ("Bearer", "\0"), ("Bearer", "ü")]
         {
-            check(&with(scheme, credentials), PRODUCT, None, true).await.unwrap_err();
+            check(&with(scheme, credentials), PRODUCT, None, Some(&known)).await.unwrap_err();
         }
-        check(&with("Bearer", &"x".repeat(4097)), PRODUCT, None, true).await.unwrap_err();
+        check(&with("Bearer", &"x".repeat(4097)), PRODUCT, None, Some(&known)).await.unwrap_err();
         let token = TaskPushNotificationConfig { token: Some("a\nb".into()), ..hook("https://1.1.1.1/") };
-        check(&token, PRODUCT, None, true).await.unwrap_err();
+        check(&token, PRODUCT, None, Some(&known)).await.unwrap_err();
+    }
+
+    #[tokio::test]
+    async fn name_servers_that_do_not_answer_one_owner_keep_no_name_from_another() {
+        let lookups = lookups();
+        // As many look-ups as one owner has, none of which comes back.
+        let mut stuck = Vec::new();
+        for _ in 0..LOOKUPS_OF_ONE {
+            stuck.push(lookups.of(owner("one")).take().await.unwrap());
+        }
+        let found = lookup("localhost", TARGET, &lookups.of(owner("two"))).await;
+        assert!(found.is_ok_and(|found| !found.is_empty()), "another waits for them");
+        let own = lookups.of(owner("one"));
+        assert!(tokio::time::timeout(Duration::from_millis(50), own.take()).await.is_err(), "there are more of them");
     }
 }

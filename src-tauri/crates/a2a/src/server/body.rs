@@ -1,7 +1,11 @@
 //! Reading requests: bounded in size and time before they are parsed, and checked for what the protocol requires.
 
 use super::{INLINE_BYTES, Server};
-use crate::{A2aError, Call, ErrorKind, Identity, limits::too_many, server::decode};
+use crate::{
+    A2aError, Call, ErrorKind, Standing,
+    limits::{Taken, too_many},
+    server::decode,
+};
 use a2a::{ListTasksRequest, Role, SendMessageRequest};
 use axum::{
     body::{Body, BodyDataStream, HttpBody},
@@ -12,10 +16,7 @@ use futures::StreamExt;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use std::time::Duration;
-use tokio::{
-    sync::OwnedSemaphorePermit,
-    time::{Instant, timeout, timeout_at},
-};
+use tokio::time::{Instant, timeout, timeout_at};
 
 /// A sender that is silent for so long in the middle of a body has gone.
 const BODY_IDLE: Duration = Duration::from_secs(10);
@@ -25,17 +26,20 @@ const BODY_TIME: Duration = Duration::from_secs(30);
 const LEAST_RATE: usize = 64 << 10;
 /// Longest wait for a place among the large bodies.
 const PLACE_WAIT: Duration = Duration::from_secs(30);
-/// Largest request with an API key: its holder speaks plain A2A, in messages that are remembered, and sends no inputs
-/// beside them.
+/// Largest request of who holds an API key, whichever way it proves that: it speaks plain A2A, in messages that are
+/// remembered, and sends no inputs beside them.
 const KEY_BODY_BYTES: usize = 2 << 20;
+/// Large bodies of holders of API keys in memory at the same time, one of each: 16 MiB, for a minute at most. They take
+/// none of the peers' places.
+pub(super) const KEY_BODIES: usize = 8;
 /// Most parts of one message: a document and its input are two.
 const MAX_PARTS: usize = 64;
 /// Longest id of a message, task or context: a hash has 64 characters, a UUID 36.
 pub(super) const MAX_ID_CHARS: usize = 256;
 
-/// A place among the large bodies, which is given back as soon as the request is no longer in memory: never while the
-/// task that it became is waited for.
-pub(super) type BodyPlace = Option<OwnedSemaphorePermit>;
+/// A place among the large bodies. That of a document is given back as soon as the document is no longer in memory, that
+/// of a plain message before the agent has it: never while what it became is waited for.
+pub(super) type BodyPlace = Option<Taken>;
 
 /// A request body, and its place.
 pub(super) struct Received {
@@ -63,25 +67,21 @@ impl Server {
         if announced.is_none_or(|length| length <= small) && arriving.read(small).await? {
             return Ok(Received { bytes: arriving.bytes.freeze(), place: None });
         }
-        // A large one: who is it? Only a paired peer's is worth memory.
-        let peer = match call.did() {
-            Some(did) => self.agent.is_peer(&did).await,
-            None => false,
-        };
-        if !peer {
-            return Err(too_large(small, false));
-        }
-        let limit = match call.identity {
-            Identity::Key(_) => self.limits.peer_body_bytes.min(KEY_BODY_BYTES),
-            _ => self.limits.peer_body_bytes,
+        // A large one: who is it? An API key is a signing key, so the form of its proof says nothing.
+        let Some(did) = call.did() else { return Err(too_large(small, false)) };
+        let peers = self.limits.peer_body_bytes;
+        let (limit, places) = match self.agent.standing(&did).await {
+            Standing::Stranger => return Err(too_large(small, false)),
+            Standing::KeyHolder => (peers.min(KEY_BODY_BYTES), self.key_bodies.of(did)),
+            Standing::Peer => (peers, self.large_bodies.of(did)),
         };
         let limit = limit.min(most);
         if announced.is_some_and(|length| length > limit) {
             return Err(too_large(limit, true));
         }
-        let place = timeout(PLACE_WAIT, self.large_bodies.clone().acquire_owned()).await;
+        let place = timeout(PLACE_WAIT, places.take()).await;
         let place = place.map_err(|_| too_many("too many large messages arrive at once", PLACE_WAIT))?;
-        let place = place.map_err(|_| {
+        let place = place.ok_or_else(|| {
             A2aError::new(ErrorKind::Unavailable, "the agent is shutting down", "try again in a moment")
         })?;
         // The wait was not the sender's.
@@ -126,9 +126,9 @@ fn stalled() -> A2aError {
     A2aError::new(ErrorKind::InvalidRequest, "the body did not arrive in time", "send it again")
 }
 
-fn too_large(limit: usize, peer: bool) -> A2aError {
+fn too_large(limit: usize, known: bool) -> A2aError {
     let hint =
-        if peer { "split the job" } else { "only paired peers may send more; pair first, and send your access token" };
+        if known { "split the job" } else { "only paired peers may send more; pair first, and send your access token" };
     A2aError::new(ErrorKind::TooLarge, format!("the body is larger than {limit} bytes"), hint)
 }
 

@@ -22,7 +22,7 @@ pub use wellknown::CardSource;
 
 use crate::{
     A2aError, Agent, Authenticator, Call, ErrorKind, TaskLog, WebhookRules,
-    limits::{Limits, Open, Origin, Place, Requests, too_many},
+    limits::{Limits, Open, Origin, Place, Requests, Shares, too_many},
     push::queue::Queue,
 };
 use axum::{
@@ -41,7 +41,7 @@ use std::{
     time::{Duration, Instant},
 };
 use tender_base::Did;
-use tokio::sync::{Mutex, Semaphore};
+use tokio::sync::Mutex;
 
 /// Media type of JSON-RPC, and of REST for clients that do not know the other.
 const JSON: &str = "application/json";
@@ -70,9 +70,10 @@ pub(crate) struct Server {
     requests: Requests,
     streams: Arc<Open<Origin>>,
     callers_streams: Arc<Open<Did>>,
-    large_bodies: Arc<Semaphore>,
+    large_bodies: Shares<Did>,
+    key_bodies: Shares<Did>,
     /// One webhook is kept or forgotten at a time, so that what is served is what is kept.
-    changing_hooks: Mutex<()>,
+    pub(crate) changing_hooks: Mutex<()>,
 }
 
 /// The A2A interface of `agent`, whose tasks are in `log`: JSON-RPC at `POST /`, the REST routes, gRPC, and the card,
@@ -96,7 +97,8 @@ pub fn router(
         requests: Requests::new(&limits),
         streams: Open::new(limits.streams_per_address, limits.connections_in_total),
         callers_streams: Open::new(limits.streams_per_caller, limits.connections_in_total),
-        large_bodies: Arc::new(Semaphore::new(limits.large_bodies as usize)),
+        large_bodies: Shares::new(limits.large_bodies as usize, limits.large_bodies as usize),
+        key_bodies: Shares::new(1, body::KEY_BODIES),
         changing_hooks: Mutex::new(()),
     });
     tokio::spawn(server.clone().serve_open_hooks());

@@ -9,7 +9,7 @@ use super::{
     follow::{self, Events, Opened, Start},
 };
 use crate::{
-    A2aError, CONTRACT_EXTENSION, ErrorKind, Incoming, Once, Reply,
+    A2aError, CONTRACT_EXTENSION, ErrorKind, Incoming, Once, Reply, Standing,
     agent::Call,
     contract,
     log::{Cursor, ListQuery, Logged, Owner},
@@ -100,15 +100,15 @@ impl Server {
         body: BodyPlace,
     ) -> Result<Reply, A2aError> {
         let (server, call) = (self.clone(), call.clone());
-        to_the_end(async move {
-            let reply = server.take(&call, request).await;
-            drop(body);
-            reply
-        })
-        .await
+        to_the_end(async move { server.take(&call, request, body).await }).await
     }
 
-    async fn take(self: &Arc<Self>, call: &Call, mut request: SendMessageRequest) -> Result<Reply, A2aError> {
+    async fn take(
+        self: &Arc<Self>,
+        call: &Call,
+        mut request: SendMessageRequest,
+        body: BodyPlace,
+    ) -> Result<Reply, A2aError> {
         self.card.facts().check_media_types(&request.message)?;
         let owner = call.owner();
         let hook = match &mut request.configuration {
@@ -164,6 +164,8 @@ impl Server {
                     None => None,
                 };
                 let document = contract::belongs(&request.message);
+                // An agent may take its time over a plain message, and bounds itself how many it holds.
+                let _until_taken = body.filter(|_| document);
                 self.agent.receive(call, Incoming { request, task, once }).await.map_err(|error| match error.kind {
                     // A document names a contract, which is a task. Of other messages the task was found already.
                     ErrorKind::TaskNotFound if !document => A2aError { kind: ErrorKind::InvalidParams, ..error },
@@ -192,7 +194,7 @@ impl Server {
     ) -> Result<(), A2aError> {
         let known = match (task, call.did()) {
             (Some(_), _) => true,
-            (None, Some(did)) => self.agent.is_peer(&did).await,
+            (None, Some(did)) => self.agent.standing(&did).await != Standing::Stranger,
             (None, None) => false,
         };
         let owner = call.owner();

@@ -1,11 +1,16 @@
 //! Both bindings, spoken by hand.
 
-use crate::site::{Site, client_key, contractor_key};
+use crate::site::{Site, client_key, contractor_key, holder_key};
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use reqwest::{Client, Method, RequestBuilder, Response, StatusCode};
 use serde_json::{Value, json};
 use std::{sync::Arc, time::Duration};
 use tender_a2a::{CONTRACT_EXTENSION, Limits, bearer, wire::TaskState};
 use tender_base::{Signer, signed::KeySigner, time::SystemClock};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+};
 
 /// A client without trust: plain HTTP on loopback only.
 pub fn plain_client() -> Client {
@@ -287,12 +292,6 @@ async fn strangers_send_little_and_peers_much() {
     // A key is easily made: it proves no acquaintance.
     assert_eq!(send(with(&KeySigner::from_seed(&[9; 32]))).await.0, StatusCode::PAYLOAD_TOO_LARGE);
     assert_eq!(send(with(&client_key())).await.0, StatusCode::OK);
-    // Who holds an API key speaks plain A2A, in messages that are remembered.
-    let key = format!("tender_{}AQE", "AQEB".repeat(10));
-    let keyed = |body: &Value| post(&site, "/", body).header("X-API-Key", &key);
-    assert_eq!(send(keyed(&big)).await.0, StatusCode::OK);
-    let (status, error) = send(keyed(&rpc("SendMessage", text(&"x".repeat(3 << 20))))).await;
-    assert_eq!(status, StatusCode::PAYLOAD_TOO_LARGE, "{error}");
     // Chunked: the length is not announced.
     let chunks = futures::stream::iter((0..8).map(|_| Ok::<_, std::io::Error>(vec![b' '; 10_000])));
     let chunked = request(&site, Method::POST, "/message:send")
@@ -391,6 +390,96 @@ async fn a_large_message_takes_no_place_while_its_task_is_waited_for() {
         assert_eq!(next.expect("the place was not given back").0, StatusCode::OK, "{path}");
         waiting.abort();
     }
+}
+
+/// A message of more than 64 KiB.
+fn large(words: &str, id: usize) -> Value {
+    let mut message = text(words);
+    message["message"]["messageId"] = json!(id.to_string());
+    message["message"]["metadata"] = json!({"padding": "x".repeat(70_000)});
+    message
+}
+
+fn signed(signer: &KeySigner) -> String {
+    bearer(signer, &contractor_key().did(), &SystemClock)
+}
+
+#[tokio::test]
+async fn who_holds_an_api_key_sends_no_more_by_signing_with_it() {
+    let site = Site::start().await;
+    let holder = holder_key(1);
+    let key = format!("tender_{}", URL_SAFE_NO_PAD.encode([101; 32]));
+    for (token, kib, expected) in [
+        (&key, 1000, "200"),
+        (&signed(&holder), 1000, "200"),
+        (&key, 3000, "413"),
+        (&signed(&holder), 3000, "413"),
+        (&signed(&client_key()), 3000, "200"),
+        (&signed(&KeySigner::from_seed(&[77; 32])), 65, "413"),
+    ] {
+        let mut message = text("hi");
+        message["message"]["messageId"] = json!(format!("{kib} {}", token.len()));
+        message["message"]["metadata"] = json!({"padding": "x".repeat(kib << 10)});
+        let message = message.to_string();
+        let mut stream = announcing(&site, token, message.len()).await;
+        // Who announces too much is refused unread.
+        if expected == "200" {
+            stream.write_all(message.as_bytes()).await.unwrap();
+        }
+        let mut status = [0; 12];
+        stream.read_exact(&mut status).await.unwrap();
+        assert_eq!(std::str::from_utf8(&status).unwrap(), format!("HTTP/1.1 {expected}"), "{kib} KiB");
+    }
+}
+
+/// A connection on which a message of so many bytes is announced.
+async fn announcing(site: &Site, token: &str, bytes: usize) -> TcpStream {
+    let mut stream = TcpStream::connect(site.address).await.unwrap();
+    let head = format!(
+        "POST /message:send HTTP/1.1\r\nHost: {}\r\nA2A-Version: 1.0\r\nAuthorization: Bearer {token}\r\n\
+         Content-Type: application/json\r\nContent-Length: {bytes}\r\n\r\n",
+        site.address,
+    );
+    stream.write_all(head.as_bytes()).await.unwrap();
+    stream
+}
+
+#[tokio::test]
+async fn who_holds_an_api_key_keeps_nobody_elses_large_message_waiting() {
+    let limits = Limits { large_bodies: 1, ..Limits::default() };
+    let site = Site::with(limits, None, None).await;
+    let soon = async |signer: &KeySigner, id| {
+        let sending = send(post(&site, "/message:send", &large("hi", id)).bearer_auth(signed(signer)));
+        tokio::time::timeout(Duration::from_secs(5), sending).await.map(|(status, _)| status)
+    };
+    // Announces a megabyte on each of several connections, and stops after the first bytes of it.
+    let mut dripping = Vec::new();
+    for _ in 0..3 {
+        let mut stream = announcing(&site, &signed(&holder_key(1)), 1_000_000).await;
+        stream.write_all(b"{").await.unwrap();
+        dripping.push(stream);
+    }
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    assert_eq!(soon(&client_key(), 1).await, Ok(StatusCode::OK), "a peer waits for the holder of a key");
+    assert_eq!(soon(&holder_key(2), 2).await, Ok(StatusCode::OK), "another key waits");
+    assert!(soon(&holder_key(1), 3).await.is_err(), "one key has two places");
+}
+
+#[tokio::test]
+async fn a_large_message_takes_no_place_while_the_agent_thinks_about_it() {
+    let site = Site::start().await;
+    let mut thinking = Vec::new();
+    for id in 0..3 {
+        let request = post(&site, "/message:send", &large("price", id)).bearer_auth(signed(&holder_key(1)));
+        thinking.push(tokio::spawn(request.send()));
+        while site.asked().len() <= id {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+            assert!(!thinking.iter().any(|thinking| thinking.is_finished()));
+        }
+    }
+    let next = send(post(&site, "/message:send", &large("hi", 9)).bearer_auth(signed(&holder_key(1))));
+    let next = tokio::time::timeout(Duration::from_secs(5), next).await;
+    assert_eq!(next.expect("the place was not given back").0, StatusCode::OK);
 }
 
 #[tokio::test]

@@ -262,3 +262,19 @@ async fn a_deleted_webhook_hears_nothing_more() {
     site.log.append(&task, None, vec![status(TaskState::Completed, None)]).unwrap();
     assert!(tokio::time::timeout(Duration::from_millis(300), told.recv()).await.is_err());
 }
+
+#[tokio::test]
+async fn a_webhook_that_is_deleted_while_a_restart_goes_on_with_it_hears_nothing_more() {
+    let before = Site::offering().await;
+    let (url, mut told) = receiver(&[]).await;
+    let task = before.task(&before.anyone(), TaskState::Submitted);
+    let path = format!("/tasks/{task}/pushNotificationConfigs");
+    send(post(&before, &path, &json!({"id": "h", "url": url}))).await;
+    let log = before.log.clone();
+    drop(before);
+    let site = Site::resumed(log, Duration::from_millis(500)).await;
+    assert_eq!(send(request(&site, Method::DELETE, &format!("{path}/h"))).await.0, StatusCode::OK);
+    tokio::time::sleep(Duration::from_millis(700)).await;
+    site.log.append(&task, None, vec![status(TaskState::Completed, None)]).unwrap();
+    assert!(tokio::time::timeout(Duration::from_millis(300), told.recv()).await.is_err());
+}

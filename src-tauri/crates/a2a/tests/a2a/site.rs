@@ -13,7 +13,7 @@ use std::{
 };
 use tender_a2a::{
     A2aError, Agent, Authenticator, Call, CardSource, ErrorKind, Identity, Incoming, Limits, MemoryLog, Owner, Reply,
-    TaskLog, WebhookRules,
+    Standing, TaskLog, WebhookRules,
     card::{
         self, Availability, Benchmark, CardFacts, Offer, Resource, ResourceKind, SkillFacts, SkillPredicates, Software,
     },
@@ -53,6 +53,11 @@ impl Entropy for At {
 
 pub fn client_key() -> KeySigner {
     KeySigner::from_seed(&[1; 32])
+}
+
+/// Of API keys that were issued; there are two.
+pub fn holder_key(number: u8) -> KeySigner {
+    KeySigner::from_seed(&[100 + number; 32])
 }
 
 pub fn contractor_key() -> KeySigner {
@@ -291,8 +296,13 @@ impl Script {
 
 #[async_trait]
 impl Agent for Script {
-    async fn is_peer(&self, did: &Did) -> bool {
-        *did == client_key().did()
+    async fn standing(&self, did: &Did) -> Standing {
+        let holders = [holder_key(1).did(), holder_key(2).did()];
+        match *did {
+            did if did == client_key().did() => Standing::Peer,
+            did if holders.contains(&did) => Standing::KeyHolder,
+            _ => Standing::Stranger,
+        }
     }
 
     fn requires(&self, request: &SendMessageRequest) -> Option<String> {
@@ -308,6 +318,8 @@ impl Agent for Script {
         }
         let begin = [Change::Message(message.clone()), status(TaskState::Submitted, None)];
         let steps = match text.as_str() {
+            // An agent that takes its time before it says anything.
+            "price" => return std::future::pending().await,
             "problem" => return Err(Problem::new(Code::OverLimit, "the credit limit is used up", "pay first").into()),
             "lacks" => return Err(Problem::new(Code::NotFound, "there is no model x", "choose another").into()),
             "play" => vec![Step::Is(status(TaskState::Working, None)), Step::Is(status(TaskState::Completed, None))],
@@ -346,6 +358,8 @@ struct Breakable {
     log: Arc<MemoryLog>,
     broken: Arc<AtomicBool>,
     reads: Arc<AtomicUsize>,
+    /// How long the webhooks that were open are on their way, once they are read.
+    delay: Duration,
 }
 
 impl Breakable {
@@ -392,7 +406,9 @@ impl Hooks for Breakable {
         self.log()?.forget_hook(owner, task, id).await
     }
     async fn open_hooks(&self) -> Result<Vec<OpenHook>, A2aError> {
-        self.log()?.open_hooks().await
+        let open = self.log()?.open_hooks().await;
+        tokio::time::sleep(self.delay).await;
+        open
     }
     async fn move_hook(&self, owner: &Owner, task: &str, id: &str, to: Delivered) -> Result<(), A2aError> {
         self.log()?.move_hook(owner, task, id, to).await
@@ -444,18 +460,33 @@ impl Site {
 
     /// `named`: the key that the card names, when it is not the server's.
     pub async fn with(limits: Limits, tls: Option<ServerTls>, named: Option<Sha256>) -> Self {
+        let log = Arc::new(MemoryLog::new(Arc::new(SystemClock)));
+        Self::over(log, Duration::ZERO, limits, tls, named).await
+    }
+
+    /// One that goes on with what `log` has, `delay` after it has read it.
+    pub async fn resumed(log: Arc<MemoryLog>, delay: Duration) -> Self {
+        Self::over(log, delay, Limits::default(), None, None).await
+    }
+
+    async fn over(
+        log: Arc<MemoryLog>,
+        delay: Duration,
+        limits: Limits,
+        tls: Option<ServerTls>,
+        named: Option<Sha256>,
+    ) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         let scheme = if tls.is_some() { "https" } else { "http" };
         let url = format!("{scheme}://{address}");
         let key = named.or(tls.as_ref().map(ServerTls::key_sha256));
         let source = CardSource::new(&signed_card(format!("{url}/"), key), now()).unwrap();
-        let log = Arc::new(MemoryLog::new(Arc::new(SystemClock)));
         let broken = Arc::new(AtomicBool::new(false));
         let agent = Arc::new(Script { seen: Mutex::default(), log: log.clone(), broken: broken.clone() });
         let auth = Authenticator::new(contractor_key().did(), Arc::new(SystemClock));
         let reads = Arc::new(AtomicUsize::new(0));
-        let kept = Arc::new(Breakable { log: log.clone(), broken: broken.clone(), reads: reads.clone() });
+        let kept = Arc::new(Breakable { log: log.clone(), broken: broken.clone(), reads: reads.clone(), delay });
         let rules = WebhookRules { loopback: true };
         let routes = router(agent.clone(), kept, source.clone(), limits, auth, rules);
         let (stop, stopped) = oneshot::channel::<()>();

@@ -125,8 +125,13 @@ impl Node {
         let left = award.document.deadline.since(self.now());
         let mut events: TaskEvents = if again {
             let gone = |_| Problem::new(Code::Lost, format!("{} does not answer any more", peer.name), "");
+            let unheard = |problem: Problem| match problem.code {
+                // The connection broke before the award was taken.
+                Code::NotFound => Problem::new(Code::Lost, format!("{} did not get the award", peer.name), ""),
+                _ => problem,
+            };
             let resumed = async { self.client_of(&peer).await?.resume(id).await };
-            tokio::time::timeout(RECONNECT_LIMIT, resumed).await.map_err(gone)??
+            tokio::time::timeout(RECONNECT_LIMIT, resumed).await.map_err(gone)?.map_err(unheard)?
         } else {
             // Sending the same award again after a restart is safe: the contractor recognises it and goes on.
             let input = self.stored_blob(&call.document.job.input).await?;

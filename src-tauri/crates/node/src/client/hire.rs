@@ -1,7 +1,7 @@
 //! Hiring an A2A agent that is no peer. There is no contract: what it may cost at most is reserved before it is asked,
 //! and it is paid for a text and for nothing else.
 
-use super::{check::Checked, tendering::peers_only};
+use super::{BETWEEN_ROUNDS_AT_MOST, RECOVERY, check::Checked, tendering::peers_only};
 use crate::{
     agents::Agent,
     api::types::{SubmitMessage, SubmitWork},
@@ -9,7 +9,7 @@ use crate::{
 };
 use std::{sync::Arc, time::Duration};
 use tender_a2a::{
-    Answer, ForeignClient, Talk,
+    Answer, Talk,
     card::Terms,
     wire::{Part, PartContent, TaskState},
 };
@@ -27,7 +27,7 @@ use tender_market::{
     decision::{Actual, Alternative, Outcome, Source},
     verification,
 };
-use tender_store::{Event, Guard, JobRecord};
+use tender_store::{Event, Guard, Hired, JobRecord};
 use tokio::time::Instant;
 
 /// Tokens of prompt and text per second that are assumed of an agent before its first job.
@@ -98,7 +98,7 @@ impl Node {
         let guard = Guard::DailySpend { book: job.book, day_start, cap, amount: allowed };
         self.apply(vec![self.hired(job, vec![reserved])], vec![guard]).await?;
         let started = self.now();
-        let done = match self.written_by(&agent, job, work, allowed).await {
+        let done = match self.written_by(&agent, job, work, allowed, None).await {
             Ok(written) => self.paid(&agent, job, written, started).await,
             Err(problem) => {
                 let problem = blamed(name, problem);
@@ -111,6 +111,28 @@ impl Node {
             self.release(job).await?;
         }
         done
+    }
+
+    /// Takes up what an agent had agreed to do when an earlier process ended: what it has written meanwhile is not
+    /// bought again from somebody else. False when there is nothing of the kind, or nothing comes of it.
+    pub(super) async fn hired_before(self: &Arc<Self>, job: &JobRecord) -> Result<bool, Problem> {
+        let (Some(hired), Work::Generate(work)) = (&job.hired, &job.spec.work) else { return Ok(false) };
+        let agent = self.settings().agents.into_iter().find(|agent| agent.name == hired.agent);
+        let Some(agent) = agent else { return Ok(false) };
+        let (started, give_up) = (self.now(), self.now().after(RECOVERY));
+        loop {
+            match self.written_by(&agent, job, work, hired.at_most, Some(hired)).await {
+                Ok(written) => return self.paid(&agent, job, written, started).await.map(|()| true),
+                // It may be starting again as well.
+                Err(problem) if problem.code == Code::Unavailable && self.now() < give_up => {
+                    tokio::time::sleep(BETWEEN_ROUNDS_AT_MOST).await;
+                }
+                Err(problem) => {
+                    tracing::info!(job = %job.id, agent = agent.name, %problem, "what it had begun came to nothing");
+                    return Ok(false);
+                }
+            }
+        }
     }
 
     /// Stores a text and books what it cost, in one transaction with the end of the job.
@@ -141,7 +163,10 @@ impl Node {
     /// Gives back what is reserved for a job itself: after an agent failed, or this process did.
     pub(super) async fn release(&self, job: &JobRecord) -> Result<(), Problem> {
         match self.store.release_of(job.id).await.map_err(|e| e.problem())? {
-            Some(entry) => self.apply(vec![self.hired(job, vec![entry])], Vec::new()).await,
+            Some(entry) => {
+                let nobody = Event::JobHired { job: job.id, hired: None };
+                self.apply(vec![self.hired(job, vec![entry]), nobody], Vec::new()).await
+            }
             None => Ok(()),
         }
     }
@@ -165,6 +190,7 @@ impl Node {
         job: &JobRecord,
         work: &GenerateWork,
         allowed: MicroUsd,
+        before: Option<&Hired>,
     ) -> Result<Written, Problem> {
         let limit = crate::contractor::wall_limit(self.agent_ms(&job.spec.work, &agent.name).await);
         let until = Instant::now() + limit.min(job.spec.constraints.deadline.since(self.now()));
@@ -172,40 +198,65 @@ impl Node {
             .await
             .map_err(|_| Problem::new(Code::Lost, "its card did not come in time", "try again later"))??;
         let input = self.stored_blob(&job.spec.input).await?;
-        let parts = asked(&client, work, &Prompt::from_json(&input)?)?;
-        let mut talk = client.talk();
-        let settled = match self.talked(&mut talk, parts, job, until, allowed).await {
-            Ok(charged) => self.judged(talk.answer(), job, work, input).await.map(|found| (charged, found)),
-            Err(problem) => Err(problem),
+        let speaks = Terms::of(&client.card()).ok().flatten().is_some();
+        let (talk, parts) = match before {
+            Some(hired) => (client.resume(hired.task.clone()), None),
+            None => (client.talk(), Some(asked(speaks, work, &Prompt::from_json(&input)?)?)),
         };
-        match settled {
-            Ok((charged, (output, checked))) => Ok(Written { output, charged, checked }),
-            Err(problem) => {
-                // It may be writing still.
-                self.spawn(async move {
-                    let _ = tokio::time::timeout(CANCEL_LIMIT, talk.cancel()).await;
-                });
-                Err(problem)
-            }
+        let mut engaged = Engaged { talk: Some(talk), node: self.clone() };
+        let Some(talk) = &mut engaged.talk else {
+            return Err(Problem::new(Code::Internal, "a conversation ended before it began", ""));
+        };
+        let charged = self.talked(talk, parts, &agent.name, job, until, allowed).await?;
+        if speaks && talk.answer().state.is_none() {
+            // Work under the extension is a task; without one it told how to buy, and that is no text to pay for.
+            let message = format!("it did not take the job: {}", words(&talk.answer().said()));
+            return Err(Problem::new(
+                Code::Unauthenticated,
+                message,
+                "remove it and add it again with a key of its owner",
+            ));
         }
+        let (output, checked) = self.judged(talk.answer(), job, work, input).await?;
+        engaged.talk = None;
+        Ok(Written { output, charged, checked })
     }
 
     /// Asks, agrees to a price that was allowed, and waits for the end; what it costs.
     async fn talked(
-        &self,
+        self: &Arc<Self>,
         talk: &mut Talk,
-        parts: Vec<Part>,
+        parts: Option<Vec<Part>>,
+        agent: &str,
         job: &JobRecord,
         until: Instant,
         allowed: MicroUsd,
     ) -> Result<MicroUsd, Problem> {
-        let live = |answer: &Answer| {
+        let hired = |task: &str, at_most| {
+            let hired = Hired { agent: agent.to_owned(), task: task.to_owned(), at_most };
+            Event::JobHired { job: job.id, hired: Some(hired) }
+        };
+        let mut known = parts.is_none();
+        let mut live = |answer: &Answer| {
+            // One that asks no price works from the first word on.
+            if let Some(task) = answer.task.as_deref().filter(|_| !known && !answer.is_settled()) {
+                known = true;
+                let (node, event) = (self.clone(), hired(task, allowed));
+                self.spawn(async move {
+                    if let Err(problem) = node.apply(vec![event], Vec::new()).await {
+                        tracing::warn!(%problem, "a restart will not know of the agent's task");
+                    }
+                });
+            }
             let text = answer.text();
             if !text.is_empty() && answer.state == Some(TaskState::Working) {
                 self.live.report(job.id, Progress { done: 0, total: 0, text: text.into() });
             }
         };
-        talk.say(parts, until, live).await?;
+        match parts {
+            Some(parts) => talk.say(parts, until, &mut live).await?,
+            None => talk.follow(until, &mut live).await?,
+        }
         let mut charged = allowed;
         if talk.answer().state == Some(TaskState::InputRequired) {
             let Some(quote) = talk.answer().quote() else {
@@ -218,7 +269,11 @@ impl Node {
                 return Err(Problem::new(Code::OverLimit, message, hint));
             }
             charged = quote;
-            talk.say(vec![Part::text("yes")], until, live).await?;
+            // From here on it works and may bill: a restart must know.
+            if let Some(task) = &talk.answer().task {
+                self.apply(vec![hired(task, quote)], Vec::new()).await?;
+            }
+            talk.say(vec![Part::text("yes")], until, &mut live).await?;
         }
         let answer = talk.answer();
         let said = || words(&answer.said());
@@ -227,7 +282,7 @@ impl Node {
                 Ok(answer.billed().filter(|billed| (MicroUsd::ZERO..=charged).contains(billed)).unwrap_or(charged))
             }
             Some(TaskState::InputRequired) => {
-                Err(Problem::new(Code::WorkFailed, format!("it asks back once more: {}", said()), ""))
+                Err(Problem::new(Code::WorkFailed, format!("it did not go on after a yes: {}", said()), ""))
             }
             Some(TaskState::AuthRequired) => {
                 let hint = "add it again with a key";
@@ -274,6 +329,24 @@ impl Node {
     }
 }
 
+/// A conversation about a job. However the job ends, an agent whose text is not taken is told to stop: it may be
+/// writing still.
+struct Engaged {
+    talk: Option<Talk>,
+    node: Arc<Node>,
+}
+
+impl Drop for Engaged {
+    fn drop(&mut self) {
+        if let Some(talk) = self.talk.take() {
+            // Not at the end of the node, which goes on with it after its start.
+            self.node.spawn(async move {
+                let _ = tokio::time::timeout(CANCEL_LIMIT, talk.cancel()).await;
+            });
+        }
+    }
+}
+
 fn source(agent: &Agent) -> Source {
     Source::Foreign {
         name: agent.name.clone(),
@@ -298,8 +371,7 @@ fn blamed(name: &str, problem: Problem) -> Problem {
 }
 
 /// The job as the agent may take it: whole for an agent that speaks the contract extension, else in words.
-fn asked(client: &ForeignClient, work: &GenerateWork, prompt: &Prompt) -> Result<Vec<Part>, Problem> {
-    let speaks = Terms::of(&client.card()).ok().flatten().is_some();
+fn asked(speaks: bool, work: &GenerateWork, prompt: &Prompt) -> Result<Vec<Part>, Problem> {
     if speaks {
         let (messages, raw) = match prompt {
             Prompt::Chat(Chat { messages }) => {

@@ -61,7 +61,11 @@ impl Node {
             }
         }
         if resumed {
-            self.release(&self.unfinished(id).await?).await?;
+            let job = self.unfinished(id).await?;
+            if self.hired_before(&job).await? {
+                return Ok(());
+            }
+            self.release(&job).await?;
         }
         let mut wait_until = resumed.then(|| self.now().after(RECOVERY));
         let (mut failed, mut empty, mut rejected) = (0, 0, 0);

@@ -80,6 +80,7 @@ impl Node {
             spec,
             peers_only,
             decision: None,
+            hired: None,
             checked: None,
             reason: None,
             output: None,

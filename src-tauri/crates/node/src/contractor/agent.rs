@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use std::{ops::Deref, sync::Arc};
 use tender_a2a::wire::{self as a2a, Message as WireMessage, Part, Role as Wire, Task};
 use tender_a2a::{
-    A2aError, Agent, Call, ErrorKind, Incoming, Reply,
+    A2aError, Agent, Call, ErrorKind, Incoming, Reply, Standing,
     contract::{self, Envelope},
 };
 use tender_base::{Code, Did, Problem, documents::Message, ids::ContractId};
@@ -33,8 +33,17 @@ impl Deref for Contractor {
 
 #[async_trait]
 impl Agent for Contractor {
-    async fn is_peer(&self, did: &Did) -> bool {
-        self.store.peer(did).await.is_ok_and(|peer| peer.is_some_and(|peer| !peer.removed))
+    async fn standing(&self, did: &Did) -> Standing {
+        match self.store.peer(did).await {
+            Ok(Some(peer)) if peer.removed => Standing::Stranger,
+            Ok(Some(peer)) if peer.by_key => Standing::KeyHolder,
+            Ok(Some(_)) => Standing::Peer,
+            Ok(None) => Standing::Stranger,
+            Err(error) => {
+                tracing::warn!(%error, "a caller was not looked up");
+                Standing::Stranger
+            }
+        }
     }
 
     async fn receive(&self, call: &Call, incoming: Incoming) -> Result<Reply, A2aError> {

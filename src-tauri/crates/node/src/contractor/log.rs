@@ -22,9 +22,9 @@ use tender_store::{ContractRecord, StoreError, TaskFilter, TaskRecord, TaskState
 /// Most webhooks of one client that are told anything yet.
 const MAX_OPEN_HOOKS: u32 = 256;
 
-/// What is read for one page of a list of messages that are kept beside their tasks, in bytes; those of one task may be
-/// more. What is in the records themselves is bounded by the store.
-const PAGE_BYTES: u64 = 1 << 20;
+/// What is told of the tasks of one page, in bytes of what is recorded of them and of the messages kept beside that:
+/// below the 4 MiB that a gRPC client takes. One task alone may have more.
+const PAGE_BYTES: u64 = 2 << 20;
 
 /// The node's tasks.
 pub(crate) struct NodeLog(pub(crate) Arc<Node>);
@@ -60,10 +60,10 @@ impl TaskLog for NodeLog {
             limit: query.limit,
         };
         let mut page = self.0.store.tasks(owner.as_str(), &filter).await.map_err(failed)?;
-        let mut kept = 0;
+        let mut bytes = 0;
         let fits = |task: &&TaskRecord| {
-            kept += Node::kept_bytes(task);
-            kept <= PAGE_BYTES
+            bytes += Node::recorded_bytes(task);
+            bytes <= PAGE_BYTES
         };
         let fitting = page.tasks.iter().take_while(fits).count().max(1);
         page.more |= fitting < page.tasks.len();

@@ -218,8 +218,8 @@ impl Contractor {
             return Err(Problem::new(Code::Conflict, other, "send it again"));
         }
         self.award(client, said, quote, input).await?;
-        // From now on it is kept as long as what was made of it.
-        if let Err(problem) = self.keep_message(&first, None).await {
+        // As long as what was made of it.
+        if let Err(problem) = self.keep_on(record).await {
             tracing::warn!(%problem, task = record.id, "the message of a task is kept for a day only");
         }
         Ok(())

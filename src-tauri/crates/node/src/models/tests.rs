@@ -26,7 +26,8 @@ async fn node(dir: &TempDir) -> Arc<Node> {
         book: Book::Real,
     };
     let signer = Arc::new(KeySigner::from_seed(&[7; 32]));
-    let identity = Identity { signer, store: IdentityStore::File, secrets: None, created: false, successions: Vec::new() };
+    let identity =
+        Identity { signer, store: IdentityStore::File, secrets: None, created: false, successions: Vec::new() };
     fs::create_dir_all(&config.data_dir).unwrap();
     let store = Store::open(&config.data_dir).await.unwrap();
     let node = Arc::new(Node::assemble(config, store, identity, String::new(), None).await.unwrap());

@@ -153,22 +153,6 @@ async fn pages_neither_repeat_nor_hide() {
 }
 
 #[tokio::test]
-async fn a_page_ends_before_it_is_too_large_and_has_one_task_at_least() {
-    let (_dir, store) = store().await;
-    for (task, bytes, time) in [("a", 10, 1), ("b", 3 << 20, 2), ("c", 1 << 20, 3), ("d", 10, 4)] {
-        let bodies = vec![json!("x".repeat(bytes))];
-        Said { task, bodies, at: time, ..Said::default() }.to(&store).await.unwrap();
-    }
-    let mut filter = TaskFilter { limit: 9, ..TaskFilter::default() };
-    for (expected, more) in [("dc", true), ("b", true), ("a", false)] {
-        let page = store.tasks("one", &filter).await.unwrap();
-        let names: String = page.tasks.iter().map(|task| task.id.as_str()).collect();
-        assert_eq!((&*names, page.more, page.total), (expected, more, 4));
-        filter.after = page.tasks.last().map(|task| (task.changed_at, task.id.clone()));
-    }
-}
-
-#[tokio::test]
 async fn a_sold_contract_is_a_task_from_its_award_to_its_end() {
     let (dir, store) = store().await;
     let owner = client().did().to_string();
@@ -263,6 +247,7 @@ async fn contracts_of_an_older_database_become_the_tasks_that_they_would_have_be
         "DROP TABLE task_records",
         "DROP TABLE tasks",
         "ALTER TABLE peers DROP COLUMN by_key",
+        "ALTER TABLE jobs DROP COLUMN hired",
         "DROP INDEX entries_by_contract",
         "DELETE FROM _sqlx_migrations WHERE version >= 2",
     ] {
@@ -337,8 +322,9 @@ async fn quotes_that_nobody_awards_are_counted_for_a_while_even_when_they_are_cl
     let error = store.apply(vec![quote("c", 12).event()], vec![lately(0)]).await.unwrap_err();
     assert!(matches!(&error, StoreError::OverLimit { limit: Limit::Quotes(_), wanted: 3, allowed: 2 }), "{error}");
     assert_eq!(error.problem().code, Code::TooMany);
-    // Later they are forgiven.
+    // Later they are forgiven, the closed one too: its end is no other quote.
     store.apply(vec![quote("c", 12).event()], vec![lately(10)]).await.unwrap();
+    store.apply(vec![], vec![Guard::Quotes { owner, since: at(10), limit: 2 }]).await.unwrap();
     // A contract is bounded by slots and credit.
     let sold = Trade::new(Role::Contractor, None, 5);
     let task = sold.contract.to_string();
@@ -388,4 +374,11 @@ async fn an_ended_webhook_keeps_no_secrets_and_counts_no_more() {
     let ended = json!({"url": "u", "authentication": {"scheme": "Bearer"}});
     assert_eq!(store.hooks("one", "a").await.unwrap()[0].config, ended);
     keep("a", "h2").await.unwrap();
+
+    // A while after its task's last change nothing of it is left; the address may be a secret too.
+    assert_eq!(store.forget_ended_hooks(at(1)).await.unwrap(), 0);
+    assert_eq!(store.forget_ended_hooks(at(2)).await.unwrap(), 1);
+    let left = store.hooks("one", "a").await.unwrap();
+    assert_eq!(left.iter().map(|hook| hook.id.as_str()).collect::<Vec<_>>(), ["h2"]);
+    assert_eq!(store.hooks("one", "b").await.unwrap().len(), 1);
 }

@@ -12,37 +12,59 @@ use tender_a2a::{
 use tender_base::{BlobRef, Code, Problem};
 use tender_store::{StoreError, TaskRecord, TaskStep};
 
-/// Longest parts of a message, in bytes of JSON, that are recorded in it.
+/// Longest message, in bytes of JSON, that is recorded as it is: with its metadata, and whatever else it says beside its
+/// parts.
 const MAX_INLINE_BYTES: usize = 1 << 10;
-/// What stands in the place of parts that are no longer kept.
+/// What is said by a message that is no longer kept.
 const GONE: &str = "[no longer kept]";
 
-/// A message without its parts, and where they are.
+/// Of a longer message, which one it is, and where the whole of it is.
 #[derive(Serialize, Deserialize)]
 struct Kept {
     kept: Message,
-    parts: BlobRef,
+    whole: BlobRef,
 }
 
 impl Node {
-    /// The record of a message. Long parts of it are kept for `time`, or as long as other inputs.
+    /// The record of a message. A long one is kept for `time`, or as long as other inputs.
     pub(super) async fn keep_message(&self, message: &Message, time: Option<Duration>) -> Result<Value, Problem> {
-        let parts = super::json(&message.parts)?.to_string();
-        if parts.len() <= MAX_INLINE_BYTES {
+        let whole = super::json(message)?.to_string();
+        if whole.len() <= MAX_INLINE_BYTES {
             return super::body(&Change::Message(message.clone()));
         }
         let put = match time {
-            Some(time) => self.store.put_blob_for(parts.as_bytes(), time).await,
-            None => self.store.put_blob(parts.as_bytes()).await,
+            Some(time) => self.store.put_blob_for(whole.as_bytes(), time).await,
+            None => self.store.put_blob(whole.as_bytes()).await,
         };
-        let kept = Message { parts: Vec::new(), ..message.clone() };
-        super::json(&Kept { kept, parts: put.map_err(|e| e.problem())? })
+        // All of these are bounded before a message comes here; nothing else is.
+        let kept = Message {
+            message_id: message.message_id.clone(),
+            context_id: message.context_id.clone(),
+            task_id: message.task_id.clone(),
+            role: message.role.clone(),
+            parts: Vec::new(),
+            metadata: None,
+            extensions: None,
+            reference_task_ids: None,
+        };
+        super::json(&Kept { kept, whole: put.map_err(|e| e.problem())? })
     }
 
-    /// Puts the parts of messages back where they are kept elsewhere.
+    /// From now on the message with which a plain task began is kept as long as other inputs.
     ///
     /// # Errors
-    /// When they cannot be read. Parts that are no longer kept, or are damaged, are said to be gone.
+    /// When it cannot be read or written, or is no longer kept.
+    pub(super) async fn keep_on(&self, record: &TaskRecord) -> Result<(), Problem> {
+        let Some((_, TaskStep::Recorded(body))) = record.steps.first() else { return Ok(()) };
+        let Some(Kept { whole, .. }) = Kept::of(body) else { return Ok(()) };
+        let bytes = self.stored_blob(&whole).await?;
+        self.store.put_blob(&bytes).await.map(drop).map_err(|e| e.problem())
+    }
+
+    /// Puts messages back that are kept elsewhere.
+    ///
+    /// # Errors
+    /// When they cannot be read. One that is no longer kept, or is damaged, is said to be gone.
     pub(in crate::contractor) async fn restore_messages(&self, task: &mut TaskRecord) -> Result<(), Problem> {
         for (_, step) in &mut task.steps {
             if let TaskStep::Recorded(body) = step
@@ -54,13 +76,13 @@ impl Node {
         Ok(())
     }
 
-    /// How many bytes of its messages are kept beside the task, for [`Self::restore_messages`] to read.
-    pub(in crate::contractor) fn kept_bytes(task: &TaskRecord) -> u64 {
-        let recorded = task.steps.iter().filter_map(|(_, step)| match step {
-            TaskStep::Recorded(body) => Kept::of(body),
-            TaskStep::Entered(_) => None,
+    /// How many bytes the records of a task have, with what [`Self::restore_messages`] reads for them.
+    pub(in crate::contractor) fn recorded_bytes(task: &TaskRecord) -> u64 {
+        let recorded = task.steps.iter().map(|(_, step)| match step {
+            TaskStep::Recorded(body) => Kept::of(body).map_or(body.to_string().len() as u64, |kept| kept.whole.bytes),
+            TaskStep::Entered(_) => 0,
         });
-        recorded.map(|kept| kept.parts.bytes).sum()
+        recorded.sum()
     }
 
     /// The message with which a plain task began, as it came.
@@ -71,18 +93,16 @@ impl Node {
         let lost = || Problem::new(Code::Storage, "the job of this task is no longer kept", "send it again");
         let Some((_, TaskStep::Recorded(body))) = record.steps.first() else { return Err(lost()) };
         match (Kept::of(body), serde_json::from_value(body.clone())) {
-            (Some(Kept { kept, parts }), _) => {
-                let bytes = self.stored_blob(&parts).await?;
-                let parts = serde_json::from_slice(&bytes).map_err(|_| lost())?;
-                Ok(Message { parts, ..kept })
+            (Some(Kept { whole, .. }), _) => {
+                serde_json::from_slice(&self.stored_blob(&whole).await?).map_err(|_| lost())
             }
             (None, Ok(Change::Message(message))) => Ok(message),
             _ => Err(lost()),
         }
     }
 
-    async fn message(&self, Kept { kept, parts }: Kept) -> Result<Message, Problem> {
-        let found = match self.store.blob(&parts).await {
+    async fn message(&self, Kept { kept, whole }: Kept) -> Result<Message, Problem> {
+        let found = match self.store.blob(&whole).await {
             Ok(found) => found,
             Err(StoreError::DamagedBlob { blob }) => {
                 tracing::warn!(blob, "a message of a task is damaged");
@@ -91,7 +111,7 @@ impl Node {
             Err(error) => return Err(error.problem()),
         };
         let read = found.and_then(|bytes| serde_json::from_slice(&bytes).ok());
-        Ok(Message { parts: read.unwrap_or_else(|| vec![Part::text(GONE)]), ..kept })
+        Ok(read.unwrap_or_else(|| Message { parts: vec![Part::text(GONE)], ..kept }))
     }
 }
 
