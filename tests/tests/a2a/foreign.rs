@@ -118,6 +118,10 @@ async fn another_node_is_hired_as_a_plain_agent_by_an_api_key_and_its_text_is_ju
         did: Some(seller.did.to_string()),
         key: Some(issued.key.clone()),
     };
+    for (key, hint) in [(None, "API key"), (Some(format!("{}x", issued.key)), "key")] {
+        let refused = buyer.refuses("add_agent", &AddAgentInput { key, ..as_agent.clone() }).await;
+        assert!(refused.hint.contains(hint), "{refused:?}");
+    }
     let added = add(&buyer, &as_agent).await;
     let row = &added.agents[0];
     assert!(row.signed && row.has_key && row.price_of == "card", "{row:?}");

@@ -7,7 +7,7 @@ use tender_base::{
     Code, ContractState, JobState, Signed,
     documents::{Decline, Message, Succession},
 };
-use tender_node::api::types::{Nothing, Paid, PayInput, Peer, Peers};
+use tender_node::api::types::{AddAgentInput, Agents, IssuedKey, KeyInput, Nothing, Paid, PayInput, Peer, Peers};
 use tender_tests::{Launch, Stranger, TestNode, pair, work};
 
 async fn peers(node: &TestNode) -> Vec<Peer> {
@@ -151,6 +151,28 @@ async fn a_new_key_is_believed_only_when_the_old_one_names_it_and_nothing_is_ope
     assert!(matches!(offered, Ok(Message::Refusal(_))), "the old key has nothing more to say: {offered:?}");
     // Nor can it name somebody else any more.
     assert_eq!(refusal(&as_other, word(&old, &other, &old)).await.code, Code::Forbidden);
+}
+
+#[tokio::test]
+async fn a_pinned_agent_is_followed_to_its_new_key() {
+    let (seller, buyer) = (TestNode::seller().await, TestNode::buyer().await);
+    let input = KeyInput { name: "buyer".to_owned(), credit_limit_micro_usd: work::DOLLAR };
+    let issued: IssuedKey = seller.ask("issue_key", &input).await;
+    let old = seller.did;
+    let seller = rotated(seller, "rotate").await;
+    assert_ne!(seller.did, old);
+    let mut agent = AddAgentInput {
+        url: seller.a2a.clone(),
+        name: Some("seller".to_owned()),
+        price_micro_usd: None,
+        did: Some(old.to_string()),
+        key: Some(issued.key),
+    };
+    let added: Agents = buyer.ask("add_agent", &agent).await;
+    assert!(added.agents[0].signed);
+    // A key that nobody named is nobody's successor.
+    agent.did = Some(buyer.did.to_string());
+    assert_eq!(buyer.refuses("add_agent", &agent).await.code, Code::Forged);
 }
 
 #[tokio::test]
