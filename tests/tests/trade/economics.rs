@@ -45,7 +45,7 @@ fn learned(node: &TestNode, ending: &str) -> Option<Value> {
 
 #[tokio::test]
 async fn a_rented_machine_costs_its_rent_and_an_owned_one_energy_and_wear() {
-    let node = TestNode::buyer().await;
+    let node = TestNode::start().await;
     node.set("rent_usd_per_hour", json!(1000.0)).await;
     let rented = done(&node, &work::for_anyone(work::gemm(64))).await;
     let explanation = explained(&node, &rented.summary.id).await;
@@ -193,7 +193,7 @@ async fn a_prompt_with_a_price_of_its_own_is_billed_apart_on_both_sides() {
 
 #[tokio::test]
 async fn the_own_log_says_whether_a_card_pays_and_is_unknown_while_it_is_short() {
-    let node = TestNode::buyer().await;
+    let node = TestNode::start().await;
     let query = LogQuery { api_model: "openai/gpt-4o-mini".to_owned(), days: None, busy_hours: None, seed: None };
     for i in 0..20u32 {
         if i == 19 {
