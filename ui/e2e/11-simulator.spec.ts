@@ -48,7 +48,7 @@ for (const look of [
     await expect(app.getByText('World coalesce-paper, paper, 2 runs per row, seed 1.')).toBeVisible();
     await fits(app);
     await accessible(app);
-    await app.screenshot({ path: `e2e/.shots/simulator-${look.name}.png`, fullPage: true });
+    await app.screenshot({ path: `e2e/.shots/simulator-run-${look.name}.png`, fullPage: true });
     await app.getByRole('button', { name: 'Show as table' }).click();
     await expect(app.getByRole('columnheader', { name: 'Paper, %' }).first()).toBeVisible();
     await accessible(app);
