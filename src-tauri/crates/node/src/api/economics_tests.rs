@@ -103,6 +103,6 @@ fn a_bill_moves_the_crossing_to_the_price_really_paid() {
 fn a_bill_that_cannot_be_read_names_line_and_field() {
     let problem = billed(&bill("date,model,input_tokens,output_tokens,cost\n2026-08-01,a,many,1,1\n"), now());
     let message = problem.unwrap_err().message;
-    assert!(message.contains("line 2") && message.contains("input_tokens"), "{message}");
+    assert!(message.contains("line 2") && message.contains("input tokens: many"), "{message}");
     assert!(billed(&UsageQuery { busy_hours: 25.0, ..bill("") }, now()).unwrap_err().message.contains("busy_hours"));
 }
