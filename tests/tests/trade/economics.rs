@@ -47,10 +47,11 @@ fn learned(node: &TestNode, ending: &str) -> Option<Value> {
 async fn a_rented_machine_costs_its_rent_and_an_owned_one_energy_and_wear() {
     let node = TestNode::start().await;
     node.set("rent_usd_per_hour", json!(1000.0)).await;
-    let rented = done(&node, &work::for_anyone(work::gemm(64))).await;
+    let rented = done(&node, &work::for_anyone(work::gemm(512))).await;
     let explanation = explained(&node, &rented.summary.id).await;
     let actual = &explanation.decision["actual"];
     let wall_ms = actual["wall_ms"].as_f64().unwrap();
+    assert!(wall_ms > 0.0, "{actual}");
     assert_eq!(actual["charged"].as_i64().unwrap(), (wall_ms / 1000.0 / 3600.0 * 1000.0 * 1e6).ceil() as i64);
     assert_eq!(input(why(&explanation, "rent of an hour"), "rent")["origin"], "stated");
     assert_eq!(input(why(&explanation, "time here"), "throughput")["origin"], "assumed", "the first job");
@@ -58,7 +59,7 @@ async fn a_rented_machine_costs_its_rent_and_an_owned_one_energy_and_wear() {
     node.set("rent_usd_per_hour", json!(0)).await;
     node.set("card.price_usd", json!(0)).await;
     node.set("tariff_windows", json!("00:00-24:00 1.0")).await;
-    let owned = done(&node, &work::for_anyone(work::gemm(64))).await;
+    let owned = done(&node, &work::for_anyone(work::gemm(512))).await;
     let explanation = explained(&node, &owned.summary.id).await;
     let actual = &explanation.decision["actual"];
     // Energy alone: 387 W over a power supply of 90 % at a dollar per kWh, whatever the price outside the windows.
