@@ -141,6 +141,7 @@ mod tests {
                 spec,
                 peers_only: false,
                 decision: Some(decision),
+                hired: None,
                 checked: None,
                 reason: None,
                 output: None,
