@@ -81,22 +81,27 @@ impl Node {
     ) -> Result<(), Problem> {
         let id = record.id;
         if record.state != ContractState::Delivered {
-            let mut looked_again = false;
+            let mut before: Option<Problem> = None;
             loop {
-                match self.follow_once(id, &mut runner_up, looked_again).await {
+                match self.follow_once(id, &mut runner_up, before.is_some()).await {
                     Ok(()) => break,
                     Err(mut problem) => {
                         let record = self.record(id).await?;
                         // It may have ended in the contractor's own words: then there is nothing to look for.
                         let open = matches!(record.state, ContractState::Awarded | ContractState::Running);
                         let lost = matches!(problem.code, Code::Lost | Code::Unavailable);
-                        if open && lost && !looked_again {
-                            looked_again = true;
+                        if open && lost && before.is_none() {
+                            before = Some(problem);
                             self.clients.forget(&record.peer).await;
                             tokio::time::sleep(RECONNECT_AFTER).await;
                             continue;
                         }
-                        if open && lost {
+                        if problem.code == Code::NotFound
+                            && let Some(before) = before.take()
+                        {
+                            // It is there and has no such task: it never took the award, and has said why or was not reached.
+                            problem = before;
+                        } else if open && lost {
                             // Whatever kept it from answering: whoever waits for others learns that it was lost.
                             problem.code = Code::Lost;
                         }
@@ -125,13 +130,8 @@ impl Node {
         let left = award.document.deadline.since(self.now());
         let mut events: TaskEvents = if again {
             let gone = |_| Problem::new(Code::Lost, format!("{} does not answer any more", peer.name), "");
-            let unheard = |problem: Problem| match problem.code {
-                // The connection broke before the award was taken.
-                Code::NotFound => Problem::new(Code::Lost, format!("{} did not get the award", peer.name), ""),
-                _ => problem,
-            };
             let resumed = async { self.client_of(&peer).await?.resume(id).await };
-            tokio::time::timeout(RECONNECT_LIMIT, resumed).await.map_err(gone)?.map_err(unheard)?
+            tokio::time::timeout(RECONNECT_LIMIT, resumed).await.map_err(gone)??
         } else {
             // Sending the same award again after a restart is safe: the contractor recognises it and goes on.
             let input = self.stored_blob(&call.document.job.input).await?;
