@@ -78,17 +78,17 @@ async fn a_rented_machine_costs_its_rent_and_an_owned_one_energy_and_wear() {
 
 /// A kernel that takes the machine of the test about so long, by what a short one took.
 async fn about_a_second(seller: &TestNode, buyer: &TestNode) -> tender_node::api::types::SubmitWork {
-    const WORKGROUPS: u32 = 64;
-    let mut spin = 10_000;
+    const SPIN: u32 = 40_000;
+    let mut workgroups = 64;
     loop {
-        let short = done(buyer, &work::for_peers(work::wgsl(WORKGROUPS, spin))).await;
+        let short = done(buyer, &work::for_peers(work::wgsl(workgroups, SPIN))).await;
         let ended = seller.events().all().into_iter().rev().find(|seen| seen.name() == "work_done").unwrap();
         let took = ended.what["work"]["wall_ms"].as_u64().unwrap();
         assert_eq!(short.summary.state, Some(JobState::Completed));
         if took >= 300 {
-            return work::wgsl(WORKGROUPS, spin);
+            return work::wgsl(workgroups, SPIN);
         }
-        spin *= 4;
+        workgroups *= 4;
     }
 }
 
