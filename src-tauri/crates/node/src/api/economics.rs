@@ -216,6 +216,9 @@ const CARD: [&str; 4] = ["price_usd", "resale_fraction", "lifetime_years", "disc
 const POWER: [&str; 3] = ["psu_efficiency", "cooling_overhead", "tariff_usd_per_kwh"];
 const SPEED: [&str; 3] = ["tokens_per_second", "input_output_ratio", "prefill_tokens_per_second"];
 
+/// A figure to explain: its field, name, value, unit, formula, and the fields of the input in it.
+type Part = (&'static str, &'static str, f64, &'static str, &'static str, Vec<&'static str>);
+
 fn whys(
     query: &BreakevenQuery,
     input: &Input,
@@ -227,7 +230,7 @@ fn whys(
     values["cards"] = cards(input).into();
     let terms = Terms { values, origins: &query.origins };
     let energy = |watts: &[&'static str], share: &'static str| [watts, &POWER[..], &[share, "cards"]].concat();
-    let parts: [(&str, &str, f64, &str, &str, Vec<&str>); 9] = [
+    let parts: [Part; 9] = [
         (
             "capital_usd_per_year",
             "capital",
