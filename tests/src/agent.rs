@@ -9,7 +9,8 @@ use std::{
     time::Duration,
 };
 use tender_a2a::{
-    A2aError, Agent, Authenticator, Call, CardSource, ErrorKind, Incoming, Limits, MemoryLog, Reply, Standing, WebhookRules,
+    A2aError, Agent, Authenticator, Call, CardSource, ErrorKind, Incoming, Limits, MemoryLog, Reply, Standing,
+    WebhookRules,
     log::Change,
     router, serve,
     wire::{self as a2a, AgentCapabilities, AgentCard, AgentInterface, Artifact, Message, Part, Role, Task, TaskState},

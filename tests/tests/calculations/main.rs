@@ -1,5 +1,7 @@
 //! The commands that calculate: they need no node, say the same for the same input, and name the field that is wrong.
 
+#![allow(clippy::unwrap_used, reason = "a test stops at what it did not expect")]
+
 mod breakeven;
 mod decide;
 mod replay;

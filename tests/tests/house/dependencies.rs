@@ -15,15 +15,7 @@ const HOUSE: &[(&str, &[&str])] = &[
     ("tender-store", &["tender-base"]),
     (
         "tender-node",
-        &[
-            "tender-base",
-            "tender-market",
-            "tender-sim",
-            "tender-engine",
-            "tender-host",
-            "tender-a2a",
-            "tender-store",
-        ],
+        &["tender-base", "tender-market", "tender-sim", "tender-engine", "tender-host", "tender-a2a", "tender-store"],
     ),
     ("tender-cli", &["tender-base", "tender-market", "tender-node", "tender-sim"]),
     ("tender-app", &["tender-base", "tender-node"]),

@@ -119,9 +119,9 @@ impl Node {
                 {
                     let (call, _) = crate::contractor::opening(record)?;
                     let units = record.delivery().map_or(0, |delivery| delivery.document.units);
-                    let took = record.award().map_or(Duration::ZERO, |award| {
-                        record.changed_at.since(award.document.awarded_at)
-                    });
+                    let took = record
+                        .award()
+                        .map_or(Duration::ZERO, |award| record.changed_at.since(award.document.awarded_at));
                     let took = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
                     events.push(self.bought(job.uuid(), record.book, &call.document.job.work, (units, None), took));
                     events.push(tender_store::Event::JobMoved {

@@ -223,7 +223,16 @@ impl Node {
         self.learn(&job.spec.work, runtime, output.units, output.wall_ms).await;
         let blob = self.store.put_blob(&output.bytes).await.map_err(|e| e.problem())?;
         let (book, place) = (job.book, Place::Own);
-        let ended = Ended { id: job.id.uuid(), book, work: &job.spec.work, runtime, place, estimate: &estimate, output: &output, meter: &meter };
+        let ended = Ended {
+            id: job.id.uuid(),
+            book,
+            work: &job.spec.work,
+            runtime,
+            place,
+            estimate: &estimate,
+            output: &output,
+            meter: &meter,
+        };
         let spent = self.spent(ended).await?;
         let actual = Actual { charged: spent.cost, wall_ms: output.wall_ms, contract: None, by: None };
         let done = Event::JobMoved {

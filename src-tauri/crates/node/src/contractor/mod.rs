@@ -17,8 +17,7 @@ use std::{sync::Arc, time::Duration};
 use tender_base::{
     Code, ContractState, Did, JobSpec, MicroUsd, Problem, Role, Signed, Timestamp, Work,
     documents::{
-        self,
-        Abandonment, Acceptance, Award, CallForProposals, Countersignature, Decline, Message, Proposal, Rejection,
+        self, Abandonment, Acceptance, Award, CallForProposals, Countersignature, Decline, Message, Proposal, Rejection,
     },
     ids::ContractId,
 };

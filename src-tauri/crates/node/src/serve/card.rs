@@ -95,7 +95,12 @@ impl Node {
             match self.for_sale(&settings, kind) {
                 None => skills.push(SkillFacts { kind, model: None, rate, prompt_rate }),
                 Some(models) => {
-                    skills.extend(models.into_iter().map(|model| SkillFacts { kind, model: Some(model), rate, prompt_rate }));
+                    skills.extend(models.into_iter().map(|model| SkillFacts {
+                        kind,
+                        model: Some(model),
+                        rate,
+                        prompt_rate,
+                    }));
                 }
             }
         }
