@@ -17,7 +17,11 @@ use tender_node::api::types::*;
 pub(crate) async fn run(dir: &Path, options: &Log, json: bool) -> Result<(), Problem> {
     let node = Source::of(dir, options.rule.is_none()).await?;
     if options.rule == Some(OnOff::Off) {
-        let _: Nothing = node.ask("drop_breakeven", &Nothing {}).await?;
+        let nothing: Nothing = node.ask("drop_breakeven", &Nothing {}).await?;
+        if options.api_model.is_none() {
+            print::answer(json, &nothing, |_| "The rule is off.".to_owned());
+            return Ok(());
+        }
     }
     let Some(api_model) = options.api_model.clone() else {
         return Err(Problem::new(Code::Invalid, "api-model is missing", "name the model of the API to compare with"));

@@ -101,6 +101,9 @@ impl Tariff {
     /// The mean price of a week, USD/kWh: what a card that works at all hours pays.
     #[must_use]
     pub fn mean(&self) -> f64 {
+        if self.windows.is_empty() {
+            return self.usd_per_kwh;
+        }
         (0..7 * DAY_MINUTES).map(|minute| self.in_minute(minute)).sum::<f64>() / (7 * DAY_MINUTES) as f64
     }
 

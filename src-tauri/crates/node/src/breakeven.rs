@@ -1,7 +1,10 @@
 //! Buy or outsource, from the own job log; and the computed break-even as a rule for routing.
 
 use crate::{
-    api::types::{BreakevenRule, LogAnswer, LogApiPrice, LogQuery},
+    api::{
+        economics::aside,
+        types::{BreakevenRule, LogAnswer, LogApiPrice, LogQuery},
+    },
     node::Node,
     prices::json,
 };
@@ -82,7 +85,11 @@ impl Node {
         let (prompt, text) =
             own.iter().fold((0, 0), |(prompt, text), job| (prompt + job.prompt_tokens, text + job.text_tokens));
         if text == 0 {
-            answer.unknown = Some("the log holds no text of your own to compare by".to_owned());
+            let nothing = "the log holds no text of your own to compare by";
+            if as_rule {
+                return Err(Problem::new(Code::Unavailable, nothing, "have some texts written first"));
+            }
+            answer.unknown = Some(nothing.to_owned());
             answer.rule = self.rule_now(now).await?;
             return Ok(answer);
         }
@@ -100,7 +107,8 @@ impl Node {
         let output = breakeven(&input)?;
         let used = usage::days(&billed(&own, &price), &[])?;
         let choices = Choices { card: input, busy_share: busy_hours / 24.0, rent: None };
-        let comparison = compare(&used, &choices, &mut Draws::new(u64::from(query.seed.unwrap_or(1)), 0))?;
+        let seed = u64::from(query.seed.unwrap_or(1));
+        let comparison = aside(move || compare(&used, &choices, &mut Draws::new(seed, 0))).await?;
         answer.comparison = Some(json(&comparison)?);
         if as_rule {
             self.set_rule(&output.breakeven).await?;

@@ -40,7 +40,7 @@ pub(crate) struct Breakeven {
 #[derive(clap::Args)]
 pub(crate) struct Log {
     /// This node's own job log instead: speeds, watts and occupancy of the card as they were measured, against an API.
-    #[arg(long, requires = "api_model", conflicts_with_all = ["input", "preset", "usage"])]
+    #[arg(long, conflicts_with_all = ["input", "preset", "usage"])]
     pub(crate) log: bool,
     /// --log: the API's model, as the published prices name it, such as openai/gpt-4o-mini.
     #[arg(long, value_name = "MODEL", requires = "log")]

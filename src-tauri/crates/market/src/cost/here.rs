@@ -68,7 +68,8 @@ impl Machine {
     #[must_use]
     pub fn at_the_wall(mut self, wall_watts_per_card_watt: f64) -> Self {
         self.card.host_watts = 0.0;
-        self.card.psu_efficiency = 1.0 / wall_watts_per_card_watt;
+        // No supply gives more than it takes: a reading below the sensor's is the sensor's error.
+        self.card.psu_efficiency = (1.0 / wall_watts_per_card_watt).min(1.0);
         self.origins.insert("host_watts", Origin::Measured);
         self.origins.insert("psu_efficiency", Origin::Measured);
         self
@@ -309,6 +310,10 @@ mod tests {
         let machine = Machine::default().at_work(220.0).at_rest(20.0).at_the_wall(1.25);
         let metered = here(&hour(), &measured(), &machine, Learned::default(), &[], now()).unwrap();
         close(metered.energy_joules.unwrap() / metered.seconds, 250.0);
+        // A meter that reads less than the sensor, as they do within their errors, stops nothing.
+        let low = Machine::default().at_work(220.0).at_rest(20.0).at_the_wall(0.95);
+        let low = here(&hour(), &measured(), &low, Learned::default(), &[], now()).unwrap();
+        close(low.energy_joules.unwrap() / low.seconds, 200.0);
         let warm = machine.at_work(15.0);
         let none = here(&hour(), &measured(), &warm, Learned::default(), &[], now()).unwrap();
         assert_eq!(none.energy_joules, Some(0.0), "a card that draws less at work than at rest costs no energy");

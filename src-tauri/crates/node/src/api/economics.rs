@@ -32,7 +32,8 @@ const SOURCE: &str = "annuity model, docs/economics.md, break-even";
 type Answer<T> = Result<T, Problem>;
 
 /// Work that keeps a processor busy, off the runtime's own threads.
-async fn aside<T: Send + 'static>(work: impl FnOnce() -> Answer<T> + Send + 'static) -> Answer<T> {
+/// Runs what takes long beside the threads that serve requests.
+pub(crate) async fn aside<T: Send + 'static>(work: impl FnOnce() -> Answer<T> + Send + 'static) -> Answer<T> {
     let done = tokio::task::spawn_blocking(work).await;
     done.unwrap_or_else(|error| Err(Problem::new(Code::Internal, format!("the calculation failed: {error}"), "")))
 }

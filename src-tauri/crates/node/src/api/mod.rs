@@ -8,7 +8,7 @@
 pub mod types;
 
 #[cfg(feature = "host")]
-mod economics;
+pub(crate) mod economics;
 #[cfg(feature = "host")]
 pub(crate) mod handlers;
 #[cfg(feature = "host")]

@@ -7,7 +7,7 @@ use std::time::Duration;
 use tender_a2a::card::Terms;
 use tender_base::{Code, ContractState, Did, Entropy, Problem, Role, Timestamp};
 use tender_market::{
-    decision::{Situation, Source},
+    decision::{Outcome, Situation, Source},
     explore::RateAlarm,
     receipt::{self, Question, Receipt},
     reliability::Reliability,
@@ -41,7 +41,10 @@ impl Node {
         let settings = self.settings();
         let mut seen = Vec::with_capacity(situation.alternatives.len());
         for alternative in &situation.alternatives {
-            seen.push(self.seen(&alternative.source, situation.decided_at).await?);
+            seen.push(match alternative.outcome {
+                Outcome::Offered { .. } => self.seen(&alternative.source, situation.decided_at).await?,
+                Outcome::Unavailable { .. } => Seen::default(),
+            });
         }
         receipt::decide(Question::of(
             situation,
@@ -61,7 +64,7 @@ impl Node {
             }
             Source::Peer { did, .. } => {
                 let terms = match self.clients.known(did).await {
-                    Some(client) => Terms::of(&client.card())?,
+                    Some(client) => Terms::of(&client.card()).ok().flatten(),
                     None => None,
                 };
                 let mut seen = Seen { history: self.contracts_with(did, now).await?, ..Seen::default() };

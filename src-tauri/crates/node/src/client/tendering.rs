@@ -43,7 +43,12 @@ impl Node {
         if let Some(fields) = decision.as_object_mut() {
             let promised = answers.iter().filter_map(|answer| Some((&answer.peer, answer.outcome.as_ref().ok()?)));
             let promised = promised.map(|(peer, proposal)| (peer, proposal.document.estimated_ms)).collect();
-            fields.insert(EXPECTED.to_owned(), self.expectations(&job.spec.work, promised).await?.into());
+            match self.expectations(&job.spec.work, promised).await {
+                Ok(expected) => {
+                    fields.insert(EXPECTED.to_owned(), expected.into());
+                }
+                Err(problem) => tracing::warn!(job = %job.id, %problem, "what is expected is not explained"),
+            }
         }
         let mut events = vec![Event::JobDecided { job: job.id, decision }];
         for Answered { peer, call, outcome } in answers {
@@ -86,7 +91,8 @@ impl Node {
         let mut alternatives = vec![self.local_alternative(job).await];
         alternatives.extend(self.cloud_alternatives(job).await);
         alternatives.extend(self.agent_alternatives(job).await);
-        let here = self.estimate(&job.spec.work, None).await?.micro_usd;
+        // What cannot be run here at any known cost is checked here at none that could be told.
+        let here = self.estimate(&job.spec.work, None).await.map_or(MicroUsd::ZERO, |cost| cost.micro_usd);
         for answer in answers {
             let valid = self.valid_in_a_row(answer.peer.did, &job.spec.work).await?;
             let checking = verification::compared_share(&job.spec.work, valid) * here.0 as f64;
