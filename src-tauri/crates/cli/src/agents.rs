@@ -52,7 +52,12 @@ fn line(row: &AgentRow) -> String {
     let usd = |micro: i64| micro as f64 / 1e6;
     let price = match (row.price_micro_usd, row.price_micro_usd_per_million) {
         (Some(text), _) => format!("${} per text at most", usd(text)),
-        (None, Some(million)) => format!("${} per million tokens at most", usd(million)),
+        (None, Some(million)) => match row.prompt_micro_usd_per_million {
+            Some(prompt) => {
+                format!("${} per million tokens of text and ${} of prompt at most", usd(million), usd(prompt))
+            }
+            None => format!("${} per million tokens at most", usd(million)),
+        },
         (None, None) => "without a price".to_owned(),
     };
     let of = if row.price_of == "card" { "as its card says" } else { "as you entered" };

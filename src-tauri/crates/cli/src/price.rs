@@ -20,7 +20,7 @@ pub(crate) async fn run(dir: &Path, options: Price, json: bool) -> Result<(), Pr
             let input = SetPriceInput { kind: row.kind, rate: suggested.rate.clone() };
             let set: Prices = node.ask("set_price", &input).await?;
             if let Some(now) = set.rows.into_iter().next() {
-                (row.asked, row.warning) = (now.asked, now.warning);
+                (row.asked, row.asked_prompt, row.warning) = (now.asked, now.asked_prompt, now.warning);
             }
         }
     }
@@ -37,7 +37,8 @@ fn text(prices: &Prices, why: bool) -> String {
     let (mut notes, mut reasons) = (Vec::new(), Vec::new());
     for row in &prices.rows {
         let name = row.kind.name();
-        let mut line = vec![name.to_owned(), rate(&row.asked, &row.unit)];
+        let prompt = row.asked_prompt.as_ref().map(|prompt| format!(", prompt {}", rate(prompt, &row.unit)));
+        let mut line = vec![name.to_owned(), rate(&row.asked, &row.unit) + &prompt.unwrap_or_default()];
         if let Some(suggested) = &row.suggested {
             let day = suggested.margin_usd_per_day.as_deref();
             let day = match day {

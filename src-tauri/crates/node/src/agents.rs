@@ -16,8 +16,8 @@ use std::{
     sync::{Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
-use tender_a2a::ForeignClient;
-use tender_base::{Code, Did, MicroUsd, Problem, Rate, Unit, job::GenerateWork};
+use tender_a2a::{ForeignClient, card::SkillFacts};
+use tender_base::{Code, Did, MicroUsd, Problem, Rate, Unit, Work, documents::bill};
 use tender_market::decision::PriceOf;
 
 /// Internal setting with the agents.
@@ -37,8 +37,15 @@ const REST: Duration = Duration::from_secs(60);
 pub(crate) enum Price {
     /// However long it is.
     PerText(MicroUsd),
-    /// By the tokens of prompt and text.
-    Rate(Rate),
+    /// By the tokens.
+    Rate {
+        /// Per token of prompt and text; where `prompt_rate` is there, per token of text.
+        #[serde(flatten)]
+        rate: Rate,
+        /// Per token of prompt, where that has a price of its own.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        prompt_rate: Option<Rate>,
+    },
 }
 
 /// An agent as the owner added it.
@@ -61,11 +68,11 @@ pub(crate) struct Agent {
 }
 
 impl Price {
-    /// What a text may cost; none when that is no amount of money.
-    pub(crate) fn most(self, work: &GenerateWork) -> Option<MicroUsd> {
+    /// What a text may cost, billed as a seller bills it; none when that is no amount of money.
+    pub(crate) fn most(self, work: &Work) -> Option<MicroUsd> {
         match self {
             Self::PerText(amount) => Some(amount),
-            Self::Rate(rate) => rate.amount(u64::from(work.prompt_tokens) + u64::from(work.max_tokens)),
+            Self::Rate { rate, prompt_rate } => bill(work, &rate, prompt_rate.as_ref(), work.units()),
         }
     }
 }
@@ -224,9 +231,10 @@ impl Node {
                 Some(Known::Resting(problem, until)) if Instant::now() < until => (None, Some(problem)),
                 _ => (None, None),
             };
-            let (per_text, per_million) = match agent.price {
-                Price::PerText(amount) => (Some(amount.0), None),
-                Price::Rate(rate) => (None, rate.amount(1_000_000).map(|amount| amount.0)),
+            let million = |rate: Rate| rate.amount(1_000_000).map(|amount| amount.0);
+            let (per_text, per_million, prompt_per_million) = match agent.price {
+                Price::PerText(amount) => (Some(amount.0), None, None),
+                Price::Rate { rate, prompt_rate } => (None, million(rate), prompt_rate.and_then(million)),
             };
             AgentRow {
                 name: agent.name.clone(),
@@ -235,6 +243,7 @@ impl Node {
                 signed: agent.signer.is_some(),
                 price_micro_usd: per_text,
                 price_micro_usd_per_million: per_million,
+                prompt_micro_usd_per_million: prompt_per_million,
                 price_of: match agent.price_of {
                     PriceOf::Owner => "owner",
                     PriceOf::Card => "card",
@@ -289,9 +298,10 @@ fn stated(amount: i64) -> Result<MicroUsd, Problem> {
 
 fn card_price(client: &ForeignClient) -> Result<Price, Problem> {
     let none = |message: &str| Err(Problem::new(Code::Invalid, message, "state a price: what one text may cost"));
+    let makes_sense = |rate: &Rate| rate.unit == Unit::Token && rate.amount(1_000_000).is_some();
     match client.price_of_text() {
-        Some(rate) if rate.unit == Unit::Token && rate.amount(1_000_000).is_some_and(|amount| amount.0 >= 0) => {
-            Ok(Price::Rate(rate))
+        Some(SkillFacts { rate, prompt_rate, .. }) if makes_sense(&rate) && prompt_rate.iter().all(makes_sense) => {
+            Ok(Price::Rate { rate, prompt_rate })
         }
         Some(_) => none("the agent's card states a price of texts that makes no sense"),
         None => none("the agent's card states no price of texts"),
@@ -333,6 +343,28 @@ pub(crate) fn checks(agents: &Agents) -> Vec<DoctorCheck> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use tender_base::{
+        Sha256,
+        job::{GenerateWork, ModelRef, Sampling},
+    };
+
+    #[test]
+    fn a_prompt_is_paid_at_its_own_price_and_a_price_stored_before_there_were_two_is_read() {
+        let model = ModelRef { name: "m".into(), sha256: Sha256::of(b"") };
+        let text =
+            GenerateWork { model, prompt_tokens: 900, max_tokens: 100, sampling: Sampling::GREEDY, stop: vec![] };
+        let most = |price: Price| price.most(&Work::Generate(text.clone())).unwrap().0;
+        let rate = Rate { micro_usd: 10, per_units: 1, unit: Unit::Token };
+        let stored = serde_json::json!({"rate": {"micro_usd": 10, "per_units": 1, "unit": "token"}});
+        let before: Price = serde_json::from_value(stored.clone()).unwrap();
+        assert_eq!((before, most(before)), (Price::Rate { rate, prompt_rate: None }, 10_000));
+        assert_eq!(serde_json::to_value(before).unwrap(), stored);
+        for (prompt, bill) in [(1, 1_900), (30, 28_000)] {
+            let price = Price::Rate { rate, prompt_rate: Some(Rate { micro_usd: prompt, ..rate }) };
+            assert_eq!(most(price), bill);
+            assert_eq!(serde_json::from_value::<Price>(serde_json::to_value(price).unwrap()).unwrap(), price);
+        }
+    }
 
     #[test]
     fn an_agent_is_called_by_what_it_calls_itself() {

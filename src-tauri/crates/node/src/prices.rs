@@ -64,29 +64,29 @@ impl Node {
         hours: &asking::PaidHours,
     ) -> Result<PriceRow, Problem> {
         let now = self.now();
-        let asked = self.settings().prices.rate(kind);
+        let settings = self.settings();
+        let (asked, prompt) = (settings.prices.rate(kind), settings.prices.prompt_rate(kind));
+        let mix = mix(kind, worked);
         let mut row = PriceRow {
             kind,
             unit: format!("{:?}", kind.unit()).to_lowercase(),
             asked: PriceRate { micro_usd: asked.micro_usd, per_units: asked.per_units },
+            asked_prompt: prompt.map(|rate| PriceRate { micro_usd: rate.micro_usd, per_units: rate.per_units }),
             warning: None,
             suggested: None,
             unknown: None,
         };
-        let Some(units_per_second) = self.throughput(None).await.of(kind) else {
+        let Some(units_per_second) = self.speed_here(kind).await else {
             let kind = kind.name();
-            row.unknown = Some(format!(
-                "no {kind} job has run here, so its speed is not known: submit one, or run `tender bench {kind}`"
-            ));
+            row.unknown = Some(format!("no {kind} job was done here, so its speed is not known: run or sell one"));
             return Ok(row);
         };
         let machine = self.machine(kind).await;
         let (demand, slots) = self.demand(kind).await?;
         let displaced = if demand.free > 0.0 { Vec::new() } else { self.displaced(kind).await? };
         let running = machine.running(now, opportunity_usd(3_600.0, &displaced)?)?;
-        row.warning = floor(units_per_second, &running).and_then(|floor| floor.warning(&asked));
-        let cap =
-            query.cap_micro_usd_per_unit.map(|cap| (cap, Origin::Stated)).or_else(|| self.cloud_cap(kind, worked));
+        row.warning = floor(units_per_second, &running).and_then(|floor| floor.warning(&of_a_unit(asked, prompt, mix)));
+        let cap = query.cap_micro_usd_per_unit.map(|cap| (cap, Origin::Stated)).or_else(|| self.cloud_cap(mix));
         let basis = Basis {
             running,
             unit: kind.unit(),
@@ -121,6 +121,20 @@ impl Node {
             why: whys.into_iter().map(json).collect::<Result<_, _>>()?,
         });
         Ok(row)
+    }
+
+    /// Units per second of the own worker, or where it did none of the slowest attached runtime of this machine: a
+    /// price holds wherever the work is done.
+    async fn speed_here(&self, kind: JobKind) -> Option<f64> {
+        if let Some(own) = self.throughput(None).await.of(kind) {
+            return Some(own);
+        }
+        let mut slowest: Option<f64> = None;
+        for runtime in self.settings().runtimes.iter().filter(|runtime| runtime.cloud.is_none()) {
+            let speed = self.throughput(Some(&runtime.name)).await.of(kind);
+            slowest = slowest.into_iter().chain(speed).reduce(f64::min);
+        }
+        slowest
     }
 
     /// Supply and demand of this moment, in slots.
@@ -169,14 +183,8 @@ impl Node {
     }
 
     /// What the cheapest attached cloud asks for a token, in the mix of prompt and text that the log shows.
-    fn cloud_cap(&self, kind: JobKind, worked: &[LoggedWork]) -> Option<(f64, Origin)> {
-        let texts = worked.iter().filter(|logged| logged.work.kind == kind && kind == JobKind::Generate);
-        let (mut prompt, mut text) = (0u64, 0u64);
-        for LoggedWork { work, .. } in texts {
-            let of_prompt = work.prompt_tokens?;
-            prompt = prompt.saturating_add(of_prompt);
-            text = text.saturating_add(work.units.saturating_sub(of_prompt));
-        }
+    fn cloud_cap(&self, mix: Option<Mix>) -> Option<(f64, Origin)> {
+        let Mix { prompt, text } = mix?;
         let clouds = self.settings().runtimes;
         let asked = clouds.iter().filter_map(|runtime| runtime.cloud).map(|price| {
             let usd = prompt as f64 * price.prompt_micro_usd_per_million as f64
@@ -186,7 +194,7 @@ impl Node {
         asked.filter(|cap| cap.is_finite() && *cap > 0.0).min_by(f64::total_cmp).map(|cap| (cap, Origin::Computed))
     }
 
-    /// Asks this price from now on.
+    /// Asks this price from now on, of a text for its prompt as well: a price of the prompt alone ends.
     ///
     /// # Errors
     /// [`Code::Invalid`], naming the field that cannot be billed.
@@ -196,12 +204,16 @@ impl Node {
         list.set(kind, Rate { micro_usd: rate.micro_usd, per_units: rate.per_units, unit: kind.unit() });
         list.check()?;
         let key = |part: &str| format!("price.{}.{part}", kind.name());
-        let values = [(key("micro_usd"), Value::from(rate.micro_usd)), (key("per_units"), rate.per_units.into())];
+        let mut values =
+            vec![(key("micro_usd"), Value::from(rate.micro_usd)), (key("per_units"), rate.per_units.into())];
+        if kind == JobKind::Generate {
+            values.push(("price.generate_prompt.per_units".to_owned(), 0.into()));
+        }
         for (key, value) in &values {
             crate::settings::check(key, value)?;
         }
         // Together: a price for another number of units would be another price.
-        self.set_all(values.into()).await
+        self.set_all(values).await
     }
 
     /// Notes that work could be bought here since `since`; called again and again while the node runs.
@@ -222,6 +234,40 @@ impl Node {
     }
 }
 
+/// Tokens of the prompts and of the texts in the log; together at least one.
+#[derive(Clone, Copy)]
+struct Mix {
+    prompt: u64,
+    text: u64,
+}
+
+/// The mix of the log; none of other work than texts, and where a text does not tell.
+fn mix(kind: JobKind, worked: &[LoggedWork]) -> Option<Mix> {
+    let (mut prompt, mut text) = (0u64, 0u64);
+    for LoggedWork { work, .. } in worked.iter().filter(|_| kind == JobKind::Generate) {
+        if work.kind != kind {
+            continue;
+        }
+        let of_prompt = work.prompt_tokens?;
+        prompt = prompt.saturating_add(of_prompt);
+        text = text.saturating_add(work.units.saturating_sub(of_prompt));
+    }
+    (prompt.saturating_add(text) > 0).then_some(Mix { prompt, text })
+}
+
+/// What is asked for a token, in the mix of prompt and text that the log shows. Where it shows none it is the dearer of
+/// both prices: what does not cover the floor by that is a loss whatever the mix.
+fn of_a_unit(asked: Rate, prompt: Option<Rate>, mix: Option<Mix>) -> Rate {
+    let Some(of_prompt) = prompt else { return asked };
+    let mixed = mix.and_then(|Mix { prompt, text }| {
+        let amount = asked.amount_with(text, &of_prompt, prompt)?;
+        let micro_usd = u64::try_from(amount.0).ok()?;
+        Some(Rate { micro_usd, per_units: prompt.saturating_add(text), unit: asked.unit })
+    });
+    let of_one = |rate: &Rate| rate.micro_usd as f64 / rate.per_units.max(1) as f64;
+    mixed.unwrap_or(if of_one(&asked) >= of_one(&of_prompt) { asked } else { of_prompt })
+}
+
 /// When work was done here that is owed or paid.
 fn paid_spans(worked: &[LoggedWork]) -> Vec<(Timestamp, Timestamp)> {
     let owed = worked.iter().filter(|logged| logged.owed && logged.work.place == Place::Sold);
@@ -234,4 +280,22 @@ fn paid_spans(worked: &[LoggedWork]) -> Vec<(Timestamp, Timestamp)> {
 
 pub(crate) fn json<T: serde::Serialize>(value: T) -> Result<Value, Problem> {
     serde_json::to_value(value).map_err(|e| Problem::new(Code::Internal, format!("it cannot be written: {e}"), ""))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tender_base::Unit;
+
+    #[test]
+    fn what_is_asked_for_a_token_counts_the_prompt_at_its_own_price() {
+        let per = |micro_usd, per_units| Rate { micro_usd, per_units, unit: Unit::Token };
+        let (text, prompt) = (per(80, 1_000), per(1, 100));
+        assert_eq!(of_a_unit(text, None, None), text);
+        // 900 tokens at 0.01 and 100 at 0.08 are 17.
+        let mixed = of_a_unit(text, Some(prompt), Some(Mix { prompt: 900, text: 100 }));
+        assert_eq!(mixed, per(17, 1_000));
+        let unknown = [of_a_unit(text, Some(prompt), None), of_a_unit(prompt, Some(text), None)];
+        assert_eq!(unknown, [text, text], "a loss by the dearer price is one by any mix");
+    }
 }

@@ -1338,9 +1338,13 @@ signed: boolean,
  */
 price_micro_usd: number | null, 
 /**
- * What a million tokens of prompt and text cost.
+ * What a million tokens of prompt and text cost; of text alone where the prompt has a price of its own.
  */
 price_micro_usd_per_million: number | null, 
+/**
+ * What a million tokens of prompt cost, where that is another price.
+ */
+prompt_micro_usd_per_million: number | null, 
 /**
  * Who stated the price.
  */
@@ -2281,9 +2285,13 @@ kind: 'embed' | 'gemm' | 'kernel' | 'wgsl' | 'generate',
  */
 unit: string, 
 /**
- * What is asked now.
+ * What is asked now; of a text alone where its prompt has a price of its own.
  */
 asked: PriceRate, 
+/**
+ * What is asked for a text's prompt, where that is another price.
+ */
+asked_prompt: PriceRate | null, 
 /**
  * What the asked price covers of the floor, when that is less than all.
  */
@@ -2353,7 +2361,7 @@ unknown: string | null,
 why: unknown, };
 
 /**
- * Ask this price from now on.
+ * Ask this price from now on, of a text for its prompt as well.
  */
 export type SetPriceInput = { 
 /**

@@ -9,6 +9,7 @@ const row = (more: Partial<AgentRow>): AgentRow => ({
   signed: false,
   price_micro_usd: 2000,
   price_micro_usd_per_million: null,
+  prompt_micro_usd_per_million: null,
   price_of: 'owner',
   has_key: false,
   problem: null,
@@ -18,6 +19,7 @@ const row = (more: Partial<AgentRow>): AgentRow => ({
 test('a price is told with its unit, exactly', () => {
   expect(priceOf(row({}))).toEqual({ amount: '$0.002', per: 'per text' });
   expect(priceOf(row({ price_micro_usd: null, price_micro_usd_per_million: 400_000 }))).toEqual({ amount: '$0.40', per: 'per million tokens' });
+  expect(priceOf(row({ price_micro_usd: null, price_micro_usd_per_million: 400_000, prompt_micro_usd_per_million: 20_000 }))).toEqual({ amount: '$0.40', per: 'per million tokens of text, $0.02 of prompt' });
 });
 
 test('what is missing or out of range is said at its field', () => {

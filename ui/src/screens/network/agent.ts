@@ -6,7 +6,9 @@ import { m } from '$lib/paraglide/messages.js';
 export function priceOf(agent: AgentRow): { amount: string; per: string } {
   if (agent.price_micro_usd !== null) return { amount: exactMoney(agent.price_micro_usd), per: m.agent_per_text() };
   if (agent.price_micro_usd_per_million === null) return { amount: '', per: m.agent_no_price() };
-  return { amount: exactMoney(agent.price_micro_usd_per_million), per: m.runtime_price_per() };
+  const prompt = agent.prompt_micro_usd_per_million;
+  const per = prompt === null ? m.runtime_price_per() : m.agent_per_million_prompt({ prompt: exactMoney(prompt) });
+  return { amount: exactMoney(agent.price_micro_usd_per_million), per };
 }
 
 /** What the fields of the dialog hold, as typed. */

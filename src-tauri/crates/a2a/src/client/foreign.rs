@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     CONTRACT_EXTENSION,
-    card::{self, Terms},
+    card::{self, SkillFacts, Terms},
 };
 use a2a::{AgentCard, ListTasksRequest, ListTasksResponse, Task};
 use reqwest::Url;
@@ -24,7 +24,7 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
 };
-use tender_base::{Code, Did, JobKind, Problem, Rate};
+use tender_base::{Code, Did, JobKind, Problem};
 
 /// Largest answer, and largest event: a long text with its history.
 pub(super) const MAX_BYTES: usize = 4 << 20;
@@ -101,11 +101,11 @@ impl ForeignClient {
         self.known().link.interface.url.to_string()
     }
 
-    /// What a text costs by the contract extension of the card; none when it states no price.
+    /// What a text and its prompt cost by the contract extension of the card; none when it states no price.
     #[must_use]
-    pub fn price_of_text(&self) -> Option<Rate> {
+    pub fn price_of_text(&self) -> Option<SkillFacts> {
         let terms = Terms::of(&self.card()).ok().flatten()?;
-        terms.prices.iter().find(|price| price.kind == JobKind::Generate).map(|price| price.rate)
+        terms.prices.into_iter().find(|price| price.kind == JobKind::Generate)
     }
 
     /// Reads the card again when the time is over that it said it would last.

@@ -55,7 +55,7 @@ pub fn evidence(log: &[Job], until: Timestamp) -> Result<Evidence, Problem> {
         return Err(Problem::new(
             Code::Unavailable,
             format!("unknown: the log holds {} text jobs, {MIN_JOBS} are needed", log.len()),
-            "run more jobs on the own card, or measure it with `tender bench generate`",
+            "run or sell more texts on the own card",
         ));
     }
     let (mut pp, mut pt, mut tt, mut ps, mut ts) = (0.0, 0.0, 0.0, 0.0, 0.0);

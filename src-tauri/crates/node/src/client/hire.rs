@@ -14,7 +14,7 @@ use tender_a2a::{
     wire::{Part, PartContent, TaskState},
 };
 use tender_base::{
-    BlobRef, Book, Code, JobState, MicroUsd, Problem, Sha256, Timestamp, Work,
+    BlobRef, Book, Code, JobKind, JobState, MicroUsd, Problem, Sha256, Timestamp, Work,
     job::GenerateWork,
     ledger::{Account, Entry},
     text::{Chat, ChatRole, Finish, Generation, Prompt, Raw},
@@ -49,7 +49,9 @@ struct Written {
 impl Node {
     /// One alternative for each agent that was added.
     pub(super) async fn agent_alternatives(&self, job: &JobRecord) -> Vec<Alternative> {
-        let Work::Generate(work) = &job.spec.work else { return Vec::new() };
+        if job.spec.work.kind() != JobKind::Generate {
+            return Vec::new();
+        }
         // Demonstrations trade in no real money.
         if job.book == Book::Demo {
             return Vec::new();
@@ -59,7 +61,7 @@ impl Node {
             let able = match self.agents.resting(&agent.name) {
                 _ if job.peers_only => Err(peers_only()),
                 Some(problem) => Err(problem),
-                None => agent.price.most(work).ok_or_else(|| {
+                None => agent.price.most(&job.spec.work).ok_or_else(|| {
                     Problem::new(Code::Invalid, "the text is too long to be priced", "ask for a shorter one")
                 }),
             };
@@ -92,7 +94,7 @@ impl Node {
         };
         let gone = || Problem::new(Code::Unavailable, format!("{name} was removed"), "add it again");
         let agent = self.settings().agents.into_iter().find(|agent| agent.name == name).ok_or_else(gone)?;
-        let allowed = agent.price.most(work).ok_or_else(gone)?;
+        let allowed = agent.price.most(&job.spec.work).ok_or_else(gone)?;
         let reserved = Entry::transfer(job.book, Some(job.id.hire()), Account::Reserved, Account::Unreserved, allowed);
         let (day_start, cap) = (self.now().start_of_day(), self.settings().daily_spend_cap);
         let guard = Guard::DailySpend { book: job.book, day_start, cap, amount: allowed };

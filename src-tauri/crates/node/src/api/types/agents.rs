@@ -22,8 +22,10 @@ api_types! {
         pub signed: bool,
         /// What one text may cost, however long; absent when it is priced by tokens.
         pub price_micro_usd: Option<i64>,
-        /// What a million tokens of prompt and text cost.
+        /// What a million tokens of prompt and text cost; of text alone where the prompt has a price of its own.
         pub price_micro_usd_per_million: Option<i64>,
+        /// What a million tokens of prompt cost, where that is another price.
+        pub prompt_micro_usd_per_million: Option<i64>,
         /// Who stated the price.
         #[cfg_attr(test, ts(type = "'owner' | 'card'"))]
         pub price_of: String,

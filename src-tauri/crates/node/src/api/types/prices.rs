@@ -39,8 +39,10 @@ api_types! {
         pub kind: JobKind,
         /// What a unit is: `token`, `flop`, `element` or `step`.
         pub unit: String,
-        /// What is asked now.
+        /// What is asked now; of a text alone where its prompt has a price of its own.
         pub asked: PriceRate,
+        /// What is asked for a text's prompt, where that is another price.
+        pub asked_prompt: Option<PriceRate>,
         /// What the asked price covers of the floor, when that is less than all.
         pub warning: Option<String>,
         /// The suggestion; absent when it is unknown.
@@ -83,7 +85,7 @@ api_types! {
         pub why: Option<serde_json::Value>,
     }
 
-    /// Ask this price from now on.
+    /// Ask this price from now on, of a text for its prompt as well.
     pub struct SetPriceInput {
         /// For which kind of work.
         #[cfg_attr(test, ts(type = "'embed' | 'gemm' | 'kernel' | 'wgsl' | 'generate'"))]
