@@ -59,6 +59,8 @@ pub struct Metered {
     pub gross_joules: Option<f64>,
     /// Mean power of the card meanwhile, all work on it together, in watts.
     pub card_watts: Option<f64>,
+    /// Its share of the time, what ran at once sharing the card: 0 to 1, and 1 when nothing else is known to have run.
+    pub share: f64,
     /// What slowed the card down.
     pub throttle: Throttle,
     /// Longest time in which the card was not looked at.
@@ -155,14 +157,21 @@ impl JobMeter {
 }
 
 impl Metered {
-    fn unmeasured(span: Duration) -> Self {
+    /// What is known of work on a card without a sensor.
+    #[must_use]
+    pub fn without_sensor(wall_ms: u64) -> Self {
         Self {
-            meter: Meter::without_sensor(u64::try_from(span.as_millis()).unwrap_or(u64::MAX)),
+            meter: Meter::without_sensor(wall_ms),
             gross_joules: None,
             card_watts: None,
+            share: 1.0,
             throttle: Throttle::NONE,
             longest_gap: Duration::ZERO,
         }
+    }
+
+    fn unmeasured(span: Duration) -> Self {
+        Self::without_sensor(u64::try_from(span.as_millis()).unwrap_or(u64::MAX))
     }
 }
 
@@ -171,6 +180,10 @@ pub(crate) fn metered(tally: &Tally, end: Instant, idle: Option<MeanPower>) -> M
     let span = end.saturating_duration_since(tally.started);
     let mut metered = Metered { throttle: tally.throttle, longest_gap: tally.longest_gap, ..Metered::unmeasured(span) };
     metered.meter.throttled = tally.throttle.any();
+    // Without an energy the card could not be read all the time, and its shares are not known either.
+    if tally.gross_joules.is_some() && !span.is_zero() {
+        metered.share = (tally.seconds / span.as_secs_f64()).clamp(0.0, 1.0);
+    }
     let Some(gross) = tally.gross_joules.filter(|_| span >= SHORTEST) else { return metered };
     let off = idle.unwrap_or(MeanPower { watts: 0.0, plus_minus_watts: 0.0 });
     metered.gross_joules = Some(gross);

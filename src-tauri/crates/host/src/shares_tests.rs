@@ -220,6 +220,8 @@ proptest! {
             metered.gross_joules.unwrap() / metered.card_watts.unwrap_or(f64::INFINITY)
         }).sum();
         prop_assert!((billed - counted).abs() < 1e-6, "{billed} J of {counted} J");
+        let shared: f64 = all.iter().zip(&work).map(|((m, ..), (start, end))| m.share * (end - start) as f64 / 1e3).sum();
+        prop_assert!((shared - seconds).abs() < 1e-6, "{shared} s of {seconds} s");
         prop_assert!((time - seconds).abs() < 1e-6 || all.iter().any(|(m, ..)| m.gross_joules == Some(0.0)));
     }
 

@@ -1,10 +1,13 @@
 //! What work costs here, what it is expected to cost and to take, and what the ends of jobs teach about such
 //! expectations.
 
-use crate::{node::Node, prices::json};
+use crate::{models, node::Node, prices::json};
 use serde_json::Value;
-use tender_base::{Book, Did, JobKind, MicroUsd, Problem, Timestamp, Work, text::Generation, units::Meter};
+use tender_base::{
+    Book, Did, JobKind, MicroUsd, Problem, Timestamp, Work, catalogue::ModelKind, job::ModelRef, text::Generation,
+};
 use tender_engine::Output;
+use tender_host::Metered;
 use tender_market::{
     calibration::{Factor, LAMBDA},
     cost::{
@@ -54,7 +57,7 @@ pub(crate) struct Ended<'a> {
     /// What was expected when it began.
     pub(crate) estimate: &'a LocalCost,
     pub(crate) output: &'a Output,
-    pub(crate) meter: &'a Meter,
+    pub(crate) metered: &'a Metered,
 }
 
 impl Node {
@@ -93,20 +96,20 @@ impl Node {
     /// # Errors
     /// [`tender_base::Code::Invalid`], naming the setting that is out of range.
     pub(crate) async fn spent(&self, ended: Ended<'_>) -> Result<Spent, Problem> {
-        let Ended { work, runtime, output, meter, estimate, .. } = ended;
+        let Ended { work, runtime, output, metered, estimate, .. } = ended;
         let (now, seconds) = (self.now(), output.wall_ms as f64 / 1000.0);
-        let watts = meter.energy_joules.filter(|_| meter.measured && seconds > 0.0);
-        let watts = watts.map(|joules| joules / seconds + meter.idle_watts.unwrap_or(0.0));
+        let watts = metered.card_watts.filter(|watts| *watts > 0.0);
         let machine = self.machine(work.kind()).await;
         let machine = watts.map_or(machine.clone(), |watts| machine.at_work(watts));
         let began = Timestamp::from_millis(now.millis() - i64::try_from(output.wall_ms).unwrap_or(0));
-        let usd = machine.cost(seconds, began, &[])?.total_usd();
+        // The whole machine's cost of that time, of which all that ran at once bears its share.
+        let usd = machine.cost(seconds, began, &[])?.total_usd() * metered.share;
         let done = WorkRecord {
             id: ended.id,
             place: ended.place,
             book: ended.book,
             kind: work.kind(),
-            model: model(work).map(str::to_owned),
+            model: self.listed_name(work),
             runtime: runtime.map(str::to_owned),
             units: output.units,
             prompt_tokens: prompt_tokens(work, output.prompt_tokens),
@@ -116,13 +119,13 @@ impl Node {
         };
         let agent = own(runtime);
         // An assumed throughput is replaced by the first run; the ratio to it would mislead those that follow.
-        let lessons = if estimate.throughput_measured && estimate.uncorrected_seconds >= LEAST_SECONDS {
-            // A text that ended early is no faster for it.
-            let share = output.units as f64 / work.units().max(1) as f64;
+        // A text that ended early is no faster for it.
+        let expected = estimate.uncorrected_seconds * done_of(work, output.units);
+        let lessons = if estimate.throughput_measured && expected >= LEAST_SECONDS {
             let lesson = |what, estimate, actual| Lesson { key: calibration_of(&agent, work, what), estimate, actual };
-            // What the time cost, not how long it was: that is the other ratio's matter.
+            // What the time cost, shared or not, and not how long it was: that is the other ratio's matter.
             let for_the_time = estimate.uncorrected_usd / estimate.seconds * seconds;
-            let time = lesson("time", estimate.uncorrected_seconds * share, seconds);
+            let time = lesson("time", expected, seconds);
             let cost = (usd > 0.0).then(|| lesson("cost", for_the_time, usd));
             [time].into_iter().chain(cost).collect()
         } else {
@@ -145,7 +148,7 @@ impl Node {
             place: Place::Bought,
             book,
             kind: work.kind(),
-            model: model(work).map(str::to_owned),
+            model: model(work).map(|model| model.name.clone()),
             runtime: None,
             units,
             prompt_tokens: prompt_tokens(work, of_prompt),
@@ -164,10 +167,11 @@ impl Node {
         Some(self.bought(job.id.uuid(), job.book, &job.spec.work, (units, None), wall_ms))
     }
 
-    /// The time that a peer promises for such work, as its earlier promises were kept; in milliseconds.
+    /// The time that a peer promises for such work, as its earlier promises were kept; in milliseconds. Never less than
+    /// it promises: who was early for long must not be taken for early where it says that it will be too late.
     pub(crate) async fn expected_ms(&self, peer: &Did, work: &Work, promised_ms: u64) -> u64 {
         let factor: Factor = self.recall(&calibration_of(&peer.to_string(), work, "time")).await;
-        factor.correct(promised_ms as f64).ceil() as u64
+        (factor.correct(promised_ms as f64).ceil() as u64).max(promised_ms)
     }
 
     /// How the expected time and cost of work here, and of the times that peers promised, came about.
@@ -186,46 +190,71 @@ impl Node {
         };
         for (peer, ms) in promised {
             let factor: Factor = self.recall(&calibration_of(&peer.did.to_string(), work, "time")).await;
-            whys.push(factor.why(
-                &format!("time that {} promises, as experience corrects it", peer.name),
-                ms as f64,
-                "ms",
-            ));
+            let name = format!("time that {} promises, as experience corrects it", peer.name);
+            let mut why = factor.why(&name, ms as f64, "ms");
+            why.value = why.value.max(ms as f64);
+            why.formula = format!("{}; never less than the estimate", why.formula);
+            whys.push(why);
         }
         whys.into_iter().map(json).collect()
     }
 
-    /// What a peer's delivery after `wall_ms` teaches about its promises.
-    pub(crate) fn promise_kept(peer: &Did, work: &Work, promised_ms: u64, wall_ms: u64) -> Vec<Lesson> {
-        let (estimate, actual) = (promised_ms as f64 / 1000.0, wall_ms as f64 / 1000.0);
+    /// What a peer's delivery of `units` after `wall_ms` teaches about its promises: they are made for the longest text,
+    /// and for a shorter one the same part of the time counts.
+    pub(crate) fn promise_kept(peer: &Did, work: &Work, promised_ms: u64, units: u64, wall_ms: u64) -> Vec<Lesson> {
+        let estimate = promised_ms as f64 / 1000.0 * done_of(work, units);
+        let actual = wall_ms as f64 / 1000.0;
         let key = calibration_of(&peer.to_string(), work, "time");
         let told = estimate >= LEAST_SECONDS && actual > 0.0;
         told.then_some(Lesson { key, estimate, actual }).into_iter().collect()
     }
 
-    /// Applies the end of a job together with what it teaches, in one transaction.
+    /// Applies the end of a job, and then what it teaches. In two transactions: ends are written to disk together,
+    /// lessons one after the other, and a lesson that is lost with the power matters little.
     ///
     /// # Errors
-    /// Those of the transaction; nothing is learned then.
+    /// Those of the end's transaction; nothing is learned then.
     pub(crate) async fn apply_learning(
         &self,
-        mut events: Vec<Event>,
+        events: Vec<Event>,
         guards: Vec<Guard>,
         lessons: Vec<Lesson>,
     ) -> Result<(), Problem> {
+        self.apply(events, guards).await?;
+        if lessons.is_empty() {
+            return Ok(());
+        }
         // Two jobs that end together must not both learn from the same factor.
         let _alone = self.learning.lock().await;
+        let mut learned = Vec::new();
         for Lesson { key, estimate, actual } in lessons {
             let mut factor: Factor = self.recall(&key).await;
             match factor.learn(LAMBDA, estimate, actual) {
                 Ok(()) => {
                     let value = serde_json::to_value(factor).unwrap_or(Value::Null);
-                    events.push(Event::SettingChanged { key, value, at: self.now() });
+                    learned.push(Event::SettingChanged { key, value, at: self.now() });
                 }
                 Err(problem) => tracing::warn!(%problem, key, "the end of a job teaches nothing"),
             }
         }
-        self.apply(events, guards).await
+        if let Err(problem) = self.apply(learned, Vec::new()).await {
+            tracing::warn!(%problem, "what the end of a job teaches could not be stored");
+        }
+        Ok(())
+    }
+
+    /// The model of work done here, as this machine calls it: a client may write any name beside the hash. The hash of
+    /// one that is not known here any more.
+    fn listed_name(&self, work: &Work) -> Option<String> {
+        let model = model(work)?;
+        let kind = if work.kind() == JobKind::Embed { ModelKind::Embed } else { ModelKind::Text };
+        let settings = self.settings();
+        if let Ok(known) = models::find(&settings, kind, model) {
+            return Some(known.name().to_owned());
+        }
+        let mut served = settings.runtimes.iter().filter_map(|runtime| runtime.serves.as_ref());
+        let served = served.find(|served| served.sha256 == model.sha256);
+        Some(served.map_or_else(|| model.sha256.to_string(), |served| served.name.clone()))
     }
 
     pub(crate) async fn throughput(&self, runtime: Option<&str>) -> Throughput {
@@ -257,16 +286,22 @@ fn own(runtime: Option<&str>) -> String {
     runtime.map_or_else(|| "own".to_owned(), |name| format!("own@{name}"))
 }
 
-/// The setting with the factor of an agent for work of such a class: its kind, and its model if it has one.
+/// The setting with the factor of an agent for work of such a class: its kind, and its model's hash if it has one. Not
+/// the name: a client chooses it, and each would be a setting of its own.
 fn calibration_of(agent: &str, work: &Work, what: &str) -> String {
-    let (kind, model) = (work.kind().name(), model(work).unwrap_or_default());
+    let (kind, model) = (work.kind().name(), model(work).map(|model| model.sha256.to_string()).unwrap_or_default());
     format!("{CALIBRATION}/{agent}/{kind}/{model}/{what}")
 }
 
-fn model(work: &Work) -> Option<&str> {
+/// How much of the work that was declared has been done.
+fn done_of(work: &Work, units: u64) -> f64 {
+    units as f64 / work.units().max(1) as f64
+}
+
+fn model(work: &Work) -> Option<&ModelRef> {
     match work {
-        Work::Embed { model, .. } => Some(&model.name),
-        Work::Generate(text) => Some(&text.model.name),
+        Work::Embed { model, .. } => Some(model),
+        Work::Generate(text) => Some(&text.model),
         Work::Gemm { .. } | Work::Kernel(_) | Work::Wgsl(_) => None,
     }
 }
@@ -275,3 +310,7 @@ fn prompt_tokens(work: &Work, counted: Option<u32>) -> Option<u64> {
     let Work::Generate(text) = work else { return None };
     Some(u64::from(counted.unwrap_or(text.prompt_tokens)))
 }
+
+#[cfg(test)]
+#[path = "economics_tests.rs"]
+mod tests;

@@ -9,8 +9,8 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
-use tender_base::{JobKind, Timestamp, units::Meter};
-use tender_host::{CardMeter, JobMeter, MeanPower, Reading, Sensor};
+use tender_base::{JobKind, Timestamp};
+use tender_host::{CardMeter, JobMeter, MeanPower, Metered, Reading, Sensor};
 use tender_store::Event;
 use tokio::task::{JoinHandle, spawn_blocking};
 
@@ -112,12 +112,12 @@ struct Idle {
 }
 
 impl Node {
-    /// The meter of work that has just ended. `wall_ms` is the worker's own time.
-    pub(crate) async fn metered(&self, kind: JobKind, work: WorkMeter, wall_ms: u64) -> Meter {
-        let WorkMeter::Running(Some((card, job))) = work else { return Meter::without_sensor(wall_ms) };
+    /// What work that has just ended used. `wall_ms` is the worker's own time.
+    pub(crate) async fn metered(&self, kind: JobKind, work: WorkMeter, wall_ms: u64) -> Metered {
+        let WorkMeter::Running(Some((card, job))) = work else { return Metered::without_sensor(wall_ms) };
         let idle = self.idle_powers().await.get(&card).map(|idle| idle.power);
-        let Ok(metered) = spawn_blocking(move || job.finish(idle)).await else {
-            return Meter::without_sensor(wall_ms);
+        let Ok(mut metered) = spawn_blocking(move || job.finish(idle)).await else {
+            return Metered::without_sensor(wall_ms);
         };
         if metered.throttle.any() {
             let words = metered.throttle.words().join(" and ");
@@ -133,7 +133,8 @@ impl Node {
             known.entry(kind.name().to_owned()).and_modify(|old| *old += (watts - *old) / 4.0).or_insert(watts);
             self.remember(WATTS, serde_json::to_value(known)).await;
         }
-        Meter { wall_ms, ..metered.meter }
+        metered.meter.wall_ms = wall_ms;
+        metered
     }
 
     /// Measured power of the card during work of a kind, in watts; none before the first such work with a sensor.
@@ -236,4 +237,4 @@ impl Node {
 
 #[cfg(test)]
 #[path = "metering_tests.rs"]
-mod tests;
+pub(crate) mod tests;

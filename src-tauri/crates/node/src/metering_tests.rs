@@ -10,14 +10,14 @@ use tender_host::{Process, SensorError};
 use tender_store::Store;
 
 /// A card that always draws the same, and counts it.
-struct Steady {
+pub(crate) struct Steady {
     watts: f64,
     utilisation: f64,
     since: Instant,
 }
 
 impl Steady {
-    fn meter(watts: f64, utilisation: f64) -> CardMeter {
+    pub(crate) fn meter(watts: f64, utilisation: f64) -> CardMeter {
         CardMeter::new(Box::new(Self { watts, utilisation, since: Instant::now() }))
     }
 }
@@ -42,7 +42,7 @@ impl Sensor for Steady {
     }
 }
 
-async fn node(dir: &TempDir) -> Node {
+pub(crate) async fn node(dir: &TempDir) -> Node {
     let config = Config {
         data_dir: dir.path().to_owned(),
         a2a: ([127, 0, 0, 1], 0).into(),
@@ -58,9 +58,14 @@ async fn node(dir: &TempDir) -> Node {
     Node::assemble(config, store, identity, String::new(), None).await.unwrap()
 }
 
+/// Work on a card from now on.
+pub(crate) fn started(card: &CardMeter) -> WorkMeter {
+    WorkMeter::Running(Some((key(card.sensor()), card.start())))
+}
+
 /// Half a second of work on a card.
 async fn work(card: &CardMeter) -> WorkMeter {
-    let work = WorkMeter::Running(Some((key(card.sensor()), card.start())));
+    let work = started(card);
     tokio::time::sleep(Duration::from_millis(500)).await;
     work
 }
@@ -70,7 +75,7 @@ async fn idle_power_is_measured_kept_and_taken_off() {
     let dir = tempfile::tempdir().unwrap();
     let node = node(&dir).await;
     let cards: Cards = Arc::new(vec![Steady::meter(20.0, 0.0)]);
-    let meter = node.metered(JobKind::Gemm, work(&cards[0]).await, 480).await;
+    let meter = node.metered(JobKind::Gemm, work(&cards[0]).await, 480).await.meter;
     assert!(meter.measured && meter.idle_watts.is_none() && meter.wall_ms == 480, "not known yet: {meter:?}");
     assert!(meter.energy_joules.unwrap() >= 10.0, "{meter:?}");
 
@@ -80,7 +85,7 @@ async fn idle_power_is_measured_kept_and_taken_off() {
     let stored = node.store.setting(IDLE).await.unwrap().unwrap();
     assert!(stored["Steady at 0000:01:00.0"]["watts"].is_f64(), "{stored}");
 
-    let meter = node.metered(JobKind::Gemm, work(&cards[0]).await, 480).await;
+    let meter = node.metered(JobKind::Gemm, work(&cards[0]).await, 480).await.meter;
     assert_eq!(meter.idle_watts, Some(idle.power.watts));
     assert!(meter.measured && meter.energy_joules.unwrap() < 1e-6, "it drew no more than idle: {meter:?}");
     assert!(meter.uncertainty_joules.unwrap() > 0.0, "{meter:?}");
@@ -140,7 +145,11 @@ async fn work_without_a_sensor_says_that_it_was_not_measured() {
     let mut waiting = WorkMeter::new();
     waiting.start(&node).await;
     assert!(matches!(waiting, WorkMeter::Running(None)));
-    assert_eq!(node.metered(JobKind::Gemm, waiting, 7).await, Meter::without_sensor(7));
-    assert_eq!(node.metered(JobKind::Gemm, WorkMeter::new(), 7).await, Meter::without_sensor(7), "too short to start");
+    assert_eq!(node.metered(JobKind::Gemm, waiting, 7).await, Metered::without_sensor(7));
+    assert_eq!(
+        node.metered(JobKind::Gemm, WorkMeter::new(), 7).await,
+        Metered::without_sensor(7),
+        "too short to start"
+    );
     assert_eq!(node.card_watts(JobKind::Gemm).await, None);
 }

@@ -225,8 +225,9 @@ impl Node {
             // From the award to the delivery: how long it was checked says nothing about the peer.
             let checking = now.since(record.changed_at);
             let took = wall_ms.saturating_sub(u64::try_from(checking.as_millis()).unwrap_or(u64::MAX));
-            lessons = Self::promise_kept(&record.peer, work, proposal.document.estimated_ms, took);
-            events.push(self.bought(job.uuid(), record.book, work, (delivery.document.units, None), took));
+            let units = delivery.document.units;
+            lessons = Self::promise_kept(&record.peer, work, proposal.document.estimated_ms, units, took);
+            events.push(self.bought(job.uuid(), record.book, work, (units, None), took));
             events.push(Event::JobMoved {
                 job,
                 state: JobState::Completed,

@@ -219,7 +219,7 @@ impl Node {
         let mut metering = WorkMeter::new();
         let running = self.run_own(job.id, place.engine.as_ref(), order, &mut metering).await;
         let output = running.inspect_err(|problem| self.runtime_failed(runtime, problem))?;
-        let meter = self.metered(job.spec.work.kind(), metering, output.wall_ms).await;
+        let metered = self.metered(job.spec.work.kind(), metering, output.wall_ms).await;
         self.learn(&job.spec.work, runtime, output.units, output.wall_ms).await;
         let blob = self.store.put_blob(&output.bytes).await.map_err(|e| e.problem())?;
         let (book, place) = (job.book, Place::Own);
@@ -231,7 +231,7 @@ impl Node {
             place,
             estimate: &estimate,
             output: &output,
-            meter: &meter,
+            metered: &metered,
         };
         let spent = self.spent(ended).await?;
         let actual = Actual { charged: spent.cost, wall_ms: output.wall_ms, contract: None, by: None };

@@ -57,7 +57,7 @@ impl Node {
         let estimate = self.estimate(&call.document.job.work, place.runtime.as_deref()).await?;
         let mut metering = WorkMeter::new();
         let output = self.run_with_progress(&record, &place, order, &mut metering).await?;
-        let meter = self.metered(call.document.job.work.kind(), metering, output.wall_ms).await;
+        let metered = self.metered(call.document.job.work.kind(), metering, output.wall_ms).await;
         self.learn(&call.document.job.work, place.runtime.as_deref(), output.units, output.wall_ms).await;
         let ended = Ended {
             id: id.uuid(),
@@ -67,10 +67,10 @@ impl Node {
             place: Place::Sold,
             estimate: &estimate,
             output: &output,
-            meter: &meter,
+            metered: &metered,
         };
         let spent = self.spent(ended).await?;
-        self.deliver(id, output, meter, spent).await
+        self.deliver(id, output, metered.meter, spent).await
     }
 
     /// Runs the order; the first sign of life makes the contract `running`.
