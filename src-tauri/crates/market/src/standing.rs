@@ -50,13 +50,16 @@ impl Question {
     ///
     /// An offer is for this very job: who makes it says by that that it has the skills and the memory, so neither a
     /// least memory nor a threshold of compatibility is asked for beside it. What is lost by a failure is the time, having
-    /// it done by the next best (where there is no other, by the same again) instead of at its own bill, which is not
-    /// owed then, and the trouble. The own card's failures are taken to be those of the job.
+    /// it done by the next best instead of at its own bill, which is not owed then, and the trouble. The next best is the
+    /// cheapest that is known to deliver, in the mean: the own card, or who delivered more often than not. Where there is
+    /// none it is the cheapest other, at no less than the same again: a bait that nobody has tried would make failures
+    /// look cheap. The own card's failures are taken to be those of the job.
     #[must_use]
     pub fn of(situation: Situation, seen: Vec<Seen>, usd_per_hour: f64, policy: Policy, seed: u64) -> Self {
         let needs = Needs { skills: skills(&situation.job.work), usd_per_hour, ..Needs::default() };
         let totals: Vec<Option<f64>> =
             situation.alternatives.iter().map(|alternative| total(&situation, alternative, usd_per_hour)).collect();
+        let sure = sure(&situation, &totals, &seen, usd_per_hour);
         let standing = |(i, (alternative, seen)): (usize, (&Alternative, Seen))| {
             let offered = matches!(alternative.outcome, Outcome::Offered { .. });
             let skills = if offered { needs.skills.union(&seen.skills).cloned().collect() } else { seen.skills };
@@ -68,7 +71,7 @@ impl Question {
                 history: seen.history,
                 prior: prior(&alternative.source),
                 security_risk: security_risk(&alternative.source, situation.job.constraints.privacy),
-                loss_usd: loss(&totals, i, alternative, usd_per_hour),
+                loss_usd: loss(&totals, &sure, i, alternative, usd_per_hour),
             }
         };
         let standings: Vec<Standing> = situation.alternatives.iter().zip(seen).enumerate().map(standing).collect();
@@ -114,16 +117,37 @@ fn waiting(ms: u64, usd_per_hour: f64) -> f64 {
     ms as f64 / 3.6e6 * usd_per_hour
 }
 
-/// What is lost when the alternative at `i` fails, in USD.
-fn loss(totals: &[Option<f64>], i: usize, alternative: &Alternative, usd_per_hour: f64) -> f64 {
-    let (Outcome::Offered { cost, estimated_ms, .. }, Some(own)) = (&alternative.outcome, totals[i]) else {
-        return 0.0;
+/// What each place that is known to deliver costs in the mean: its total, and as often as it fails what is lost by that
+/// when the own card follows, or where that cannot the place again.
+fn sure(situation: &Situation, totals: &[Option<f64>], seen: &[Seen], usd_per_hour: f64) -> Vec<Option<f64>> {
+    let places = || situation.alternatives.iter().zip(totals);
+    let own = places().find(|(place, _)| place.source == Source::Local).and_then(|(_, total)| *total);
+    let mean = |((place, total), seen): ((&Alternative, &Option<f64>), &Seen)| {
+        let total = (*total)?;
+        if place.source == Source::Local {
+            return Some(total);
+        }
+        let fails = 1.0 - seen.history.with(prior(&place.source)).mean();
+        let delivers = seen.history.successes > seen.history.failures;
+        delivers.then(|| total + fails * lost(own.unwrap_or(total), place, usd_per_hour))
     };
-    if alternative.source == Source::Local {
-        return 0.0;
-    }
-    let others = totals.iter().enumerate().filter(|(j, _)| *j != i).filter_map(|(_, total)| *total);
-    let next = others.reduce(f64::min).unwrap_or(own);
+    places().zip(seen).map(mean).collect()
+}
+
+/// What is lost when the alternative at `i` fails, in USD; `sure` is what those cost that are known to deliver.
+fn loss(totals: &[Option<f64>], sure: &[Option<f64>], i: usize, alternative: &Alternative, usd_per_hour: f64) -> f64 {
+    let Some(own) = totals[i].filter(|_| alternative.source != Source::Local) else { return 0.0 };
+    let cheapest_other = |of: &[Option<f64>]| {
+        let others = of.iter().enumerate().filter(|(j, _)| *j != i).filter_map(|(_, total)| *total);
+        others.reduce(f64::min)
+    };
+    let next = cheapest_other(sure).unwrap_or_else(|| cheapest_other(totals).unwrap_or(own).max(own));
+    lost(next, alternative, usd_per_hour)
+}
+
+/// What is lost when an alternative fails and `next` is what having it done then costs, in USD.
+fn lost(next: f64, alternative: &Alternative, usd_per_hour: f64) -> f64 {
+    let Outcome::Offered { cost, estimated_ms, .. } = &alternative.outcome else { return 0.0 };
     let unspent = (1.0 - TIME_OF_A_FAILURE) * waiting(*estimated_ms, usd_per_hour);
     (next * (1.0 + TROUBLE_OF_A_FAILURE) - cost.0 as f64 / 1e6 - unspent).max(0.0)
 }

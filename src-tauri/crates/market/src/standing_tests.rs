@@ -226,13 +226,35 @@ fn a_peer_that_fails_is_left() {
 
 #[test]
 fn what_is_lost_by_a_failure_is_the_next_best_the_time_and_the_trouble() {
-    let receipt = decided(situation(vec![offered(Source::Local, 700, 36_000), peer(1, 300, 36_000), peer(2, 900, 1)]));
+    let three = vec![offered(Source::Local, 700, 36_000), peer(1, 300, 36_000), peer(2, 900, 1)];
+    let delivered = Seen { history: Reliability { successes: 2.0, failures: 1.0 }, ..Seen::default() };
+    let receipt = {
+        let seen = vec![Seen::default(), delivered.clone(), delivered];
+        decide(Question::of(situation(three), seen, HOUR, Policy::Greedy, 7)).unwrap()
+    };
     let loss = |i: usize| receipt.question.standings[i].loss_usd;
     // 36 s at $0.05 an hour are 500 micro-dollars, of which a failure has taken three quarters.
-    let next = 0.000_900 + 0.05 / 3.6e6;
+    // What follows fails as well, in 2 of 13 with what is assumed of a peer; then the own card does it.
+    let (fails, there) = (2.0 / 13.0, 0.05 / 3.6e6);
+    let next = 0.000_900 + there + fails * (0.001_200 * 1.25 - 0.000_900 - 0.25 * there);
     assert!((loss(1) - (next * 1.25 - 0.000_300 - 0.000_125)).abs() < 1e-12, "{}", loss(1));
-    assert!((loss(2) - (0.000_800 * 1.25 - 0.000_900 - 0.25 * 0.05 / 3.6e6)).abs() < 1e-12, "{}", loss(2));
+    let next = 0.000_800 + fails * (0.001_200 * 1.25 - 0.000_300 - 0.000_125);
+    assert!((loss(2) - (next * 1.25 - 0.000_900 - 0.25 * there)).abs() < 1e-12, "{}", loss(2));
     assert_eq!(loss(0), 0.0);
+    // A bait that nobody has tried, or that failed, makes no failure cheaper.
+    let baited = |history: Reliability| {
+        let offers = vec![offered(Source::Local, 700, 36_000), peer(1, 300, 36_000), peer(2, 1, 1)];
+        let seen = vec![Seen::default(), Seen::default(), Seen { history, ..Seen::default() }];
+        let question = Question::of(situation(offers), seen, HOUR, Policy::Greedy, 7);
+        question.standings[1].loss_usd
+    };
+    for history in [Reliability::default(), Reliability { successes: 1.0, failures: 1.0 }] {
+        assert!((baited(history) - (0.001_200 * 1.25 - 0.000_300 - 0.000_125)).abs() < 1e-12, "{history:?}");
+    }
+    let strangers = decided(situation(vec![peer(1, 300, 36_000), peer(2, 1, 1)]));
+    let loss = |i: usize| strangers.question.standings[i].loss_usd;
+    assert!((loss(0) - (0.001_000 - 0.000_300 - 0.000_125)).abs() < 1e-12, "the same again: {}", loss(0));
+    assert!(loss(1) > 0.000_990, "{}", loss(1));
     // The same again where there is no other.
     let alone = decided(situation(vec![peer(1, 300, 36_000)]));
     assert!((alone.question.standings[0].loss_usd - (0.001_000 - 0.000_300 - 0.000_125)).abs() < 1e-12);
