@@ -119,11 +119,12 @@ impl Case {
     fn text(&self) -> String {
         let (claim, claimed) = (&self.preset, &self.preset.as_claimed.output);
         format!(
-            "{}: {:.0} tokens of text a day\n\n{}\n\n{}\n\nBreak-even as claimed: {}.\nWith every cost: {}.\n\n{}",
+            "{}: {:.0} tokens of text a day\n\n{}\n\nAt {:.0} % of the time at work, USD:\n\n{}\n\nBreak-even as claimed: {}.\nWith every cost: {}.\n\n{}",
             claim.name,
             claim.claimed_tokens_per_day,
             claim.history,
-            bill(&[("as claimed", claimed), ("with every cost, USD", &self.with_every_cost)]),
+            100.0 * claim.input.utilisation,
+            bill(&[("as claimed", claimed), ("with every cost", &self.with_every_cost)]),
             claimed.breakeven.why,
             self.with_every_cost.breakeven.why,
             whys(&self.with_every_cost.why)
@@ -151,6 +152,9 @@ struct BillRead {
     stands_in_for: BTreeSet<String>,
     /// Whether that was stated, rather than assumed of all.
     stated: bool,
+    /// Days from one line to the next at least, when no two lines are of the same week: they look like sums of weeks or
+    /// months, but each counts as one day.
+    days_apart: Option<i64>,
     /// The day of the published prices that stand for a missing cost column.
     priced_on: Option<String>,
 }
@@ -164,8 +168,14 @@ fn billed(file: &Path, card: Input, options: &Breakeven) -> Result<Billed, Probl
     let stated = !options.stands_in_for.is_empty();
     let stands_in_for = if stated { options.stands_in_for.iter().cloned().collect() } else { models.clone() };
     let regret_why = (0..comparison.months.len()).filter_map(|month| comparison.regret_why(month)).collect();
-    let bill = BillRead { lines: rows.len(), models, stands_in_for, stated, priced_on };
+    let days_apart = days_apart(rows.iter().map(|row| row.at.millis().div_euclid(86_400_000)).collect());
+    let bill = BillRead { lines: rows.len(), models, stands_in_for, stated, days_apart, priced_on };
     Ok(Billed { comparison, bill, regret_why })
+}
+
+fn days_apart(days: BTreeSet<i64>) -> Option<i64> {
+    let gaps = days.iter().zip(days.iter().skip(1)).map(|(day, next)| next - day);
+    gaps.min().filter(|least| *least >= 7 && days.len() > 2)
 }
 
 fn compared(days: &[Day], card: Input, options: &Breakeven) -> Result<Comparison, Problem> {
@@ -196,7 +206,13 @@ impl Billed {
         let priced = bill.priced_on.as_ref().map_or_else(String::new, |day| {
             format!("\nThe bill has no costs: they are the published prices of each day, as known on {day}.")
         });
-        format!("{} lines of the bill. {stands}{priced}\n\n{}", bill.lines, comparison(&self.comparison))
+        let apart = bill.days_apart.map_or_else(String::new, |days| {
+            format!(
+                "\nThe lines are {days} days apart or more, and each counts as what one day used. If they are sums of weeks \
+                 or months, give one line for each day instead."
+            )
+        });
+        format!("{} lines of the bill. {stands}{priced}{apart}\n\n{}", bill.lines, comparison(&self.comparison))
     }
 }
 
@@ -207,9 +223,19 @@ pub(crate) fn comparison(found: &Comparison) -> String {
     };
     let share = |value: Option<f64>| value.map_or_else(|| "–".to_owned(), |value| format!("{:.1} %", 100.0 * value));
     let mut lines = vec![
-        ["", "USD/year", "95 %", "saved", "95 %", "cheapest in", "at work", "left to API", "pays from tokens/day"]
-            .map(str::to_owned)
-            .to_vec(),
+        [
+            "",
+            "USD/year",
+            "95 %",
+            "saved",
+            "95 %",
+            "cheapest in",
+            "at work",
+            "left to API",
+            "beats the API from tokens/day",
+        ]
+        .map(str::to_owned)
+        .to_vec(),
     ];
     lines.extend(found.alternatives.iter().map(|alternative| {
         vec![
@@ -238,12 +264,20 @@ pub(crate) fn comparison(found: &Comparison) -> String {
         Some(at) if at > 1.0 => format!("A card would have to do {at:.2} times what it can to beat the API."),
         Some(at) => format!("A card beats the API from {:.1} % of the time at work on.", 100.0 * at),
     };
+    // What the replicates leave open is not advice.
+    let best = found.alternatives.iter().find(|it| it.choice == found.recommended);
+    let unsure = best.and_then(|it| it.saves_interval).is_some_and(|saved| saved.low <= 0.0 && saved.high >= 0.0);
+    let sure = match (&found.interval_unknown, unsure && found.recommended != Choice::Api) {
+        (Some(_), _) => " (of too few days to be sure)",
+        (None, true) => " (not for certain: the interval of what it saves holds zero)",
+        (None, false) => "",
+    };
     let interval = found.interval_unknown.as_ref().map_or_else(String::new, |why| format!("\nIntervals: {why}."));
     // The two that are compared in the end; the JSON has them all.
     let shown = found.alternatives.iter().filter(|it| it.choice == Choice::Api || it.choice == found.recommended);
     let whys: Vec<Why> = shown.map(|alternative| alternative.why.clone()).collect();
     format!(
-        "{} days, on a mean day {:.0} tokens of prompt and {:.0} of text.\n\n{}\n\nAdvice: {}. {flip}{interval}\n\n{}\n\n\
+        "{} days, on a mean day {:.0} tokens of prompt and {:.0} of text.\n\n{}\n\nAdvice: {}{sure}. {flip}{interval}\n\n{}\n\n\
          {}",
         found.days,
         found.prompt_tokens_per_day,

@@ -85,9 +85,11 @@ fn table(preset: Preset, output: &Output) -> String {
         }
         line
     }));
+    let against =
+        if preset == Preset::Contention { "first come, first served" } else { "what all-local would have spent" };
     format!(
         "{}\n\nPer cent, but for runs, decisions and closeness. cost, time: as the paper counts, losses left out. honest: \
-         1 − what was\nspent/what all-local would have spent, losses counted; cheapest and oracle: the same for the lowest \
+         1 − what was\nspent/{against}, losses counted; cheapest and oracle: the same for the lowest \
          bill and for\nknowing every true parameter; of it: honest as a share of the oracle's.",
         print::columns(&lines)
     )

@@ -302,7 +302,7 @@ pub fn breakeven(input: &Input) -> Result<Output, Problem> {
             utilisation: None,
             reachable: false,
             why: format!(
-                "marginal cost >= API price: a million tokens more cost ${:.4} here and ${api:.4} at the API",
+                "marginal cost >= API price: a million tokens cost ${:.4} more here than idling and ${api:.4} at the API",
                 yearly.slope_usd() / (text_per_second * MILLIONS_PER_YEAR)
             ),
         },
@@ -318,6 +318,8 @@ pub fn breakeven(input: &Input) -> Result<Output, Problem> {
         }
     };
     let mut why = vec![total_why(input, &yearly, total, per_million)];
+    let mixed =
+        if input.input_output_ratio.is_some_and(|ratio| ratio > 0.0) { Origin::Computed } else { Origin::Stated };
     why.extend(breakeven.tokens_per_day.map(|tokens| {
         Why::new(
             "break-even",
@@ -328,7 +330,7 @@ pub fn breakeven(input: &Input) -> Result<Output, Problem> {
         )
         .with("fixed", yearly.fixed_usd(), "USD/year", Origin::Computed)
         .with("slope", yearly.slope_usd(), "USD/year of work", Origin::Computed)
-        .with("API price", api, "USD per million tokens of text with their prompts", Origin::Stated)
+        .with("API price", api, "USD per million tokens of text with their prompts", mixed)
         .with("tokens/s", text_per_second, "tokens of text per second, prompts read", Origin::Computed)
         .with("cards", cards, "", Origin::Stated)
     }));

@@ -236,7 +236,12 @@ fn check(options: &Options) -> Result<(), Problem> {
         }
         _ => return Ok(()),
     };
-    Err(Problem::new(Code::Invalid, message, "leave it out, or take preset tender"))
+    let remedy = if matches!(options.policy, Some(Policy::Paper)) {
+        "take another policy, or preset coalesce-paper or coalesce-fixed"
+    } else {
+        "leave it out, or take preset tender"
+    };
+    Err(Problem::new(Code::Invalid, message, remedy))
 }
 
 /// The thirteen rows of the paper's world under its parameters.

@@ -104,7 +104,8 @@ pub struct Alternative {
     pub utilisation: Option<f64>,
     /// Fraction of the work that the cards cannot do and the API does; none for the API and for rent.
     pub overflow: Option<f64>,
-    /// Tokens of text a day, with their prompts in the mix seen, from which on this beats the API; none when never.
+    /// Tokens of text a day, with their prompts in the mix seen, from which on this beats the API; for rent those that
+    /// pay for one whole hour. None when never.
     pub flips_at_tokens_per_day: Option<f64>,
     /// How the yearly cost came about.
     pub why: Why,
@@ -182,7 +183,8 @@ pub fn compare(days: &[Day], choices: &Choices, draws: &mut Draws) -> Result<Com
         });
         alternatives.push((Choice::Buy { cards }, usd.collect()));
     }
-    alternatives.extend(rented.map(|usd| (Choice::Rent, usd)));
+    let rent_hour = rented.as_ref().map(|rented| rented.pays_from(text, api));
+    alternatives.extend(rented.map(|rented| (Choice::Rent, rented.usd)));
 
     let usd: Vec<&[f64]> = alternatives.iter().map(|(_, usd)| usd.as_slice()).collect();
     let yearly_usd: Vec<f64> = usd.iter().map(|usd| mean(usd) * DAYS_PER_YEAR).collect();
@@ -207,8 +209,7 @@ pub fn compare(days: &[Day], choices: &Choices, draws: &mut Draws) -> Result<Com
                         .filter(|at| *at <= choices.busy_share)
                         .map(|at| at * f64::from(*cards) * 86_400.0 * text_per_second),
                 ),
-                // Rent has no fixed cost: it beats the API at any volume or at none.
-                Choice::Rent => (None, (yearly_usd[i] < yearly_usd[0]).then_some(0.0)),
+                Choice::Rent => (None, rent_hour.flatten()),
             };
             Alternative {
                 choice: *choice,
@@ -297,8 +298,27 @@ fn served(wanted: f64, capacity: f64) -> f64 {
     if wanted > capacity { capacity / wanted } else { 1.0 }
 }
 
-/// Whole hours of each day at the hourly price.
-fn rented(days: &[Day], rent: &Rent) -> Result<Vec<f64>, Problem> {
+/// What renting comes to.
+struct Rented {
+    /// USD for each day.
+    usd: Vec<f64>,
+    /// Work of all days, seconds.
+    seconds: f64,
+    /// USD for an hour.
+    usd_per_hour: f64,
+}
+
+impl Rented {
+    /// Tokens of text that cost at the API what a rented hour costs; none when an hour cannot do so many. `text` tokens
+    /// cost `api_usd` there.
+    fn pays_from(&self, text: f64, api_usd: f64) -> Option<f64> {
+        let tokens = self.usd_per_hour / (api_usd / text);
+        (tokens.is_finite() && tokens * self.seconds / text <= 3600.0).then_some(tokens)
+    }
+}
+
+/// Whole hours of each day at the hourly price: the day's work is done one after the other.
+fn rented(days: &[Day], rent: &Rent) -> Result<Rented, Problem> {
     positive("rent.usd_per_hour", rent.usd_per_hour)?;
     positive("rent.tokens_per_second", rent.tokens_per_second)?;
     let prefill = match rent.prefill_tokens_per_second {
@@ -312,9 +332,12 @@ fn rented(days: &[Day], rent: &Rent) -> Result<Vec<f64>, Problem> {
         }
         None => f64::INFINITY,
     };
-    let hours =
-        |day: &Day| libm::ceil((day.prompt_tokens / prefill + day.text_tokens / rent.tokens_per_second) / 3600.0);
-    Ok(days.iter().map(|day| hours(day) * rent.usd_per_hour).collect())
+    let seconds = |day: &Day| day.prompt_tokens / prefill + day.text_tokens / rent.tokens_per_second;
+    Ok(Rented {
+        usd: days.iter().map(|day| libm::ceil(seconds(day) / 3600.0) * rent.usd_per_hour).collect(),
+        seconds: days.iter().map(seconds).sum(),
+        usd_per_hour: rent.usd_per_hour,
+    })
 }
 
 fn mean(usd: &[f64]) -> f64 {
