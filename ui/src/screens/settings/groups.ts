@@ -2,7 +2,7 @@ import type { Setting } from '$lib/api/types';
 import { m } from '$lib/paraglide/messages.js';
 
 /** The groups of settings, in the order in which they are shown. */
-export const GROUPS = ['selling', 'prices', 'buying', 'models', 'runtimes', 'energy', 'machine', 'other'] as const;
+export const GROUPS = ['selling', 'prices', 'buying', 'models', 'runtimes', 'card', 'energy', 'machine', 'other'] as const;
 export type GroupName = (typeof GROUPS)[number];
 
 /** One field of a row. */
@@ -35,10 +35,25 @@ const KNOWN: Record<string, Known> = {
   daily_spend_cap_micro_usd: { group: 'buying', label: m.set_daily_cap, about: m.set_daily_cap_about },
   use_own_gpu: { group: 'buying', label: m.set_use_own_gpu },
   proposal_deadline_ms: { group: 'buying', label: m.set_proposal_deadline, unit: m.unit_milliseconds },
+  decision_policy: { group: 'buying', label: m.set_policy },
+  waiting_usd_per_hour: { group: 'buying', label: m.set_waiting, unit: m.unit_usd_per_hour },
   models_dir: { group: 'models', label: m.set_models_dir },
   models_source: { group: 'models', label: m.set_models_source },
+  'card.price_usd': { group: 'card', label: m.set_card_price, unit: m.unit_usd },
+  'card.resale_fraction': { group: 'card', label: m.set_card_resale, unit: m.unit_of_price },
+  'card.lifetime_years': { group: 'card', label: m.set_card_lifetime, unit: m.unit_years },
+  'card.discount_rate': { group: 'card', label: m.set_card_interest, unit: m.unit_a_year },
+  'card.maintenance_fraction': { group: 'card', label: m.set_card_maintenance, unit: m.unit_of_price_a_year },
+  'card.utilisation': { group: 'card', label: m.set_card_utilisation, unit: m.unit_of_the_year },
+  rent_usd_per_hour: { group: 'card', label: m.set_rent, unit: m.unit_usd_per_hour },
   tariff_usd_per_kwh: { group: 'energy', label: m.set_tariff, unit: m.unit_usd_per_kwh },
+  tariff_windows: { group: 'energy', label: m.set_tariff_windows },
+  utc_offset_minutes: { group: 'energy', label: m.set_utc_offset, unit: m.unit_minutes },
   card_watts: { group: 'energy', label: m.set_card_watts, unit: m.unit_watts },
+  'card.idle_watts': { group: 'energy', label: m.set_idle_watts, unit: m.unit_watts },
+  'card.host_watts': { group: 'energy', label: m.set_host_watts, unit: m.unit_watts },
+  'card.psu_efficiency': { group: 'energy', label: m.set_psu, unit: m.unit_of_the_power },
+  'card.cooling_overhead': { group: 'energy', label: m.set_cooling, unit: m.unit_of_the_energy },
   wall_meter: { group: 'energy', label: m.set_wall_meter, unit: m.unit_watts },
   sensor: { group: 'energy', label: m.set_sensor },
   name: { group: 'machine', label: m.set_name },
@@ -49,8 +64,10 @@ const KNOWN: Record<string, Known> = {
 /** Kinds of work that are sold: their name, what a unit is, and what the price is for. */
 const PRICED: Record<string, { label: () => string; unit: () => string; about: () => string }> = {
   generate: { label: m.price_generate, unit: m.unit_tokens, about: m.price_generate_about },
+  generate_prompt: { label: m.price_prompt, unit: m.unit_tokens, about: m.price_prompt_about },
   embed: { label: m.price_embed, unit: m.unit_tokens, about: m.price_embed_about },
   gemm: { label: m.price_gemm, unit: m.unit_flop, about: m.price_gemm_about },
+  kernel: { label: m.price_kernel, unit: m.unit_elements, about: m.price_kernel_about },
   wgsl: { label: m.price_wgsl, unit: m.unit_fuel, about: m.price_wgsl_about },
 };
 
@@ -60,6 +77,7 @@ const TITLES: Record<GroupName, () => string> = {
   buying: m.group_buying,
   models: m.group_models,
   runtimes: m.group_runtimes,
+  card: m.group_card,
   energy: m.group_energy,
   machine: m.group_machine,
   other: m.group_other,
