@@ -146,7 +146,7 @@ async fn a_price_is_suggested_with_its_reasons_and_asked_only_when_the_owner_set
     };
     let unknown = asked(None).await;
     let row = &unknown.rows[0];
-    assert!(row.suggested.is_none() && row.unknown.as_ref().unwrap().contains("bench gemm"), "{row:?}");
+    assert!(row.suggested.is_none() && row.unknown.as_ref().unwrap().contains("run or sell one"), "{row:?}");
     assert!(unknown.paid_hours.unknown.as_ref().unwrap().contains("offered on"), "{:?}", unknown.paid_hours);
 
     done(&seller, &work::for_anyone(work::gemm(128))).await;
