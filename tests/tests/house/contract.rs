@@ -204,7 +204,7 @@ fn no_member_of_a_document_may_lack_change_its_type_or_be_added() {
 #[test]
 fn members_that_hold_their_default_are_left_out_and_others_are_written() {
     for (name, pointer, with) in [
-        ("call", "/document/job/work/precision", json!("f32")),
+        ("call", concat!("/document/job/work", "/precision"), json!("f32")),
         ("delivery", "/document/meter/throttled", json!(false)),
         ("delivery", "/document/meter/idle_watts", Value::Null),
         ("delivery", "/document/worker/runtime", Value::Null),
