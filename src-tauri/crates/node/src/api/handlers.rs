@@ -1,6 +1,7 @@
 //! The operations, one function each, in the order of the list.
 
 use super::{
+    decisions::{decision, decisions},
     economics::{api_prices, breakeven, breakeven_presets, breakeven_usage},
     simulation::{simulate, simulation_presets, simulation_progress, simulation_report, stop_simulation},
     types::*,
@@ -398,7 +399,7 @@ async fn watch_first_trade(node: &Arc<Node>, _: Nothing) -> Answer<FirstTrade> {
     Ok(node.first_trade())
 }
 
-fn parse_job(id: &str) -> Answer<JobId> {
+pub(super) fn parse_job(id: &str) -> Answer<JobId> {
     id.parse().map_err(|_| Problem::new(Code::Invalid, format!("{id} is no job id"), "copy it from `tender jobs`"))
 }
 

@@ -8,6 +8,8 @@
 pub mod types;
 
 #[cfg(feature = "host")]
+mod decisions;
+#[cfg(feature = "host")]
 pub(crate) mod economics;
 #[cfg(feature = "host")]
 pub(crate) mod handlers;
@@ -49,6 +51,8 @@ macro_rules! with_operations {
             jobs: Query, JobsQuery => JobPage;
             job: Query, ById => JobDetail;
             explain: Query, ById => Explanation;
+            decisions: Query, DecisionsQuery => Decisions;
+            decision: Query, DecisionQuery => DecisionView;
             output: Query, ById => JobOutput;
             receipt: Query, ById => ReceiptFile;
             earnings: Query, EarningsQuery => Earnings;
@@ -146,6 +150,7 @@ mod tests {
             types::economics::typescript(&config),
             types::simulation::typescript(&config),
             types::prices::typescript(&config),
+            types::decisions::typescript(&config),
         ];
         for (docs, declaration) in all.into_iter().flatten() {
             text.push_str(&docs.unwrap_or_default());

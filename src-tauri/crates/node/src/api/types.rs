@@ -24,6 +24,7 @@ macro_rules! api_types {
 }
 
 pub mod agents;
+pub mod decisions;
 pub mod economics;
 pub mod models;
 pub mod prices;
@@ -31,6 +32,7 @@ pub mod runtimes;
 pub mod simulation;
 pub mod submit;
 pub use agents::*;
+pub use decisions::*;
 pub use economics::*;
 pub use models::*;
 pub use prices::*;

@@ -427,7 +427,7 @@ pub(super) fn check(name: &str, found: Result<String, Problem>) -> DoctorCheck {
 }
 
 /// What a job is, in a few words.
-fn title(work: &Work) -> String {
+pub(super) fn title(work: &Work) -> String {
     match work {
         Work::Embed { passages: 1, .. } => "1 passage".to_owned(),
         Work::Embed { passages, .. } => format!("{passages} passages"),
@@ -474,6 +474,6 @@ fn text_so_far(node: &Node, id: &str) -> Option<String> {
     node.live.progress(id).map(|live| live.text.to_string()).filter(|text| !text.is_empty())
 }
 
-fn count(n: usize) -> u32 {
+pub(super) fn count(n: usize) -> u32 {
     u32::try_from(n).unwrap_or(u32::MAX)
 }
