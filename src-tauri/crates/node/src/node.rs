@@ -21,7 +21,9 @@ use std::{
     sync::{Arc, Mutex, PoisonError, RwLock},
     time::Duration,
 };
-use tender_base::{Book, Clock, Code, Did, Entropy, Problem, Timestamp, ids::ContractId, time::SystemClock};
+use tender_base::{
+    Book, Clock, Code, Did, Entropy, Problem, Timestamp, documents::HandbackReason, ids::ContractId, time::SystemClock,
+};
 use tender_engine::LocalEngine;
 use tender_store::{ContractFilter, Event, Guard, JobFilter, Store};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -72,6 +74,8 @@ pub struct Node {
     pub(crate) learning: tokio::sync::Mutex<()>,
     pub(crate) first_trade: Mutex<FirstTrade>,
     pub(crate) simulating: crate::api::simulation::Simulating,
+    /// Why sold work is handed back now; none while it may run.
+    pub(crate) yielding: tokio::sync::watch::Sender<Option<HandbackReason>>,
     due: Mutex<HashSet<ContractId>>,
     work: Mutex<HashMap<Uuid, CancellationToken>>,
     pub(crate) tasks: TaskTracker,
@@ -177,6 +181,7 @@ impl Node {
                 jobs: Vec::new(),
                 problem: None,
             }),
+            yielding: Default::default(),
             due: Mutex::default(),
             work: Mutex::default(),
             tasks: TaskTracker::new(),
