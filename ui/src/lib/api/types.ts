@@ -2,7 +2,7 @@
 
 export type ContractStateName =
   | 'announced' | 'proposed' | 'awarded' | 'running' | 'delivered' | 'accepted' | 'settled'
-  | 'rejected' | 'lapsed' | 'failed' | 'abandoned';
+  | 'rejected' | 'lapsed' | 'failed' | 'abandoned' | 'handed_back';
 
 /**
  * No input.
