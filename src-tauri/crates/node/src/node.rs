@@ -9,6 +9,7 @@ use crate::{
     models::Shelf,
     peers::Clients,
     runtimes::Connections,
+    samples::Samples,
     settings::Settings,
 };
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
@@ -61,6 +62,7 @@ pub struct Node {
     pub(crate) engine: Arc<LocalEngine>,
     pub(crate) clients: Clients,
     pub(crate) live: Live,
+    pub(crate) samples: Arc<Samples>,
     pub(crate) models: Shelf,
     pub(crate) runtimes: Connections,
     pub(crate) agents: crate::agents::Acquaintances,
@@ -165,6 +167,7 @@ impl Node {
             store,
             identity,
             live: Live::new(),
+            samples: Arc::default(),
             models: Shelf::default(),
             runtimes: Connections::default(),
             agents: crate::agents::Acquaintances::default(),

@@ -2845,6 +2845,151 @@ text: string,
  */
 rows: Array<DecisionAlternative>, };
 
+/**
+ * The machine now and in the last ten minutes. What is not told is absent.
+ */
+export type Machine = { 
+/**
+ * The time of this answer: the end of the axis.
+ */
+now: string, 
+/**
+ * Milliseconds between two samples; a longer step between them is a time in which nobody looked.
+ */
+every_ms: number, 
+/**
+ * How far back samples are kept, milliseconds: the length of the axis.
+ */
+span_ms: number, 
+/**
+ * The cards with a sensor.
+ */
+cards: Array<MachineCard>, 
+/**
+ * The rest of the machine.
+ */
+host: MachineHost, 
+/**
+ * Oldest first.
+ */
+samples: Array<MachineSample>, 
+/**
+ * What ran here meanwhile, oldest first.
+ */
+jobs: Array<MachineJob>, };
+
+/**
+ * One card.
+ */
+export type MachineCard = { 
+/**
+ * Its name.
+ */
+name: string, 
+/**
+ * Its PCI address.
+ */
+address: string, 
+/**
+ * What it draws.
+ */
+power_watts: number | null, 
+/**
+ * What it may draw.
+ */
+power_limit_watts: number | null, 
+/**
+ * Its temperature in degrees Celsius.
+ */
+temperature_c: number | null, 
+/**
+ * Video memory in use.
+ */
+memory_used_bytes: number | null, 
+/**
+ * Video memory in all.
+ */
+memory_total_bytes: number | null, 
+/**
+ * How much of the time it computes, 0 to 1.
+ */
+utilisation: number | null, 
+/**
+ * What slows it down now, in words; empty when nothing does.
+ */
+slowed_by: Array<string>, };
+
+/**
+ * The machine beside its cards.
+ */
+export type MachineHost = { 
+/**
+ * Use of all processors together, 0 to 1.
+ */
+cpu_utilisation: number | null, 
+/**
+ * Memory in use.
+ */
+memory_used_bytes: number | null, 
+/**
+ * Memory in all.
+ */
+memory_total_bytes: number | null, };
+
+/**
+ * One look: of several cards the sum of power and memory, the hottest and the busiest.
+ */
+export type MachineSample = { 
+/**
+ * When.
+ */
+at: string, 
+/**
+ * Watts.
+ */
+power_watts: number | null, 
+/**
+ * Degrees Celsius.
+ */
+temperature_c: number | null, 
+/**
+ * Video memory in use.
+ */
+memory_used_bytes: number | null, 
+/**
+ * How much of the time the cards compute, 0 to 1.
+ */
+utilisation: number | null, 
+/**
+ * Use of all processors together, 0 to 1.
+ */
+cpu_utilisation: number | null, };
+
+/**
+ * A job on the axis of the samples.
+ */
+export type MachineJob = { 
+/**
+ * Job id when own, contract id when sold.
+ */
+id: string, 
+/**
+ * What it is.
+ */
+title: string, 
+/**
+ * `client` for own work, `contractor` for what was sold.
+ */
+role: 'client' | 'contractor', 
+/**
+ * When it began to run.
+ */
+from: string, 
+/**
+ * When it ended; absent while it runs.
+ */
+until: string | null, };
+
 export type Operations = {
   overview: { kind: 'query'; input: Nothing; output: Overview };
   jobs: { kind: 'query'; input: JobsQuery; output: JobPage };
@@ -2902,4 +3047,5 @@ export type Operations = {
   watch_models: { kind: 'subscription'; input: Nothing; output: Models };
   watch_runtimes: { kind: 'subscription'; input: Nothing; output: Runtimes };
   watch_agents: { kind: 'subscription'; input: Nothing; output: Agents };
+  watch_machine: { kind: 'subscription'; input: Nothing; output: Machine };
 };

@@ -3,6 +3,7 @@
 use super::{
     decisions::{decision, decisions},
     economics::{api_prices, breakeven, breakeven_presets, breakeven_usage},
+    machine::watch_machine,
     simulation::{simulate, simulation_presets, simulation_progress, simulation_report, stop_simulation},
     types::*,
     views, with_operations,
@@ -403,6 +404,6 @@ pub(super) fn parse_job(id: &str) -> Answer<JobId> {
     id.parse().map_err(|_| Problem::new(Code::Invalid, format!("{id} is no job id"), "copy it from `tender jobs`"))
 }
 
-fn parse_contract(id: &str) -> Answer<ContractId> {
+pub(super) fn parse_contract(id: &str) -> Answer<ContractId> {
     id.parse().map_err(|_| Problem::new(Code::Invalid, format!("{id} is no contract id"), "copy it from `tender jobs`"))
 }

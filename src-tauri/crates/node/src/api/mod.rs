@@ -16,6 +16,8 @@ pub(crate) mod handlers;
 #[cfg(feature = "host")]
 pub(crate) mod http;
 #[cfg(feature = "host")]
+mod machine;
+#[cfg(feature = "host")]
 pub(crate) mod simulation;
 #[cfg(feature = "host")]
 pub(crate) mod views;
@@ -103,6 +105,7 @@ macro_rules! with_operations {
             watch_models: Subscription, Nothing => Models;
             watch_runtimes: Subscription, Nothing => Runtimes;
             watch_agents: Subscription, Nothing => Agents;
+            watch_machine: Subscription, Nothing => Machine;
         }
     };
 }
@@ -151,6 +154,7 @@ mod tests {
             types::simulation::typescript(&config),
             types::prices::typescript(&config),
             types::decisions::typescript(&config),
+            types::machine::typescript(&config),
         ];
         for (docs, declaration) in all.into_iter().flatten() {
             text.push_str(&docs.unwrap_or_default());
