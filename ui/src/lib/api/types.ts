@@ -291,6 +291,10 @@ waits_for: string,
  */
 steps: Array<ContractStep>, 
 /**
+ * Why it stands there, when that says more than its state: why it failed, was rejected, given up or handed back.
+ */
+reason: string | null, 
+/**
  * What it costs or earns.
  */
 amount_micro_usd: number | null, 

@@ -96,6 +96,7 @@ async fn explain(node: &Arc<Node>, by: ById) -> Answer<Explanation> {
         Problem::new(Code::NotFound, "nothing is decided about this job yet", "ask again when it runs")
     })?;
     let mut explanation = decided.explanation()?;
+    explanation.text.push_str(&views::attempts(node, job.id).await?);
     let expected = job.decision.as_ref().and_then(|decision| decision.get(EXPECTED)?.as_array());
     explanation.whys.extend(expected.into_iter().flatten().cloned());
     Ok(explanation)

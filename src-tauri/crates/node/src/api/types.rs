@@ -212,6 +212,8 @@ api_types! {
         pub waits_for: String,
         /// The states it went through, with times: the contract line.
         pub steps: Vec<ContractStep>,
+        /// Why it stands there, when that says more than its state: why it failed, was rejected, given up or handed back.
+        pub reason: Option<String>,
         /// What it costs or earns.
         pub amount_micro_usd: Option<i64>,
         /// Joules, when measured.

@@ -7,7 +7,10 @@ use crate::{
 };
 use std::sync::Arc;
 use tender_base::{
-    Code, ContractState, Did, JobState, Problem, Role, Work, ids::ContractId, job::Precision, kernel::Kernel,
+    Code, ContractState, Did, JobState, Problem, Role, Work,
+    ids::{ContractId, JobId},
+    job::Precision,
+    kernel::Kernel,
     ledger::Account,
 };
 use tender_market::decision::{Outcome, Source};
@@ -211,12 +214,27 @@ async fn contract_detail(node: &Arc<Node>, record: &ContractRecord) -> Result<Co
         state: record.state,
         waits_for: if record.state.is_final() { String::new() } else { standing(record, &with) },
         steps: record.times.iter().map(|(state, at)| ContractStep { state: *state, at: at.to_string() }).collect(),
+        reason: record.reason.as_ref().map(|reason| reason.message.clone()),
         amount_micro_usd: record.amount.map(|amount| amount.0),
         energy_joules: delivery.and_then(|d| d.meter.energy_joules),
         adapter: delivery.map(|d| d.worker.adapter.clone()),
         receipt: record.countersignature().is_some(),
         with,
     })
+}
+
+/// Who tried a job and did not do it, a line each, in the order of the awards.
+pub(super) async fn attempts(node: &Node, job: JobId) -> Result<String, Problem> {
+    let mut lines = String::new();
+    for record in node.contracts_of(job).await?.iter().rev() {
+        use ContractState as S;
+        let in_vain = matches!(record.state, S::Rejected | S::Failed | S::Abandoned | S::HandedBack);
+        if let Some(reason) = record.reason.as_ref().filter(|_| in_vain) {
+            let (name, at) = (name_of(node, &record.peer).await, record.changed_at);
+            lines.push_str(&format!("Tried with {name}, {at}: {}\n", reason.message));
+        }
+    }
+    Ok(lines)
 }
 
 /// The contract a job rests on: the furthest one, the latest among equals.
@@ -337,7 +355,7 @@ pub(super) async fn peer(node: &Arc<Node>, record: &PeerRecord) -> Result<Peer, 
     })
 }
 
-pub(super) async fn name_of(node: &Arc<Node>, did: &Did) -> String {
+pub(super) async fn name_of(node: &Node, did: &Did) -> String {
     match node.store.peer(did).await {
         Ok(Some(peer)) => peer.name,
         _ => format!("…{}", did.short()),
