@@ -74,22 +74,14 @@ pub(super) async fn selling(node: &Arc<Node>) -> Result<Selling, Problem> {
     let paused_until = settings.paused_until.filter(|until| *until > node.now());
     let busy = node.store.contracts(under_way()).await.map_err(|e| e.problem())?;
     let running = busy.iter().filter(|r| r.state != ContractState::Delivered).count();
-    let (state, reason) = if settings.stopped {
-        ("stopped", "Everything is stopped by your switch".to_owned())
-    } else if !settings.selling {
-        ("off", "Selling is switched off".to_owned())
-    } else if let Some(until) = paused_until {
-        ("paused", format!("Paused until {until}"))
-    } else if running > 0 {
-        ("busy", format!("Running {running} {}", if running == 1 { "job" } else { "jobs" }))
-    } else {
-        ("idle", "Waiting for calls from your peers".to_owned())
-    };
+    let sale = node.sale(running);
     Ok(Selling {
         on: settings.selling && !settings.stopped,
-        state: state.to_owned(),
-        reason,
+        state: sale.state.to_owned(),
+        reason: sale.reason,
         paused_until: paused_until.map(|until| until.to_string()),
+        trigger: sale.trigger.map(|trigger| trigger.name().to_owned()),
+        resumes_at: sale.resumes_at.map(|at| at.to_string()),
     })
 }
 
