@@ -4,6 +4,7 @@ import type { Place } from './route';
 /** The names of the places. */
 export const PLACE_WORDS: Record<Place, () => string> = {
   overview: m.place_overview,
+  sell: m.place_sell,
   jobs: m.place_jobs,
   earnings: m.place_earnings,
   breakeven: m.place_breakeven,
