@@ -1,5 +1,5 @@
 /** The places of the rail, in order. */
-export const PLACES = ['overview', 'sell', 'jobs', 'earnings', 'breakeven', 'simulator', 'network', 'settings', 'health'] as const;
+export const PLACES = ['overview', 'sell', 'jobs', 'buy', 'earnings', 'breakeven', 'simulator', 'network', 'settings', 'health'] as const;
 export type Place = (typeof PLACES)[number];
 
 /** Places in which something can be open, or gone to, that has an address of its own. */

@@ -6,6 +6,7 @@ export const PLACE_WORDS: Record<Place, () => string> = {
   overview: m.place_overview,
   sell: m.place_sell,
   jobs: m.place_jobs,
+  buy: m.place_buy,
   earnings: m.place_earnings,
   breakeven: m.place_breakeven,
   simulator: m.place_simulator,
