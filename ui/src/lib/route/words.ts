@@ -7,6 +7,7 @@ export const PLACE_WORDS: Record<Place, () => string> = {
   sell: m.place_sell,
   jobs: m.place_jobs,
   buy: m.place_buy,
+  decisions: m.place_decisions,
   earnings: m.place_earnings,
   breakeven: m.place_breakeven,
   simulator: m.place_simulator,
