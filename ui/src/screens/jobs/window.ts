@@ -1,5 +1,5 @@
 /** Rows that are drawn beyond what is seen, so that a quick scroll meets no blank. */
-const OVER = 12;
+const OVER = 8;
 
 /** Which of many rows of one height are drawn: from `first` to before `last`, with the room that the others take. */
 export type Window = { first: number; last: number; above: number; below: number };
