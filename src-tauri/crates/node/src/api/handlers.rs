@@ -2,6 +2,8 @@
 
 use super::{
     decisions::{decision, decisions},
+    guard::{finish_then_pause, guard, test_guard, watch_guard},
+    earnings::{earnings, earnings_lines},
     economics::{api_prices, breakeven, breakeven_presets, breakeven_usage},
     machine::watch_machine,
     simulation::{simulate, simulation_presets, simulation_progress, simulation_report, stop_simulation},
@@ -12,7 +14,7 @@ use crate::{client::Decided, economics::EXPECTED, node::Node, runtimes::Attached
 use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
 use serde_json::Value;
 use std::{sync::Arc, time::Duration};
-use tender_base::{Book, Code, Problem, Role, ids::ContractId, ids::JobId};
+use tender_base::{Code, Problem, Role, ids::ContractId, ids::JobId};
 use tender_host::Places;
 use tender_market::price::CloudPrice;
 use tender_store::{ContractFilter, Event, JobFilter};
@@ -20,9 +22,6 @@ use tender_store::{ContractFilter, Event, JobFilter};
 /// Jobs on a page when nothing else is said, and at most.
 const PAGE: u32 = 200;
 const MAX_PAGE: u32 = 1000;
-/// Days of earnings when nothing else is said, and at most.
-const DAYS: u32 = 30;
-const MAX_DAYS: u32 = 366;
 /// Longest pause, a week.
 const MAX_PAUSE_MINUTES: u32 = 7 * 24 * 60;
 
@@ -98,6 +97,7 @@ async fn explain(node: &Arc<Node>, by: ById) -> Answer<Explanation> {
         Problem::new(Code::NotFound, "nothing is decided about this job yet", "ask again when it runs")
     })?;
     let mut explanation = decided.explanation()?;
+    explanation.text.push_str(&views::attempts(node, job.id).await?);
     let expected = job.decision.as_ref().and_then(|decision| decision.get(EXPECTED)?.as_array());
     explanation.whys.extend(expected.into_iter().flatten().cloned());
     Ok(explanation)
@@ -141,11 +141,6 @@ async fn receipt(node: &Arc<Node>, by: ById) -> Answer<ReceiptFile> {
     })
 }
 
-async fn earnings(node: &Arc<Node>, query: EarningsQuery) -> Answer<Earnings> {
-    let book = query.book.unwrap_or(Book::Real);
-    views::earnings(node, book, query.days.unwrap_or(DAYS).clamp(1, MAX_DAYS)).await
-}
-
 async fn peers(node: &Arc<Node>, _: Nothing) -> Answer<Peers> {
     let mut peers = Vec::new();
     for record in node.circle().await? {
@@ -186,6 +181,7 @@ async fn doctor(node: &Arc<Node>, _: Nothing) -> Answer<Doctor> {
     checks.extend(crate::models::checks(&node.models().await));
     checks.extend(crate::runtimes::checks(&node.list_runtimes()));
     checks.extend(crate::agents::checks(&node.list_agents()));
+    checks.extend(super::guard::checks(node));
     checks.push(node.exploration().await?);
     let kept = node.identity.store.describe(&node.config.data_dir);
     checks.push(views::check("Identity", Ok(format!("{kept}; {}", node.did()))));
@@ -336,8 +332,8 @@ async fn sell(node: &Arc<Node>, switch: Switch) -> Answer<Selling> {
             "end the stop first (`tender stop off`), then sell",
         ));
     }
-    node.set("selling", switch.on.into()).await?;
-    node.set("paused_until", Value::Null).await?;
+    let switched = [("selling", switch.on.into()), ("paused_until", Value::Null), ("finish_then_pause", Value::Null)];
+    node.set_all(switched.map(|(key, value)| (key.to_owned(), value)).into()).await?;
     views::selling(node).await
 }
 

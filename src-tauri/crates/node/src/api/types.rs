@@ -26,7 +26,9 @@ macro_rules! api_types {
 pub mod agents;
 pub mod benchmark;
 pub mod decisions;
+pub mod earnings;
 pub mod economics;
+pub mod guard;
 pub mod machine;
 pub mod models;
 pub mod prices;
@@ -36,7 +38,9 @@ pub mod submit;
 pub use agents::*;
 pub use benchmark::*;
 pub use decisions::*;
+pub use earnings::*;
 pub use economics::*;
+pub use guard::*;
 pub use machine::*;
 pub use models::*;
 pub use prices::*;
@@ -79,18 +83,6 @@ api_types! {
         pub identity_store: String,
         /// Version of the node.
         pub version: String,
-    }
-
-    /// Whether the node sells now, and why not.
-    pub struct Selling {
-        /// The owner's switch.
-        pub on: bool,
-        /// One of `off`, `idle`, `busy`, `paused`, `stopped`.
-        pub state: String,
-        /// In a sentence.
-        pub reason: String,
-        /// End of a pause, when paused for a time.
-        pub paused_until: Option<String>,
     }
 
     /// One line of the job list: a job bought, or a contract sold.
@@ -210,6 +202,8 @@ api_types! {
         pub waits_for: String,
         /// The states it went through, with times: the contract line.
         pub steps: Vec<ContractStep>,
+        /// Why it stands there, when that says more than its state: why it failed, was rejected, given up or handed back.
+        pub reason: Option<String>,
         /// What it costs or earns.
         pub amount_micro_usd: Option<i64>,
         /// Joules, when measured.
@@ -257,64 +251,6 @@ api_types! {
         /// How the expected total of each alternative that was ranked follows from its inputs.
         #[cfg_attr(test, ts(type = "unknown[]"))]
         pub whys: Vec<serde_json::Value>,
-    }
-
-    /// Which days of which book.
-    pub struct EarningsQuery {
-        /// Real or demonstration money; real when absent.
-        #[cfg_attr(test, ts(type = "'real' | 'demo' | null"))]
-        pub book: Option<Book>,
-        /// How many days back, today included; 30 when absent, 366 at most.
-        pub days: Option<u32>,
-    }
-
-    /// Money earned and spent, by day.
-    pub struct Earnings {
-        /// Which book.
-        #[cfg_attr(test, ts(type = "'real' | 'demo'"))]
-        pub book: Book,
-        /// Oldest first, every day present.
-        pub days: Vec<EarningsDay>,
-        /// What peers owe now.
-        pub owed_to_us_micro_usd: i64,
-        /// What is owed to peers now.
-        pub owed_by_us_micro_usd: i64,
-        /// Delivered but not accepted yet.
-        pub delivered_micro_usd: i64,
-        /// Paid to us in all.
-        pub paid_to_us_micro_usd: i64,
-        /// Paid by us in all.
-        pub paid_by_us_micro_usd: i64,
-        /// By peer.
-        pub by_peer: Vec<PeerBalance>,
-        /// Whether every entry and the whole ledger balance.
-        pub ledger_balances: bool,
-    }
-
-    /// One day.
-    pub struct EarningsDay {
-        /// Date, UTC, `2026-11-21`.
-        pub day: String,
-        /// Accepted deliveries sold.
-        pub earned_micro_usd: i64,
-        /// Accepted deliveries bought.
-        pub spent_micro_usd: i64,
-        /// How many sold.
-        pub jobs_sold: u32,
-        /// How many bought.
-        pub jobs_bought: u32,
-    }
-
-    /// What is owed between us and one peer.
-    pub struct PeerBalance {
-        /// The peer.
-        pub did: String,
-        /// Its name.
-        pub name: String,
-        /// It owes us.
-        pub owes_us_micro_usd: i64,
-        /// We owe it.
-        pub we_owe_micro_usd: i64,
     }
 
     /// A paired peer.
