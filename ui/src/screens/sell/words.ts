@@ -1,4 +1,4 @@
-import type { PriceRow, SuggestedPrice } from '$lib/api/types';
+import type { GuardTriggerName, PriceRow, SuggestedPrice } from '$lib/api/types';
 import { m } from '$lib/paraglide/messages.js';
 
 const UNITS: Record<PriceRow['kind'], () => string> = {
@@ -21,6 +21,21 @@ const HELD: Record<SuggestedPrice['held'], () => string> = {
   at_cap: m.sl_held_cap,
   cap_below_floor: m.sl_held_cap_below,
 };
+
+const TRIGGERS: Record<GuardTriggerName, () => string> = {
+  test: m.gd_trigger_test,
+  game: m.gd_trigger_game,
+  other_program: m.gd_trigger_other_program,
+  temperature: m.gd_trigger_temperature,
+  power: m.gd_trigger_power,
+  battery: m.gd_trigger_battery,
+  activity: m.gd_trigger_activity,
+  schedule: m.gd_trigger_schedule,
+  metered: m.gd_trigger_metered,
+};
+
+/** What the machine is given back for. */
+export const triggerWords = (name: GuardTriggerName): string => TRIGGERS[name]();
 
 /** What is priced, as the settings name it. */
 export const pricedWord = (kind: PriceRow['kind']): string => PRICED[kind]();
