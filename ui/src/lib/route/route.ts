@@ -1,11 +1,11 @@
 /** The places of the rail, in order. */
-export const PLACES = ['overview', 'jobs', 'earnings', 'breakeven', 'simulator', 'network', 'settings', 'health'] as const;
+export const PLACES = ['overview', 'sell', 'jobs', 'buy', 'decisions', 'earnings', 'breakeven', 'simulator', 'network', 'settings', 'health'] as const;
 export type Place = (typeof PLACES)[number];
 
 /** Places in which something can be open, or gone to, that has an address of its own. */
-const WITH_ID: ReadonlySet<Place> = new Set(['jobs', 'settings']);
+const WITH_ID: ReadonlySet<Place> = new Set(['jobs', 'decisions', 'settings']);
 
-/** What the address says: a place, in Jobs the one that is open, in Settings the group that is gone to. */
+/** What the address says: a place, in Jobs and Decisions the one that is open, in Settings the group that is gone to. */
 export type Route = { place: Place; id: string | null };
 
 /** Reads `#/jobs/ID` and `#/settings/GROUP`; anything unknown is the overview. */
@@ -15,7 +15,7 @@ export function parseRoute(hash: string): Route {
   return { place: known, id: WITH_ID.has(known) && id !== '' ? safeDecode(id) : null };
 }
 
-/** The address of a place, of a job, or of a group of settings. */
+/** The address of a place, of a job, of a decision, or of a group of settings. */
 export const href = (place: Place, id?: string): string =>
   `#/${place}${id === undefined ? '' : `/${encodeURIComponent(id)}`}`;
 
