@@ -1,0 +1,33 @@
+import type { PriceRate, PriceRow, Why } from '$lib/api/types';
+import { usd } from '$lib/format/usd';
+import { m } from '$lib/paraglide/messages.js';
+
+/** So many units make a sum that people can read; the node states prices for as many as it likes. */
+const READABLE: Record<PriceRow['kind'], { units: number; words: (values: { amount: string }) => string }> = {
+  generate: { units: 1e6, words: m.price_per_million_tokens },
+  embed: { units: 1e6, words: m.price_per_million_tokens },
+  gemm: { units: 1e12, words: m.price_per_trillion_operations },
+  kernel: { units: 1e9, words: m.price_per_billion_elements },
+  wgsl: { units: 1e9, words: m.price_per_billion_steps },
+};
+
+/** Micro-dollars for one unit as people read it: `$0.08 per million tokens`. */
+export const unitPriceWords = (kind: PriceRow['kind'], microUsdPerUnit: number): string =>
+  READABLE[kind].words({ amount: usd((microUsdPerUnit * READABLE[kind].units) / 1e6) });
+
+/** A price as it is asked. */
+export const priceWords = (kind: PriceRow['kind'], rate: PriceRate): string =>
+  unitPriceWords(kind, rate.micro_usd / Math.max(1, rate.per_units));
+
+/** What an hour of work costs, piece by piece, USD. */
+export type Floor = { energy: number; wear: number; opportunity: number; measured: boolean };
+
+/** Reads the pieces of the floor out of the reasons for a suggestion; null when they are not told. */
+export function floorOf(whys: readonly unknown[]): Floor | null {
+  const terms = (whys as Why[]).flatMap((why) => why.inputs ?? []);
+  const piece = (name: string) => terms.find((term) => term.name === name && term.unit === 'USD/h');
+  const [energy, wear, opportunity] = [piece('energy'), piece('wear'), piece('opportunity')];
+  if (!energy || !wear || !opportunity) return null;
+  const measured = [energy, wear].every((term) => term.origin === 'measured' || term.origin === 'stated' || term.origin === 'computed');
+  return { energy: energy.value, wear: wear.value, opportunity: opportunity.value, measured };
+}
