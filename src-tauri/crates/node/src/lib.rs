@@ -36,6 +36,8 @@ mod looking;
 #[cfg(feature = "host")]
 mod metering;
 #[cfg(feature = "host")]
+mod samples;
+#[cfg(feature = "host")]
 mod models;
 #[cfg(feature = "host")]
 mod node;

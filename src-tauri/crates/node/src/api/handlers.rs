@@ -1,7 +1,9 @@
 //! The operations, one function each, in the order of the list.
 
 use super::{
+    decisions::{decision, decisions},
     economics::{api_prices, breakeven, breakeven_presets, breakeven_usage},
+    machine::watch_machine,
     simulation::{simulate, simulation_presets, simulation_progress, simulation_report, stop_simulation},
     types::*,
     views, with_operations,
@@ -398,10 +400,10 @@ async fn watch_first_trade(node: &Arc<Node>, _: Nothing) -> Answer<FirstTrade> {
     Ok(node.first_trade())
 }
 
-fn parse_job(id: &str) -> Answer<JobId> {
+pub(super) fn parse_job(id: &str) -> Answer<JobId> {
     id.parse().map_err(|_| Problem::new(Code::Invalid, format!("{id} is no job id"), "copy it from `tender jobs`"))
 }
 
-fn parse_contract(id: &str) -> Answer<ContractId> {
+pub(super) fn parse_contract(id: &str) -> Answer<ContractId> {
     id.parse().map_err(|_| Problem::new(Code::Invalid, format!("{id} is no contract id"), "copy it from `tender jobs`"))
 }

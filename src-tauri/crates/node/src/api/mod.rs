@@ -8,11 +8,15 @@
 pub mod types;
 
 #[cfg(feature = "host")]
+mod decisions;
+#[cfg(feature = "host")]
 pub(crate) mod economics;
 #[cfg(feature = "host")]
 pub(crate) mod handlers;
 #[cfg(feature = "host")]
 pub(crate) mod http;
+#[cfg(feature = "host")]
+mod machine;
 #[cfg(feature = "host")]
 pub(crate) mod simulation;
 #[cfg(feature = "host")]
@@ -49,6 +53,8 @@ macro_rules! with_operations {
             jobs: Query, JobsQuery => JobPage;
             job: Query, ById => JobDetail;
             explain: Query, ById => Explanation;
+            decisions: Query, DecisionsQuery => Decisions;
+            decision: Query, DecisionQuery => DecisionView;
             output: Query, ById => JobOutput;
             receipt: Query, ById => ReceiptFile;
             earnings: Query, EarningsQuery => Earnings;
@@ -99,6 +105,7 @@ macro_rules! with_operations {
             watch_models: Subscription, Nothing => Models;
             watch_runtimes: Subscription, Nothing => Runtimes;
             watch_agents: Subscription, Nothing => Agents;
+            watch_machine: Subscription, Nothing => Machine;
         }
     };
 }
@@ -136,7 +143,7 @@ mod tests {
         let mut text = String::from(
             "// Generated from tender-node's API types by `TENDER_WRITE_TYPES=1 cargo test -p tender-node typescript`. Do not edit.\n\n",
         );
-        text.push_str("export type ContractStateName =\n  | 'announced' | 'proposed' | 'awarded' | 'running' | 'delivered' | 'accepted' | 'settled'\n  | 'rejected' | 'lapsed' | 'failed' | 'abandoned';\n\n");
+        text.push_str("export type ContractStateName =\n  | 'announced' | 'proposed' | 'awarded' | 'running' | 'delivered' | 'accepted' | 'settled'\n  | 'rejected' | 'lapsed' | 'failed' | 'abandoned' | 'handed_back';\n\n");
         let all = [
             types::typescript(&config),
             types::submit::typescript(&config),
@@ -146,6 +153,8 @@ mod tests {
             types::economics::typescript(&config),
             types::simulation::typescript(&config),
             types::prices::typescript(&config),
+            types::decisions::typescript(&config),
+            types::machine::typescript(&config),
         ];
         for (docs, declaration) in all.into_iter().flatten() {
             text.push_str(&docs.unwrap_or_default());

@@ -24,14 +24,18 @@ macro_rules! api_types {
 }
 
 pub mod agents;
+pub mod decisions;
 pub mod economics;
+pub mod machine;
 pub mod models;
 pub mod prices;
 pub mod runtimes;
 pub mod simulation;
 pub mod submit;
 pub use agents::*;
+pub use decisions::*;
 pub use economics::*;
+pub use machine::*;
 pub use models::*;
 pub use prices::*;
 pub use runtimes::*;

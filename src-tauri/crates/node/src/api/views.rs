@@ -225,7 +225,7 @@ pub(crate) fn chosen_contract(contracts: &[ContractRecord]) -> Option<&ContractR
         ContractState::Accepted | ContractState::Settled => 4,
         ContractState::Delivered => 3,
         ContractState::Running | ContractState::Awarded => 2,
-        ContractState::Rejected | ContractState::Failed | ContractState::Abandoned => 1,
+        ContractState::Rejected | ContractState::Failed | ContractState::Abandoned | ContractState::HandedBack => 1,
         ContractState::Announced | ContractState::Proposed | ContractState::Lapsed => 0,
     };
     contracts.iter().filter(|r| furthest(r) > 0).max_by_key(|record| (furthest(record), record.id))
@@ -250,6 +250,7 @@ fn standing(record: &ContractRecord, with: &str) -> String {
         ContractState::Lapsed => "Not taken".to_owned(),
         ContractState::Failed => "Failed; nothing is owed".to_owned(),
         ContractState::Abandoned => "Given up; nothing is owed".to_owned(),
+        ContractState::HandedBack => "Handed back; nothing is owed".to_owned(),
     }
 }
 
@@ -427,7 +428,7 @@ pub(super) fn check(name: &str, found: Result<String, Problem>) -> DoctorCheck {
 }
 
 /// What a job is, in a few words.
-fn title(work: &Work) -> String {
+pub(super) fn title(work: &Work) -> String {
     match work {
         Work::Embed { passages: 1, .. } => "1 passage".to_owned(),
         Work::Embed { passages, .. } => format!("{passages} passages"),
@@ -474,6 +475,6 @@ fn text_so_far(node: &Node, id: &str) -> Option<String> {
     node.live.progress(id).map(|live| live.text.to_string()).filter(|text| !text.is_empty())
 }
 
-fn count(n: usize) -> u32 {
+pub(super) fn count(n: usize) -> u32 {
     u32::try_from(n).unwrap_or(u32::MAX)
 }

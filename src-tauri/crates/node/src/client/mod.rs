@@ -11,6 +11,8 @@ mod tendering;
 
 pub(crate) use check::Checked;
 pub(crate) use decided::Decided;
+#[cfg(test)]
+pub(crate) use decided::tests as decided_before;
 pub(crate) use submit::Tokens;
 
 use crate::{economics::Ended, metering::WorkMeter, node::Node};
