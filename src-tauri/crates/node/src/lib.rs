@@ -14,6 +14,8 @@ mod bells;
 #[cfg(feature = "host")]
 pub mod bench;
 #[cfg(feature = "host")]
+mod benchmark;
+#[cfg(feature = "host")]
 mod breakeven;
 #[cfg(feature = "host")]
 mod client;

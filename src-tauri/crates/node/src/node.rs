@@ -76,6 +76,7 @@ pub struct Node {
     pub(crate) learning: tokio::sync::Mutex<()>,
     pub(crate) first_trade: Mutex<FirstTrade>,
     pub(crate) simulating: crate::api::simulation::Simulating,
+    pub(crate) benchmark: crate::benchmark::Benchmarking,
     /// Why sold work is handed back now; none while it may run.
     pub(crate) yielding: tokio::sync::watch::Sender<Option<HandbackReason>>,
     due: Mutex<HashSet<ContractId>>,
@@ -178,6 +179,7 @@ impl Node {
             figures: RwLock::new(figures),
             learning: tokio::sync::Mutex::default(),
             simulating: Default::default(),
+            benchmark: Default::default(),
             first_trade: Mutex::new(FirstTrade {
                 state: "idle".to_owned(),
                 steps: Vec::new(),

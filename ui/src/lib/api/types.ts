@@ -2990,6 +2990,81 @@ from: string,
  */
 until: string | null, };
 
+/**
+ * What to measure.
+ */
+export type BenchmarkInput = { 
+/**
+ * Kinds of work; all when absent or empty.
+ */
+kinds: Array<'embed' | 'gemm' | 'kernel' | 'wgsl' | 'generate'> | null, };
+
+/**
+ * A benchmark of the own card: real work of each kind, whose speed prices and the agent card then know.
+ */
+export type Benchmark = { 
+/**
+ * Where it stands.
+ */
+state: 'idle' | 'running' | 'done' | 'failed' | 'stopped', 
+/**
+ * A step for each kind, in order.
+ */
+steps: Array<BenchmarkStep>, 
+/**
+ * The adapter that works, once it is known.
+ */
+adapter: string | null, 
+/**
+ * How long the rest is expected to take, while it runs.
+ */
+remaining_ms: number | null, 
+/**
+ * Why it failed or was stopped.
+ */
+problem: ApiProblem | null, };
+
+/**
+ * One kind of work.
+ */
+export type BenchmarkStep = { 
+/**
+ * Which.
+ */
+kind: 'embed' | 'gemm' | 'kernel' | 'wgsl' | 'generate', 
+/**
+ * Where it stands; what this machine lacks a model for is skipped.
+ */
+state: 'waiting' | 'running' | 'done' | 'failed' | 'skipped', 
+/**
+ * What was done, such as `1024 × 1024 × 1024`.
+ */
+title: string | null, 
+/**
+ * What a unit is: `token`, `flop`, `element` or `step`.
+ */
+unit: string, 
+/**
+ * Median of the runs.
+ */
+units_per_second: number | null, 
+/**
+ * Runs that were counted; the first, which loads what is needed, is not.
+ */
+runs: number, 
+/**
+ * Mean draw of the card meanwhile; absent without its sensor.
+ */
+watts: number | null, 
+/**
+ * How long the step took.
+ */
+ms: number | null, 
+/**
+ * Why it failed or was skipped.
+ */
+problem: ApiProblem | null, };
+
 export type Operations = {
   overview: { kind: 'query'; input: Nothing; output: Overview };
   jobs: { kind: 'query'; input: JobsQuery; output: JobPage };
@@ -2997,6 +3072,7 @@ export type Operations = {
   explain: { kind: 'query'; input: ById; output: Explanation };
   decisions: { kind: 'query'; input: DecisionsQuery; output: Decisions };
   decision: { kind: 'query'; input: DecisionQuery; output: DecisionView };
+  job_input: { kind: 'query'; input: ById; output: JobOutput };
   output: { kind: 'query'; input: ById; output: JobOutput };
   receipt: { kind: 'query'; input: ById; output: ReceiptFile };
   earnings: { kind: 'query'; input: EarningsQuery; output: Earnings };
@@ -3019,6 +3095,7 @@ export type Operations = {
   stop_simulation: { kind: 'command'; input: Nothing; output: Nothing };
   submit: { kind: 'command'; input: SubmitInput; output: Submitted };
   cancel_job: { kind: 'command'; input: ById; output: Nothing };
+  run_again: { kind: 'command'; input: ById; output: Submitted };
   sell: { kind: 'command'; input: Switch; output: Selling };
   pause: { kind: 'command'; input: PauseInput; output: Selling };
   stop_everything: { kind: 'command'; input: Switch; output: Overview };
@@ -3041,11 +3118,14 @@ export type Operations = {
   set_price: { kind: 'command'; input: SetPriceInput; output: Prices };
   use_breakeven: { kind: 'command'; input: LogQuery; output: LogAnswer };
   drop_breakeven: { kind: 'command'; input: Nothing; output: Nothing };
+  run_benchmark: { kind: 'command'; input: BenchmarkInput; output: Benchmark };
+  stop_benchmark: { kind: 'command'; input: Nothing; output: Benchmark };
   watch_overview: { kind: 'subscription'; input: Nothing; output: Overview };
   watch_jobs: { kind: 'subscription'; input: Nothing; output: JobPage };
   watch_first_trade: { kind: 'subscription'; input: Nothing; output: FirstTrade };
   watch_models: { kind: 'subscription'; input: Nothing; output: Models };
   watch_runtimes: { kind: 'subscription'; input: Nothing; output: Runtimes };
   watch_agents: { kind: 'subscription'; input: Nothing; output: Agents };
+  watch_benchmark: { kind: 'subscription'; input: Nothing; output: Benchmark };
   watch_machine: { kind: 'subscription'; input: Nothing; output: Machine };
 };

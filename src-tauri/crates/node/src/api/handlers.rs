@@ -103,6 +103,14 @@ async fn explain(node: &Arc<Node>, by: ById) -> Answer<Explanation> {
     Ok(explanation)
 }
 
+async fn job_input(node: &Arc<Node>, by: ById) -> Answer<JobOutput> {
+    // What a client sent is the client's to read.
+    let job = node.job_record(parse_job(&by.id)?).await?;
+    let data_base64 = BASE64.encode(node.kept_input(&job).await?);
+    let layout = views::input_layout(&job.spec.work).to_owned();
+    Ok(JobOutput { data_base64, sha256: job.spec.input.sha256.to_string(), layout })
+}
+
 async fn output(node: &Arc<Node>, by: ById) -> Answer<JobOutput> {
     let missing = || Problem::new(Code::NotFound, "there is no output", "wait until the job is completed");
     let (work, blob) = match node.store.job(parse_job(&by.id)?).await.map_err(|e| e.problem())? {
@@ -301,6 +309,23 @@ async fn submit(node: &Arc<Node>, input: SubmitInput) -> Answer<Submitted> {
 async fn cancel_job(node: &Arc<Node>, by: ById) -> Answer<Nothing> {
     node.cancel_job(parse_job(&by.id)?).await?;
     Ok(Nothing {})
+}
+
+async fn run_again(node: &Arc<Node>, by: ById) -> Answer<Submitted> {
+    let job = node.run_again(parse_job(&by.id)?).await?;
+    Ok(Submitted { job: Some(job.to_string()), explanation: None })
+}
+
+async fn run_benchmark(node: &Arc<Node>, input: BenchmarkInput) -> Answer<Benchmark> {
+    node.start_benchmark(input.kinds.unwrap_or_default()).await
+}
+
+async fn stop_benchmark(node: &Arc<Node>, _: Nothing) -> Answer<Benchmark> {
+    Ok(node.stop_benchmark().await)
+}
+
+async fn watch_benchmark(node: &Arc<Node>, _: Nothing) -> Answer<Benchmark> {
+    Ok(node.benchmark.shown())
 }
 
 async fn sell(node: &Arc<Node>, switch: Switch) -> Answer<Selling> {

@@ -55,6 +55,7 @@ macro_rules! with_operations {
             explain: Query, ById => Explanation;
             decisions: Query, DecisionsQuery => Decisions;
             decision: Query, DecisionQuery => DecisionView;
+            job_input: Query, ById => JobOutput;
             output: Query, ById => JobOutput;
             receipt: Query, ById => ReceiptFile;
             earnings: Query, EarningsQuery => Earnings;
@@ -77,6 +78,7 @@ macro_rules! with_operations {
             stop_simulation: Command, Nothing => Nothing;
             submit: Command, SubmitInput => Submitted;
             cancel_job: Command, ById => Nothing;
+            run_again: Command, ById => Submitted;
             sell: Command, Switch => Selling;
             pause: Command, PauseInput => Selling;
             stop_everything: Command, Switch => Overview;
@@ -99,12 +101,15 @@ macro_rules! with_operations {
             set_price: Command, SetPriceInput => Prices;
             use_breakeven: Command, LogQuery => LogAnswer;
             drop_breakeven: Command, Nothing => Nothing;
+            run_benchmark: Command, BenchmarkInput => Benchmark;
+            stop_benchmark: Command, Nothing => Benchmark;
             watch_overview: Subscription, Nothing => Overview;
             watch_jobs: Subscription, Nothing => JobPage;
             watch_first_trade: Subscription, Nothing => FirstTrade;
             watch_models: Subscription, Nothing => Models;
             watch_runtimes: Subscription, Nothing => Runtimes;
             watch_agents: Subscription, Nothing => Agents;
+            watch_benchmark: Subscription, Nothing => Benchmark;
             watch_machine: Subscription, Nothing => Machine;
         }
     };
@@ -155,6 +160,7 @@ mod tests {
             types::prices::typescript(&config),
             types::decisions::typescript(&config),
             types::machine::typescript(&config),
+            types::benchmark::typescript(&config),
         ];
         for (docs, declaration) in all.into_iter().flatten() {
             text.push_str(&docs.unwrap_or_default());

@@ -24,6 +24,7 @@ macro_rules! api_types {
 }
 
 pub mod agents;
+pub mod benchmark;
 pub mod decisions;
 pub mod economics;
 pub mod machine;
@@ -33,6 +34,7 @@ pub mod runtimes;
 pub mod simulation;
 pub mod submit;
 pub use agents::*;
+pub use benchmark::*;
 pub use decisions::*;
 pub use economics::*;
 pub use machine::*;

@@ -428,7 +428,7 @@ pub(super) fn check(name: &str, found: Result<String, Problem>) -> DoctorCheck {
 }
 
 /// What a job is, in a few words.
-pub(super) fn title(work: &Work) -> String {
+pub(crate) fn title(work: &Work) -> String {
     match work {
         Work::Embed { passages: 1, .. } => "1 passage".to_owned(),
         Work::Embed { passages, .. } => format!("{passages} passages"),
@@ -439,6 +439,18 @@ pub(super) fn title(work: &Work) -> String {
         Work::Generate(text) => {
             format!("{}: {} + {} tokens at most", text.model.name, text.prompt_tokens, text.max_tokens)
         }
+    }
+}
+
+/// How to read an input.
+pub(super) fn input_layout(work: &Work) -> &'static str {
+    match work {
+        Work::Embed { .. } => "JSON list of the passages",
+        Work::Gemm { precision: Precision::F32, .. } => "both matrices, little-endian f32, row by row",
+        Work::Gemm { .. } => "both matrices, little-endian f16, row by row",
+        Work::Kernel(_) => "the kernel's input, little-endian",
+        Work::Wgsl(_) => "the kernel's source, then the buffers that it reads",
+        Work::Generate(_) => "JSON with the messages, or with the prompt",
     }
 }
 
