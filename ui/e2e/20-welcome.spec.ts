@@ -12,6 +12,7 @@ const STEPS = [
   { name: 'machine', title: 'What is in this machine' },
   { name: 'models', title: 'Which models it offers' },
   { name: 'electricity', title: 'What electricity costs' },
+  { name: 'speed', title: 'How fast the card is' },
   { name: 'price', title: 'What to ask' },
   { name: 'trade', title: 'A first trade, as proof' },
   { name: 'sell', title: 'Ready to sell' },
@@ -73,7 +74,7 @@ test('what electricity costs is kept, and what is wrong is said at its field', a
   await app.getByLabel('Price in these hours').fill('0,10');
   await picture(app, 'welcome-electricity-night');
   await app.getByRole('button', { name: 'Continue' }).click();
-  await expect(title(app, 'What to ask')).toBeVisible();
+  await expect(title(app, 'How fast the card is')).toBeVisible();
   await app.getByRole('button', { name: 'Back' }).click();
   await expect(price).toHaveValue('0.31');
   await expect(app.getByLabel('Price in these hours')).toHaveValue('0.10');
@@ -81,6 +82,24 @@ test('what electricity costs is kept, and what is wrong is said at its field', a
   await price.fill('0.17');
   await app.getByLabel('Some hours of the day have another price').uncheck();
   await app.getByRole('button', { name: 'Continue' }).click();
+  await app.getByRole('button', { name: 'Set up later' }).click();
+});
+
+test('the card is measured with progress, and prices are suggested from it', async ({ app }) => {
+  await open(app);
+  await app.getByRole('button', { name: /^I have a GPU/ }).click();
+  await app.getByRole('button', { name: 'Speed' }).click();
+  await app.getByRole('button', { name: /^Measure/ }).click();
+  await expect(app.getByRole('progressbar', { name: 'Kinds of work measured' })).toBeVisible();
+  const done = app.locator('li[data-state="done"]');
+  await expect(done.first()).toContainText(/\/s/, { timeout: 150_000 });
+  await looks(app, 'speed-running');
+  const stop = app.getByRole('button', { name: 'Stop' });
+  if (await stop.isVisible()) await stop.click();
+  await expect(app.getByRole('button', { name: 'Measure again' })).toBeVisible({ timeout: 60_000 });
+  await app.getByRole('button', { name: 'Continue' }).click();
+  await expect(app.getByRole('heading', { name: /^An hour of work costs you / })).toBeVisible();
+  await looks(app, 'price-suggested');
   await app.getByRole('button', { name: 'Set up later' }).click();
 });
 

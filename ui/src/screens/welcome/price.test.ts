@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { floorOf, priceWords, unitPriceWords } from './price';
+import { floorOf, priceWords, speedWords, unitPriceWords } from './price';
 
 test('prices are told for as many units as people think in', () => {
   expect(priceWords('generate', { micro_usd: 80, per_units: 1000 })).toBe('$0.08 per million tokens');
@@ -15,4 +15,9 @@ test('the floor is read out of its reasons, and says whether it rests on assumpt
   expect(floorOf(terms('measured'))).toEqual({ energy: 0, wear: 0.1, opportunity: 0.2, measured: true });
   expect(floorOf(terms('assumed'))?.measured).toBe(false);
   expect(floorOf([])).toBeNull();
+});
+
+test('speeds are told in the unit of the work', () => {
+  expect(speedWords('generate', 23.9527)).toBe('24 tokens/s');
+  expect(speedWords('gemm', 310_400_000_000)).toBe('310 GFLOP/s');
 });

@@ -1,5 +1,5 @@
 import type { PriceRate, PriceRow, Why } from '$lib/api/types';
-import { usd } from '$lib/format/usd';
+import { figure, usd } from '$lib/format/usd';
 import { m } from '$lib/paraglide/messages.js';
 
 /** So many units make a sum that people can read; the node states prices for as many as it likes. */
@@ -18,6 +18,19 @@ export const unitPriceWords = (kind: PriceRow['kind'], microUsdPerUnit: number):
 /** A price as it is asked. */
 export const priceWords = (kind: PriceRow['kind'], rate: PriceRate): string =>
   unitPriceWords(kind, rate.micro_usd / Math.max(1, rate.per_units));
+
+/** How fast a kind of work goes, as people say it. */
+const SPEED: Record<PriceRow['kind'], { per: number; words: (values: { speed: string }) => string }> = {
+  generate: { per: 1, words: m.speed_tokens },
+  embed: { per: 1, words: m.speed_tokens },
+  gemm: { per: 1e9, words: m.speed_gflop },
+  kernel: { per: 1e6, words: m.speed_elements },
+  wgsl: { per: 1e6, words: m.speed_steps },
+};
+
+/** Units a second as people read them: `24 tokens/s`, `310 GFLOP/s`. */
+export const speedWords = (kind: PriceRow['kind'], unitsPerSecond: number): string =>
+  SPEED[kind].words({ speed: figure(Number((unitsPerSecond / SPEED[kind].per).toPrecision(3))) });
 
 /** What an hour of work costs, piece by piece, USD. */
 export type Floor = { energy: number; wear: number; opportunity: number; measured: boolean };

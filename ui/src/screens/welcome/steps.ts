@@ -1,5 +1,5 @@
 /** The steps of the first start, in order. The setting `onboarding` keeps the name of the one that is open. */
-export const STEPS = ['role', 'machine', 'models', 'electricity', 'price', 'trade', 'sell'] as const;
+export const STEPS = ['role', 'machine', 'models', 'electricity', 'speed', 'price', 'trade', 'sell'] as const;
 export type Step = (typeof STEPS)[number];
 
 /** What the setting holds once the first start is over. */
