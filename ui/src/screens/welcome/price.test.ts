@@ -1,10 +1,10 @@
 import { expect, test } from 'vitest';
-import { floorOf, priceWords, speedWords, unitPriceWords } from './price';
+import { floorOf, priceWords, speedWords, unitPrice } from './price';
 
 test('prices are told for as many units as people think in', () => {
   expect(priceWords('generate', { micro_usd: 80, per_units: 1000 })).toBe('$0.08 per million tokens');
   expect(priceWords('gemm', { micro_usd: 1, per_units: 1_000_000_000 })).toBe('$0.001 per trillion operations');
-  expect(unitPriceWords('generate', 1.403)).toBe('$1.40 per million tokens');
+  expect(unitPrice('generate', 1.403)).toBe('$1.40');
 });
 
 test('the floor is read out of its reasons, and says whether it rests on assumptions', () => {

@@ -3,21 +3,25 @@ import { figure, usd } from '$lib/format/usd';
 import { m } from '$lib/paraglide/messages.js';
 
 /** So many units make a sum that people can read; the node states prices for as many as it likes. */
-const READABLE: Record<PriceRow['kind'], { units: number; words: (values: { amount: string }) => string }> = {
-  generate: { units: 1e6, words: m.price_per_million_tokens },
-  embed: { units: 1e6, words: m.price_per_million_tokens },
-  gemm: { units: 1e12, words: m.price_per_trillion_operations },
-  kernel: { units: 1e9, words: m.price_per_billion_elements },
-  wgsl: { units: 1e9, words: m.price_per_billion_steps },
+const READABLE: Record<PriceRow['kind'], { units: number; per: () => string }> = {
+  generate: { units: 1e6, per: m.per_million_tokens },
+  embed: { units: 1e6, per: m.per_million_tokens },
+  gemm: { units: 1e12, per: m.per_trillion_operations },
+  kernel: { units: 1e9, per: m.per_billion_elements },
+  wgsl: { units: 1e9, per: m.per_billion_steps },
 };
 
-/** Micro-dollars for one unit as people read it: `$0.08 per million tokens`. */
-export const unitPriceWords = (kind: PriceRow['kind'], microUsdPerUnit: number): string =>
-  READABLE[kind].words({ amount: usd((microUsdPerUnit * READABLE[kind].units) / 1e6) });
+/** For how many units a price of this kind is told: `per million tokens`. */
+export const perWords = (kind: PriceRow['kind']): string => READABLE[kind].per();
 
-/** A price as it is asked. */
-export const priceWords = (kind: PriceRow['kind'], rate: PriceRate): string =>
-  unitPriceWords(kind, rate.micro_usd / Math.max(1, rate.per_units));
+/** Micro-dollars for one unit, told for that many. */
+export const unitPrice = (kind: PriceRow['kind'], microUsdPerUnit: number): string => usd((microUsdPerUnit * READABLE[kind].units) / 1e6);
+
+/** A price as it is asked, told for that many. */
+export const price = (kind: PriceRow['kind'], rate: PriceRate): string => unitPrice(kind, rate.micro_usd / Math.max(1, rate.per_units));
+
+/** The same with its units: `$0.08 per million tokens`. */
+export const priceWords = (kind: PriceRow['kind'], rate: PriceRate): string => `${price(kind, rate)} ${perWords(kind)}`;
 
 /** How fast a kind of work goes, as people say it. */
 const SPEED: Record<PriceRow['kind'], { per: number; words: (values: { speed: string }) => string }> = {
