@@ -367,106 +367,6 @@ decision: unknown,
 whys: unknown[], };
 
 /**
- * Which days of which book.
- */
-export type EarningsQuery = { 
-/**
- * Real or demonstration money; real when absent.
- */
-book: 'real' | 'demo' | null, 
-/**
- * How many days back, today included; 30 when absent, 366 at most.
- */
-days: number | null, };
-
-/**
- * Money earned and spent, by day.
- */
-export type Earnings = { 
-/**
- * Which book.
- */
-book: 'real' | 'demo', 
-/**
- * Oldest first, every day present.
- */
-days: Array<EarningsDay>, 
-/**
- * What peers owe now.
- */
-owed_to_us_micro_usd: number, 
-/**
- * What is owed to peers now.
- */
-owed_by_us_micro_usd: number, 
-/**
- * Delivered but not accepted yet.
- */
-delivered_micro_usd: number, 
-/**
- * Paid to us in all.
- */
-paid_to_us_micro_usd: number, 
-/**
- * Paid by us in all.
- */
-paid_by_us_micro_usd: number, 
-/**
- * By peer.
- */
-by_peer: Array<PeerBalance>, 
-/**
- * Whether every entry and the whole ledger balance.
- */
-ledger_balances: boolean, };
-
-/**
- * One day.
- */
-export type EarningsDay = { 
-/**
- * Date, UTC, `2026-11-21`.
- */
-day: string, 
-/**
- * Accepted deliveries sold.
- */
-earned_micro_usd: number, 
-/**
- * Accepted deliveries bought.
- */
-spent_micro_usd: number, 
-/**
- * How many sold.
- */
-jobs_sold: number, 
-/**
- * How many bought.
- */
-jobs_bought: number, };
-
-/**
- * What is owed between us and one peer.
- */
-export type PeerBalance = { 
-/**
- * The peer.
- */
-did: string, 
-/**
- * Its name.
- */
-name: string, 
-/**
- * It owes us.
- */
-owes_us_micro_usd: number, 
-/**
- * We owe it.
- */
-we_owe_micro_usd: number, };
-
-/**
  * A paired peer.
  */
 export type Peer = { 
@@ -2846,6 +2746,165 @@ text: string,
 rows: Array<DecisionAlternative>, };
 
 /**
+ * Which days of which book.
+ */
+export type EarningsQuery = { 
+/**
+ * Real or demonstration money; real when absent.
+ */
+book: 'real' | 'demo' | null, 
+/**
+ * How many days back, today included; 30 when absent, 366 at most.
+ */
+days: number | null, };
+
+/**
+ * Money earned and spent, by day.
+ */
+export type Earnings = { 
+/**
+ * Which book.
+ */
+book: 'real' | 'demo', 
+/**
+ * Oldest first, every day present.
+ */
+days: Array<EarningsDay>, 
+/**
+ * Every hour of a week, Monday's first hour first, by the owner's clock (`utc_offset_minutes`).
+ */
+hours: Array<EarningsHour>, 
+/**
+ * What peers owe now.
+ */
+owed_to_us_micro_usd: number, 
+/**
+ * What is owed to peers now.
+ */
+owed_by_us_micro_usd: number, 
+/**
+ * Delivered but not accepted yet.
+ */
+delivered_micro_usd: number, 
+/**
+ * Paid to us in all.
+ */
+paid_to_us_micro_usd: number, 
+/**
+ * Paid by us in all.
+ */
+paid_by_us_micro_usd: number, 
+/**
+ * By peer.
+ */
+by_peer: Array<PeerBalance>, 
+/**
+ * Whether every entry and the whole ledger balance.
+ */
+ledger_balances: boolean, };
+
+/**
+ * One day. What its sold work cost is reckoned at the machine and the tariff that are set now.
+ */
+export type EarningsDay = { 
+/**
+ * Date, UTC, `2026-11-21`.
+ */
+day: string, 
+/**
+ * Accepted deliveries sold.
+ */
+earned_micro_usd: number, 
+/**
+ * Accepted deliveries bought.
+ */
+spent_micro_usd: number, 
+/**
+ * How many sold.
+ */
+jobs_sold: number, 
+/**
+ * How many bought.
+ */
+jobs_bought: number, 
+/**
+ * Electricity of the work sold, rejected deliveries included, at the tariff of the hour; absent where the use of
+ * some of it is not known, and of a rented machine.
+ */
+electricity_micro_usd: number | null, 
+/**
+ * Wear of that work: capital and maintenance, or the rent; absent where the time of some of it is not known.
+ */
+wear_micro_usd: number | null, 
+/**
+ * Earned, less both; absent where either is not known.
+ */
+net_micro_usd: number | null, 
+/**
+ * What the proposals promised of the same work: their price, less what the estimated time costs.
+ */
+predicted_micro_usd: number | null, 
+/**
+ * Whether a sensor measured the draw behind all of the electricity; otherwise it is as stated or assumed.
+ */
+measured: boolean, };
+
+/**
+ * One hour of the week.
+ */
+export type EarningsHour = { 
+/**
+ * 0 for Monday to 6 for Sunday.
+ */
+weekday: number, 
+/**
+ * 0 to 23.
+ */
+hour: number, 
+/**
+ * Accepted deliveries that ended in it.
+ */
+earned_micro_usd: number, 
+/**
+ * How many.
+ */
+jobs: number, };
+
+/**
+ * What is owed between us and one peer.
+ */
+export type PeerBalance = { 
+/**
+ * The peer.
+ */
+did: string, 
+/**
+ * Its name.
+ */
+name: string, 
+/**
+ * It owes us.
+ */
+owes_us_micro_usd: number, 
+/**
+ * We owe it.
+ */
+we_owe_micro_usd: number, };
+
+/**
+ * The same, one line per contract.
+ */
+export type EarningsLines = { 
+/**
+ * Comma-separated values with a line of names.
+ */
+csv: string, 
+/**
+ * How many contracts.
+ */
+lines: number, };
+
+/**
  * The machine now and in the last ten minutes. What is not told is absent.
  */
 export type Machine = { 
@@ -3076,6 +3135,7 @@ export type Operations = {
   output: { kind: 'query'; input: ById; output: JobOutput };
   receipt: { kind: 'query'; input: ById; output: ReceiptFile };
   earnings: { kind: 'query'; input: EarningsQuery; output: Earnings };
+  earnings_lines: { kind: 'query'; input: EarningsQuery; output: EarningsLines };
   peers: { kind: 'query'; input: Nothing; output: Peers };
   settings: { kind: 'query'; input: Nothing; output: Settings };
   doctor: { kind: 'query'; input: Nothing; output: Doctor };

@@ -2,6 +2,7 @@
 
 use super::{
     decisions::{decision, decisions},
+    earnings::{earnings, earnings_lines},
     economics::{api_prices, breakeven, breakeven_presets, breakeven_usage},
     machine::watch_machine,
     simulation::{simulate, simulation_presets, simulation_progress, simulation_report, stop_simulation},
@@ -12,7 +13,7 @@ use crate::{client::Decided, economics::EXPECTED, node::Node, runtimes::Attached
 use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
 use serde_json::Value;
 use std::{sync::Arc, time::Duration};
-use tender_base::{Book, Code, Problem, Role, ids::ContractId, ids::JobId};
+use tender_base::{Code, Problem, Role, ids::ContractId, ids::JobId};
 use tender_host::Places;
 use tender_market::price::CloudPrice;
 use tender_store::{ContractFilter, Event, JobFilter};
@@ -20,9 +21,6 @@ use tender_store::{ContractFilter, Event, JobFilter};
 /// Jobs on a page when nothing else is said, and at most.
 const PAGE: u32 = 200;
 const MAX_PAGE: u32 = 1000;
-/// Days of earnings when nothing else is said, and at most.
-const DAYS: u32 = 30;
-const MAX_DAYS: u32 = 366;
 /// Longest pause, a week.
 const MAX_PAUSE_MINUTES: u32 = 7 * 24 * 60;
 
@@ -139,11 +137,6 @@ async fn receipt(node: &Arc<Node>, by: ById) -> Answer<ReceiptFile> {
         valid: verdict.is_ok(),
         problem: verdict.err().map(ApiProblem::from),
     })
-}
-
-async fn earnings(node: &Arc<Node>, query: EarningsQuery) -> Answer<Earnings> {
-    let book = query.book.unwrap_or(Book::Real);
-    views::earnings(node, book, query.days.unwrap_or(DAYS).clamp(1, MAX_DAYS)).await
 }
 
 async fn peers(node: &Arc<Node>, _: Nothing) -> Answer<Peers> {

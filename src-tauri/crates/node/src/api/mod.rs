@@ -10,6 +10,8 @@ pub mod types;
 #[cfg(feature = "host")]
 mod decisions;
 #[cfg(feature = "host")]
+mod earnings;
+#[cfg(feature = "host")]
 pub(crate) mod economics;
 #[cfg(feature = "host")]
 pub(crate) mod handlers;
@@ -59,6 +61,7 @@ macro_rules! with_operations {
             output: Query, ById => JobOutput;
             receipt: Query, ById => ReceiptFile;
             earnings: Query, EarningsQuery => Earnings;
+            earnings_lines: Query, EarningsQuery => EarningsLines;
             peers: Query, Nothing => Peers;
             settings: Query, Nothing => Settings;
             doctor: Query, Nothing => Doctor;
@@ -159,6 +162,7 @@ mod tests {
             types::simulation::typescript(&config),
             types::prices::typescript(&config),
             types::decisions::typescript(&config),
+            types::earnings::typescript(&config),
             types::machine::typescript(&config),
             types::benchmark::typescript(&config),
         ];
