@@ -267,6 +267,8 @@ mod tests {
                 state: state.into(),
                 reason: format!("It is {state}."),
                 paused_until: (state == "paused").then(|| "2026-11-21T12:00:00Z".into()),
+                trigger: None,
+                resumes_at: None,
             },
             stopped,
             earned_today_micro_usd: 420,
