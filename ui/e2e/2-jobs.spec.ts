@@ -3,8 +3,8 @@ import { accessible, expect, picture, test, visit } from './tender';
 test('a job is submitted, followed in its drawer and kept in the list', async ({ app }) => {
   test.setTimeout(180_000);
   await visit(app, 'Jobs');
-  await app.getByRole('button', { name: 'Run a job' }).first().click();
-  const form = app.getByRole('dialog', { name: 'Run a job' });
+  await app.getByRole('link', { name: 'Run a job' }).first().click();
+  const form = app.getByRole('form', { name: 'Run a job' });
   await form.getByRole('radio', { name: 'Embeddings' }).check({ force: true });
 
   await form.getByRole('button', { name: 'Submit job' }).click();

@@ -1,6 +1,6 @@
 import { accessible, address, expect, fits, picture, test, visit } from './tender';
 
-const PLACES = ['Overview', 'Jobs', 'Earnings', 'Break-even', 'Simulator', 'Network', 'Settings', 'Health'];
+const PLACES = ['Overview', 'Sell', 'Jobs', 'Buy', 'Decisions', 'Earnings', 'Break-even', 'Simulator', 'Network', 'Settings', 'Health'];
 const LOOKS = [
   { name: 'light', colorScheme: 'light', width: 1280, height: 860 },
   { name: 'dark', colorScheme: 'dark', width: 1280, height: 860 },

@@ -11,9 +11,8 @@ const LOOKS = [
 test('a text is asked for, read while it is written, and kept', async ({ app, context }) => {
   test.setTimeout(240_000);
   await context.grantPermissions(['clipboard-read', 'clipboard-write']);
-  await visit(app, 'Jobs');
-  await app.getByRole('button', { name: 'Run a job' }).first().click();
-  const form = app.getByRole('dialog', { name: 'Run a job' });
+  await visit(app, 'Buy');
+  const form = app.getByRole('form', { name: 'Run a job' });
   await expect(form.getByRole('radio', { name: 'Text' })).toBeChecked();
   await expect(form.getByLabel('Model')).toHaveValue('SmolLM2-135M-Instruct');
   await accessible(app);
@@ -41,12 +40,12 @@ test('a text is asked for, read while it is written, and kept', async ({ app, co
   await expect(form.getByLabel('Tokens at most')).toHaveAccessibleDescription(/may have 8,192 tokens with this model/);
   await form.getByLabel('Tokens at most').fill('48');
 
-  await form.getByRole('button', { name: 'Show the decision only' }).click();
-  const decision = form.getByRole('region', { name: 'The whole decision' });
-  await expect(decision).toContainText('this machine', { timeout: 60_000 });
+  await form.getByRole('button', { name: 'What would it cost where?' }).click();
+  const decision = form.getByRole('region', { name: 'What was compared' });
+  await expect(decision.getByRole('rowheader', { name: 'This machine' })).toBeVisible({ timeout: 60_000 });
   await expect(form.getByText('Nothing was submitted.')).toBeVisible();
   await picture(app, 'text-form-decided');
-  await form.getByRole('switch', { name: 'Only on this machine' }).click();
+  await form.getByRole('radio', { name: 'Only on this machine' }).check({ force: true });
   await expect(decision).toHaveCount(0);
   await form.getByRole('button', { name: 'Submit job' }).click();
 
@@ -107,9 +106,8 @@ async function growing(text: Locator, known: string): Promise<string> {
 
 test('a text that is cancelled keeps what was read of it', async ({ app }) => {
   test.setTimeout(180_000);
-  await visit(app, 'Jobs');
-  await app.getByRole('button', { name: 'Run a job' }).first().click();
-  const form = app.getByRole('dialog', { name: 'Run a job' });
+  await visit(app, 'Buy');
+  const form = app.getByRole('form', { name: 'Run a job' });
   await form.getByRole('textbox', { name: 'Prompt' }).fill('Tell a very long story about a lighthouse.');
   await form.getByLabel('Tokens at most').fill('2000');
   await expect(form.getByLabel('Model')).toHaveValue(/.+/);

@@ -291,7 +291,11 @@ adapter: string | null,
 /**
  * Whether the complete, countersigned receipt is stored.
  */
-receipt: boolean, };
+receipt: boolean, 
+/**
+ * Why it ended as it did, when it did not end well.
+ */
+problem: ApiProblem | null, };
 
 /**
  * A state and when it was reached.

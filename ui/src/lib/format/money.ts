@@ -1,3 +1,5 @@
+import { numberFormat } from './intl';
+
 /** Micro-dollars in one dollar. */
 export const MICRO = 1_000_000;
 
@@ -22,7 +24,7 @@ export const columnDecimals = (amounts: Iterable<number | null>): number => {
 
 /** `42` micro-dollars as `$0.000042`. */
 export function money(microUsd: number, digits = decimals(microUsd), locale?: string): string {
-  return new Intl.NumberFormat(locale, {
+  return numberFormat(locale, {
     style: 'currency',
     currency: 'USD',
     currencyDisplay: 'narrowSymbol',

@@ -1,5 +1,7 @@
+import { numberFormat } from './intl';
+
 /** A count with the locale's separators. */
-export const count = (value: number, locale?: string): string => new Intl.NumberFormat(locale).format(value);
+export const count = (value: number, locale?: string): string => numberFormat(locale, {}).format(value);
 
 /** A size in steps of 1,000: `12.3 kB`. */
 export function bytes(size: number, locale?: string): string {
@@ -10,7 +12,7 @@ export function bytes(size: number, locale?: string): string {
     value /= 1_000;
     step += 1;
   }
-  return new Intl.NumberFormat(locale, {
+  return numberFormat(locale, {
     style: 'unit',
     unit: units[step] ?? 'byte',
     unitDisplay: step === 0 ? 'long' : 'short',
@@ -21,12 +23,12 @@ export function bytes(size: number, locale?: string): string {
 /** Memory in steps of 1,024, as cards and drivers count it: `343 MiB`, `1.3 GiB`. */
 export function memory(size: number, locale?: string): string {
   const [step, name] = size < 2 ** 30 ? [2 ** 20, 'MiB'] : [2 ** 30, 'GiB'];
-  return `${new Intl.NumberFormat(locale, { maximumFractionDigits: name === 'MiB' ? 0 : 1 }).format(size / step)} ${name}`;
+  return `${numberFormat(locale, { maximumFractionDigits: name === 'MiB' ? 0 : 1 }).format(size / step)} ${name}`;
 }
 
 /** Energy in joules, with as many digits as are worth reading. */
 export const joules = (value: number, locale?: string): string =>
-  `${new Intl.NumberFormat(locale, { maximumSignificantDigits: 3 }).format(value)} J`;
+  `${numberFormat(locale, { maximumSignificantDigits: 3 }).format(value)} J`;
 
 /** The last characters of a key: what people compare. */
 export const keyTail = (did: string): string => `…${did.slice(-8)}`;

@@ -1,5 +1,7 @@
+import { dateFormat, numberFormat, relativeFormat } from './intl';
+
 const unit = (value: number, name: string, digits: number, locale?: string) =>
-  new Intl.NumberFormat(locale, {
+  numberFormat(locale, {
     style: 'unit',
     unit: name,
     unitDisplay: 'short',
@@ -28,7 +30,7 @@ export function span(ms: number, locale?: string): string {
 /** How long ago, in the largest unit: `3 min. ago`. */
 export function ago(at: string, now: number, locale?: string): string {
   const ms = Math.max(0, now - Date.parse(at));
-  const relative = new Intl.RelativeTimeFormat(locale, { style: 'narrow', numeric: 'auto' });
+  const relative = relativeFormat(locale, { style: 'narrow', numeric: 'auto' });
   if (ms < MINUTE) return relative.format(-Math.floor(ms / 1_000), 'second');
   if (ms < HOUR) return relative.format(-Math.floor(ms / MINUTE), 'minute');
   if (ms < DAY) return relative.format(-Math.floor(ms / HOUR), 'hour');
@@ -37,15 +39,15 @@ export function ago(at: string, now: number, locale?: string): string {
 
 /** Local date and time, to the second. */
 export const moment = (at: string | number, locale?: string): string =>
-  new Intl.DateTimeFormat(locale, { dateStyle: 'medium', timeStyle: 'medium' }).format(new Date(at));
+  dateFormat(locale, { dateStyle: 'medium', timeStyle: 'medium' }).format(new Date(at));
 
 /** Local time of day. */
 export const clock = (at: string | number, locale?: string): string =>
-  new Intl.DateTimeFormat(locale, { timeStyle: 'short' }).format(new Date(at));
+  dateFormat(locale, { timeStyle: 'short' }).format(new Date(at));
 
 /** A UTC date `2026-11-21` as the locale writes it, short. */
 export const day = (date: string, locale?: string): string =>
-  new Intl.DateTimeFormat(locale, { day: 'numeric', month: 'short', timeZone: 'UTC' }).format(
+  dateFormat(locale, { day: 'numeric', month: 'short', timeZone: 'UTC' }).format(
     new Date(`${date}T00:00:00Z`),
   );
 

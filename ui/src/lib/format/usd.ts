@@ -1,5 +1,7 @@
+import { dateFormat, numberFormat } from './intl';
+
 const dollars = (least: number, most: number, locale?: string) =>
-  new Intl.NumberFormat(locale, {
+  numberFormat(locale, {
     style: 'currency',
     currency: 'USD',
     currencyDisplay: 'narrowSymbol',
@@ -27,34 +29,34 @@ const WORDS = { notation: 'compact', compactDisplay: 'long', maximumSignificantD
 
 /** A volume in words, to three digits: `2.64 million`. */
 export const volume = (value: number, locale?: string): string =>
-  new Intl.NumberFormat(locale, WORDS).format(value);
+  numberFormat(locale, WORDS).format(value);
 
 /** From one volume to another: `1.99–3.98 million`. */
-export const volumeRange = (low: number, high: number, locale?: string): string => new Intl.NumberFormat(locale, WORDS).formatRange(low, high);
+export const volumeRange = (low: number, high: number, locale?: string): string => numberFormat(locale, WORDS).formatRange(low, high);
 
 /** A volume for an axis: `2.6M`. */
 export const shortVolume = (value: number, locale?: string): string =>
-  new Intl.NumberFormat(locale, { notation: 'compact', maximumSignificantDigits: 3 }).format(value);
+  numberFormat(locale, { notation: 'compact', maximumSignificantDigits: 3 }).format(value);
 
 /** A fraction as a percentage, with one digit below ten. */
 export const percent = (fraction: number, locale?: string): string =>
-  new Intl.NumberFormat(locale, { style: 'percent', maximumFractionDigits: Math.abs(fraction) < 0.1 ? 1 : 0 }).format(fraction);
+  numberFormat(locale, { style: 'percent', maximumFractionDigits: Math.abs(fraction) < 0.1 ? 1 : 0 }).format(fraction);
 
 /** Six digits for a reader. */
 export const figure = (value: number, locale?: string): string =>
-  new Intl.NumberFormat(locale, { maximumSignificantDigits: 6 }).format(value);
+  numberFormat(locale, { maximumSignificantDigits: 6 }).format(value);
 
 /** A day `2026-11-21` with its year. */
 export const fullDay = (date: string, locale?: string): string =>
-  new Intl.DateTimeFormat(locale, { dateStyle: 'medium', timeZone: 'UTC' }).format(new Date(`${date}T00:00:00Z`));
+  dateFormat(locale, { dateStyle: 'medium', timeZone: 'UTC' }).format(new Date(`${date}T00:00:00Z`));
 
 /** A month `2026-11` with its year. */
 export const month = (name: string, locale?: string): string =>
-  new Intl.DateTimeFormat(locale, { month: 'short', year: 'numeric', timeZone: 'UTC' }).format(new Date(`${name}-01T00:00:00Z`));
+  dateFormat(locale, { month: 'short', year: 'numeric', timeZone: 'UTC' }).format(new Date(`${name}-01T00:00:00Z`));
 
 /** A figure in per cent, with one digit behind the point. */
 export const perCent = (value: number, locale?: string): string =>
-  new Intl.NumberFormat(locale, { style: 'percent', maximumFractionDigits: 1 }).format(value / 100);
+  numberFormat(locale, { style: 'percent', maximumFractionDigits: 1 }).format(value / 100);
 
 /** A figure with one digit behind the point. */
-export const plain = (value: number, locale?: string): string => new Intl.NumberFormat(locale, { minimumFractionDigits: 1, maximumFractionDigits: 1, signDisplay: 'negative' }).format(value);
+export const plain = (value: number, locale?: string): string => numberFormat(locale, { minimumFractionDigits: 1, maximumFractionDigits: 1, signDisplay: 'negative' }).format(value);

@@ -1,5 +1,5 @@
 /** The places of the rail, in order. */
-export const PLACES = ['overview', 'jobs', 'earnings', 'breakeven', 'simulator', 'network', 'settings', 'health'] as const;
+export const PLACES = ['overview', 'sell', 'jobs', 'buy', 'decisions', 'earnings', 'breakeven', 'simulator', 'network', 'settings', 'health'] as const;
 export type Place = (typeof PLACES)[number];
 
 /** What a place is for: every day's business, thinking it over, or this node itself. */
@@ -17,9 +17,9 @@ export const SECTION_OF: Record<Place, Section> = {
 };
 
 /** Places in which something can be open, or gone to, that has an address of its own. */
-const WITH_ID: ReadonlySet<Place> = new Set(['jobs', 'settings']);
+const WITH_ID: ReadonlySet<Place> = new Set(['jobs', 'decisions', 'settings']);
 
-/** What the address says: a place, in Jobs the one that is open, in Settings the group that is gone to. */
+/** What the address says: a place, in Jobs and Decisions the one that is open, in Settings the group that is gone to. */
 export type Route = { place: Place; id: string | null };
 
 /** Reads `#/jobs/ID` and `#/settings/GROUP`; anything unknown is the overview. */
@@ -29,7 +29,7 @@ export function parseRoute(hash: string): Route {
   return { place: known, id: WITH_ID.has(known) && id !== '' ? safeDecode(id) : null };
 }
 
-/** The address of a place, of a job, or of a group of settings. */
+/** The address of a place, of a job, of a decision, or of a group of settings. */
 export const href = (place: Place, id?: string): string =>
   `#/${place}${id === undefined ? '' : `/${encodeURIComponent(id)}`}`;
 

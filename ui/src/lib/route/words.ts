@@ -4,7 +4,10 @@ import type { Place, Section } from './route';
 /** The names of the places. */
 export const PLACE_WORDS: Record<Place, () => string> = {
   overview: m.place_overview,
+  sell: m.place_sell,
   jobs: m.place_jobs,
+  buy: m.place_buy,
+  decisions: m.place_decisions,
   earnings: m.place_earnings,
   breakeven: m.place_breakeven,
   simulator: m.place_simulator,

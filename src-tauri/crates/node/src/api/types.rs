@@ -212,6 +212,8 @@ api_types! {
         pub adapter: Option<String>,
         /// Whether the complete, countersigned receipt is stored.
         pub receipt: bool,
+        /// Why it ended as it did, when it did not end well.
+        pub problem: Option<ApiProblem>,
     }
 
     /// A state and when it was reached.

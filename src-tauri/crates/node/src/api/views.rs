@@ -211,6 +211,7 @@ async fn contract_detail(node: &Arc<Node>, record: &ContractRecord) -> Result<Co
         energy_joules: delivery.and_then(|d| d.meter.energy_joules),
         adapter: delivery.map(|d| d.worker.adapter.clone()),
         receipt: record.countersignature().is_some(),
+        problem: record.reason.clone().map(ApiProblem::from),
         with,
     })
 }

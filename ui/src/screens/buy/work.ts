@@ -1,6 +1,7 @@
 import type { SubmitWork } from '$lib/api/types';
 import { count } from '$lib/format/number';
 import { m } from '$lib/paraglide/messages.js';
+import type { ComputeField } from './compute';
 
 /** What the fields of a text job hold, as typed. */
 export type TextFields = {
@@ -20,7 +21,7 @@ export type TextFields = {
 };
 
 /** A field for which something can be said. */
-export type FieldName = keyof TextFields | 'passages' | 'budget' | 'deadline';
+export type FieldName = keyof TextFields | ComputeField | 'passages' | 'budget' | 'deadline';
 export type Errors = Partial<Record<FieldName, string>>;
 
 // The node's limits (`base/job.rs`); it checks them again.
@@ -127,6 +128,12 @@ const REFUSALS: [RegExp, FieldName][] = [
   [/^seed\b/, 'seed'],
   [/^(every )?stop\b/, 'stop'],
   [/^passages\b/, 'passages'],
+  [/^(work\.)?rows\b/, 'rows'],
+  [/^(work\.)?columns\b/, 'columns'],
+  [/^workgroups\b/, 'workgroups'],
+  [/^workgroup_size\b/, 'workgroupSize'],
+  [/^fuel\b/, 'fuel'],
+  [/^(source_bytes|the source|the kernel|kernel)\b/, 'source'],
   [/^budget_micro_usd\b/, 'budget'],
   [/^deadline_seconds\b/, 'deadline'],
 ];
