@@ -121,7 +121,7 @@ test('who has no card lands where the answer is', async ({ app }) => {
   await expect(title(app, 'Break-even')).toBeVisible();
   await open(app);
   await app.getByRole('button', { name: /^I only buy/ }).click();
-  await expect(title(app, 'Network')).toBeVisible();
+  await expect(title(app, 'Buy')).toBeVisible();
 });
 
 test('a node that does not answer is told, not a blank window', async ({ page }) => {

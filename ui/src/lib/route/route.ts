@@ -7,8 +7,11 @@ export type Section = 'business' | 'analysis' | 'node';
 export const SECTIONS: Section[] = ['business', 'analysis', 'node'];
 export const SECTION_OF: Record<Place, Section> = {
   overview: 'business',
+  sell: 'business',
   jobs: 'business',
+  buy: 'business',
   earnings: 'business',
+  decisions: 'analysis',
   breakeven: 'analysis',
   simulator: 'analysis',
   network: 'node',
