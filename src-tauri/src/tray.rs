@@ -1,7 +1,7 @@
 //! The tray icon and its menu. What the menu says is a pure function of the node's overview; the rest keeps the
 //! real menu equal to it.
 
-use crate::{node::Node, quit, window};
+use crate::{node::Node, notify::Notices, quit, window};
 use futures::StreamExt;
 use serde_json::{Value, json};
 use std::{
@@ -176,20 +176,22 @@ pub fn start(app: &AppHandle, node: Arc<Node>) -> tauri::Result<()> {
         .text("quit", "Quit")
         .build()?;
     TrayIconBuilder::with_id("tender")
-        .icon(include_image!("../icons/tray.png"))
+        // On a plate of its own: panels are dark or light, and do not say which.
+        .icon(include_image!("../icons/64x64.png"))
         .menu(&menu)
         .on_menu_event(clicked)
         .build(app)?;
     let tray = Arc::new(Tray { items, shown: Mutex::default(), selling: Mutex::default() });
     app.manage(Arc::clone(&tray));
-    spawn(follow(node, tray));
+    spawn(follow(app.clone(), node, tray));
     Ok(())
 }
 
 /// Shows every overview that the node sends, and looks for the node when it is lost.
-async fn follow(node: Arc<Node>, tray: Arc<Tray>) {
+async fn follow(app: AppHandle, node: Arc<Node>, tray: Arc<Tray>) {
+    let mut notices = Notices::default();
     loop {
-        let problem = match watch(&node, &tray).await {
+        let problem = match watch(&app, &node, &tray, &mut notices).await {
             Ok(()) => Problem::new(tender_base::Code::Lost, "it went away", ""),
             Err(problem) => problem,
         };
@@ -199,12 +201,15 @@ async fn follow(node: Arc<Node>, tray: Arc<Tray>) {
     }
 }
 
-async fn watch(node: &Node, tray: &Tray) -> Result<(), Problem> {
+async fn watch(app: &AppHandle, node: &Node, tray: &Tray, notices: &mut Notices) -> Result<(), Problem> {
     let mut events = Box::pin(node.attached().await?.subscribe("watch_overview", 0).await?);
     while let Some(event) = events.next().await {
         let (_, value) = event?;
         match serde_json::from_value::<Overview>(value) {
-            Ok(overview) => tray.show(Ok(&overview)),
+            Ok(overview) => {
+                tray.show(Ok(&overview));
+                notices.see(app, node, &overview).await;
+            }
             Err(error) => {
                 return Err(Problem::new(
                     tender_base::Code::Internal,
@@ -253,12 +258,13 @@ fn command(app: &AppHandle, name: &'static str, input: Value) {
 }
 
 #[cfg(test)]
-mod tests {
+pub mod tests {
     use super::*;
     use tender_base::Code;
     use tender_node::api::types::Selling;
 
-    fn overview(on: bool, state: &str, stopped: bool) -> Overview {
+    /// A node that does nothing else.
+    pub fn overview(on: bool, state: &str, stopped: bool) -> Overview {
         Overview {
             name: "desk".into(),
             did: "did:key:z6Mk".into(),

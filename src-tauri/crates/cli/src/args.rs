@@ -139,6 +139,12 @@ pub(crate) enum Command {
     },
     /// Measure this machine.
     Bench(Bench),
+    /// Write the manual pages; packages are built with them.
+    #[command(hide = true)]
+    Manual {
+        /// A folder that exists.
+        to: PathBuf,
+    },
 }
 
 #[derive(clap::Args)]
