@@ -10,7 +10,7 @@ use tender_a2a::{
 };
 use tender_base::{
     JobKind, Sha256, Signed, Unit, Work,
-    documents::{AccessToken, Message, Receipt},
+    documents::{AccessToken, HandbackReason, Message, Receipt},
     job,
     kernel::{self, Kernel},
     problem::Code,
@@ -20,7 +20,7 @@ use tender_base::{
 use tender_market::checks;
 
 /// The kinds of messages.
-const MESSAGES: [&str; 15] = [
+const MESSAGES: [&str; 16] = [
     "call",
     "proposal",
     "refusal",
@@ -30,6 +30,7 @@ const MESSAGES: [&str; 15] = [
     "acceptance",
     "rejection",
     "abandonment",
+    "handback",
     "countersignature",
     "payment",
     "payment_confirmation",
@@ -116,7 +117,7 @@ fn proves(message: &Value) -> Result<Message, String> {
     }
     signed!(
         Call by client, Proposal by contractor, Award by client, Decline by client, Delivery by contractor,
-        Acceptance by client, Rejection by client, Abandonment by client, Countersignature by contractor,
+        Acceptance by client, Rejection by client, Abandonment by client, Handback by contractor, Countersignature by contractor,
         Payment by payer, PaymentConfirmation by payee, PairingRequest by invitee, PairingAnswer by inviter,
         Succession by predecessor
     )
@@ -160,10 +161,13 @@ fn the_messages_of_the_page_make_a_receipt() {
     let unsigned = |name| match proves(&example(name)).unwrap() {
         Message::Rejection(rejection) => checks::check_rejection(&rejection, &read.delivery, &read.award),
         Message::Abandonment(note) => checks::check_abandonment(&note, &read.award),
+        Message::Handback(handback) => {
+            checks::check_handback(&handback, &read.award, &read.proposal, handback.document.handed_back_at)
+        }
         Message::Decline(decline) => checks::check_decline(&decline, &read.proposal),
         _ => unreachable!(),
     };
-    for name in ["rejection", "abandonment", "decline"] {
+    for name in ["rejection", "abandonment", "handback", "decline"] {
         unsigned(name).unwrap_or_else(|problem| panic!("{name}: {problem}"));
     }
 }
@@ -380,6 +384,9 @@ fn names_and_limits_of_the_schemas_are_those_of_the_code() {
         payment.pointer("/$defs/document/properties/contracts/maxItems").unwrap(),
         &json!(checks::MAX_PAYMENT_CONTRACTS)
     );
+    let handback = schemas().into_iter().find(|(name, _)| name == "handback.schema.json").unwrap().1;
+    let reasons = handback.pointer("/$defs/document/properties/reason/enum").unwrap();
+    assert_eq!(*reasons, json!(HandbackReason::ALL));
     let award = schemas().into_iter().find(|(name, _)| name == "award.schema.json").unwrap().1;
     assert_eq!(
         award.pointer("/$defs/document/properties/review_seconds/maximum").unwrap(),

@@ -93,7 +93,7 @@ pub fn face(state: ContractState) -> Option<TaskState> {
         ContractState::Accepted | ContractState::Settled => TaskState::Completed,
         ContractState::Lapsed => TaskState::Rejected,
         ContractState::Abandoned => TaskState::Canceled,
-        ContractState::Rejected | ContractState::Failed => TaskState::Failed,
+        ContractState::Rejected | ContractState::Failed | ContractState::HandedBack => TaskState::Failed,
     })
 }
 
@@ -114,6 +114,7 @@ pub fn wrap(document: &Message, role: Role) -> WireMessage {
         | Message::Acceptance(_)
         | Message::Rejection(_)
         | Message::Abandonment(_)
+        | Message::Handback(_)
         | Message::Countersignature(_) => contract.clone(),
         _ => None,
     };

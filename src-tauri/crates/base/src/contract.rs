@@ -49,6 +49,8 @@ pub enum ContractState {
     Failed,
     /// The client gave the award up before a delivery; a late delivery is refused.
     Abandoned,
+    /// The contractor gave the award back before a delivery, because its owner needed the machine; nothing is owed.
+    HandedBack,
 }
 
 impl ContractState {
@@ -67,12 +69,13 @@ impl ContractState {
             Self::Lapsed => "lapsed",
             Self::Failed => "failed",
             Self::Abandoned => "abandoned",
+            Self::HandedBack => "handed_back",
         }
     }
 
     /// Whether nothing follows any more.
     #[must_use]
     pub fn is_final(self) -> bool {
-        matches!(self, Self::Settled | Self::Lapsed | Self::Failed | Self::Abandoned)
+        matches!(self, Self::Settled | Self::Lapsed | Self::Failed | Self::Abandoned | Self::HandedBack)
     }
 }

@@ -1,8 +1,12 @@
 //! The signed documents of a contract. Each names the contract, who sends and who receives, and the hash of the
 //! document before it, so that none can be replayed, reordered or moved to another contract:
 //!
-//! call → proposal → award → delivery → acceptance → countersignature; a rejection, an abandonment or a lapse
-//! ends it early. A payment clears accepted contracts later.
+//! call → proposal → award → delivery → acceptance → countersignature; a rejection, an abandonment, a handback or a
+//! lapse ends it early. A payment clears accepted contracts later.
+
+mod receipt;
+
+pub use receipt::{Receipt, verification_seed};
 
 use crate::{
     Book, Did, MicroUsd, Sha256, Timestamp,
@@ -10,7 +14,7 @@ use crate::{
     ids::{ContractId, PaymentId},
     job::{JobSpec, Work},
     money::Rate,
-    problem::{Code, Problem},
+    problem::Problem,
     signed::{Document, Signed},
     units::Meter,
 };
@@ -279,6 +283,86 @@ pub struct Abandonment {
 }
 document!(Abandonment, "abandonment/v1");
 
+/// The contractor gives an award back before a delivery, because its owner needs the machine. Nothing is owed; what was
+/// done and used until then is stated, so that both sides have it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Handback {
+    /// The conversation.
+    pub contract: ContractId,
+    /// Who hands back.
+    pub contractor: Did,
+    /// To whom.
+    pub client: Did,
+    /// Hash of the award.
+    pub award: Sha256,
+    /// What kind of need it was.
+    pub reason: HandbackReason,
+    /// Units done until then, by the progress of the work; at most those of the proposal.
+    pub units: u64,
+    /// Time and energy used for them.
+    pub meter: Meter,
+    /// When it was made.
+    pub handed_back_at: Timestamp,
+}
+document!(Handback, "handback/v1");
+
+/// Why a contractor's machine is not for sale for a while: what kind of need its owner has. Never which program or
+/// person: that is nobody else's business.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum HandbackReason {
+    /// A game, or another program that fills the screen.
+    Game,
+    /// Another program that uses the card.
+    OtherProgram,
+    /// Its owner uses the machine.
+    Activity,
+    /// It is too hot.
+    Temperature,
+    /// It draws more power than its owner allows.
+    Power,
+    /// It runs on its battery.
+    Battery,
+    /// Its hours are over.
+    Schedule,
+    /// Its network is paid by volume.
+    Metered,
+    /// Its owner said so.
+    Owner,
+}
+
+impl HandbackReason {
+    /// Every reason.
+    pub const ALL: [Self; 9] = [
+        Self::Game,
+        Self::OtherProgram,
+        Self::Activity,
+        Self::Temperature,
+        Self::Power,
+        Self::Battery,
+        Self::Schedule,
+        Self::Metered,
+        Self::Owner,
+    ];
+
+    /// The reason in words, as the other side reads it: "handed back: ".
+    #[must_use]
+    pub fn words(self) -> &'static str {
+        match self {
+            Self::Game => "the owner's game needs the card",
+            Self::OtherProgram => "another program of the owner needs the card",
+            Self::Activity => "the owner uses the machine",
+            Self::Temperature => "the card is too hot",
+            Self::Power => "the card draws more power than its owner allows",
+            Self::Battery => "the machine runs on its battery",
+            Self::Schedule => "the machine's hours of sale are over",
+            Self::Metered => "the machine's network is paid by volume",
+            Self::Owner => "the owner paused the machine",
+        }
+    }
+}
+
 /// The client does not take an offer: its slot is free again.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -442,6 +526,8 @@ pub enum Message {
     Rejection(Signed<Rejection>),
     /// Client to contractor.
     Abandonment(Signed<Abandonment>),
+    /// Contractor to client, in the task's status: the award is given back.
+    Handback(Signed<Handback>),
     /// Contractor to client.
     Countersignature(Signed<Countersignature>),
     /// Payer to payee; answered by `PaymentConfirmation`.
@@ -469,6 +555,7 @@ impl Message {
             Self::Acceptance(s) => Some(s.document.contract),
             Self::Rejection(s) => Some(s.document.contract),
             Self::Abandonment(s) => Some(s.document.contract),
+            Self::Handback(s) => Some(s.document.contract),
             Self::Countersignature(s) => Some(s.document.contract),
             Self::Refusal(_)
             | Self::Payment(_)
@@ -477,100 +564,5 @@ impl Message {
             | Self::PairingAnswer(_)
             | Self::Succession(_) => None,
         }
-    }
-}
-
-/// Everything that proves one trade, each document signed by the side that made it. Self-contained: `tender
-/// verify FILE` checks it with nothing else at hand.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Receipt {
-    /// By the client.
-    pub call: Signed<CallForProposals>,
-    /// By the contractor.
-    pub proposal: Signed<Proposal>,
-    /// By the client.
-    pub award: Signed<Award>,
-    /// By the contractor.
-    pub delivery: Signed<Delivery>,
-    /// By the client.
-    pub acceptance: Signed<Acceptance>,
-    /// By the contractor.
-    pub countersignature: Signed<Countersignature>,
-}
-
-impl Receipt {
-    /// The contract this receipt is about.
-    #[must_use]
-    pub fn contract(&self) -> ContractId {
-        self.call.document.contract
-    }
-
-    /// Checks signatures, parties, the chain of hashes, the arithmetic of the bill and the revealed nonce.
-    ///
-    /// # Errors
-    /// [`Code::Forged`] with the first thing that does not hold.
-    pub fn verify(&self) -> Result<(), Problem> {
-        let call = &self.call.document;
-        let (client, contractor) = (call.client, call.contractor);
-        self.call.verify(&client)?;
-        let proposal = self.proposal.verify(&contractor)?;
-        let award = self.award.verify(&client)?;
-        let delivery = self.delivery.verify(&contractor)?;
-        let acceptance = self.acceptance.verify(&client)?;
-        let counter = self.countersignature.verify(&contractor)?;
-
-        let parties = [
-            (proposal.contract, proposal.client, proposal.contractor),
-            (award.contract, award.client, award.contractor),
-            (delivery.contract, delivery.client, delivery.contractor),
-            (acceptance.contract, acceptance.client, acceptance.contractor),
-            (counter.contract, counter.client, counter.contractor),
-        ];
-        ensure(
-            parties.iter().all(|p| *p == (call.contract, client, contractor)),
-            "a document belongs to another contract",
-        )?;
-        ensure(proposal.call == self.call.hash(), "the proposal answers another call")?;
-        ensure(award.proposal == self.proposal.hash(), "the award takes another proposal")?;
-        ensure(delivery.award == self.award.hash(), "the delivery answers another award")?;
-        ensure(acceptance.delivery == self.delivery.hash(), "the acceptance is of another delivery")?;
-        ensure(counter.acceptance == self.acceptance.hash(), "the countersignature is of another acceptance")?;
-
-        ensure(proposal.units == call.job.work.units(), "the proposal bills other units than the job declares")?;
-        ensure(
-            proposal.bill(&call.job.work, proposal.units) == Some(proposal.amount),
-            "the proposal's amount is not what its units cost",
-        )?;
-        ensure(
-            delivery.amount <= proposal.amount && delivery.amount.0 >= 0,
-            "the delivery bills more than was proposed",
-        )?;
-        ensure(
-            acceptance.amount == delivery.amount && counter.amount == delivery.amount,
-            "the sides state different amounts",
-        )?;
-        ensure(
-            award.nonce_sha256 == Sha256::of(acceptance.nonce.bytes()),
-            "the nonce is not the one that the award committed to",
-        )?;
-        let seed = verification_seed(&acceptance.nonce, &delivery.output.sha256);
-        ensure(
-            acceptance.evidence.iter().all(|e| e.seed == seed && e.value.is_finite()),
-            "the evidence was drawn with another seed",
-        )
-    }
-}
-
-/// SHA-256(nonce ‖ root): neither side could choose what is checked.
-#[must_use]
-pub fn verification_seed(nonce: &Sha256, root: &Sha256) -> Sha256 {
-    Sha256::of_parts(&[nonce.bytes(), root.bytes()])
-}
-
-fn ensure(holds: bool, otherwise: &str) -> Result<(), Problem> {
-    if holds {
-        Ok(())
-    } else {
-        Err(Problem::new(Code::Forged, otherwise, "do not rely on this document; ask both sides for theirs"))
     }
 }

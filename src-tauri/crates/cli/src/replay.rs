@@ -8,7 +8,7 @@ use tender_base::{Code, Problem, ids::JobId};
 use tender_market::{
     document,
     explore::Policy,
-    receipt::{ENGINE, Receipt},
+    receipt::{Again, ENGINE, Receipt},
 };
 use tender_node::api::types::{ById, Explanation};
 use tender_sim::recorded::{self, Recorded};
@@ -21,25 +21,10 @@ const MAX_BYTES: u64 = 64 << 20;
 struct Replayed {
     /// The file or the job.
     receipt: String,
-    /// Whether deciding again gave the same receipt bit for bit.
-    same_bits: bool,
-    /// What is wrong where it did not.
-    problem: Option<Problem>,
-    /// Who was chosen.
-    chosen: Option<String>,
-    /// What the other policy would have done.
-    instead: Option<Instead>,
+    #[serde(flatten)]
+    again: Again,
     #[serde(skip)]
     text: String,
-}
-
-#[derive(Serialize)]
-struct Instead {
-    policy: String,
-    chosen: Option<String>,
-    /// Whether it chooses the same place.
-    same: bool,
-    receipt: Receipt,
 }
 
 #[derive(Serialize)]
@@ -58,7 +43,7 @@ pub(crate) async fn run(dir: &Path, options: &Replay, json: bool) -> Result<(), 
     }
     let replayed = options.receipt.iter().zip(&receipts).map(|(name, receipt)| replay(name, receipt, policy));
     let replayed = replayed.collect::<Result<Vec<_>, Problem>>()?;
-    let altered = replayed.iter().find_map(|one| one.problem.clone());
+    let altered = replayed.iter().find_map(|one| one.again.problem.clone());
     let recorded = match (policy, &altered) {
         (Some(policy), None) => Some(recorded::replay(&receipts, policy)?).filter(|recorded| recorded.jobs > 0),
         _ => None,
@@ -93,39 +78,15 @@ async fn read(dir: &Path, name: &str) -> Result<Receipt, Problem> {
 }
 
 fn replay(name: &str, receipt: &Receipt, policy: Option<Policy>) -> Result<Replayed, Problem> {
-    let problem = receipt.replay().err();
-    let mut text = match &problem {
+    let again = receipt.again(policy)?;
+    let mut text = match &again.problem {
         None => format!("{name}: deciding again gives the same receipt, bit for bit.\n\n{}", receipt.render()),
         Some(problem) => format!("{name}: {}\n\n{}", problem.message, receipt.render()),
     };
-    let instead = match policy {
-        Some(policy) if problem.is_none() => {
-            let other = receipt.under(policy)?;
-            let (was, is) = (chosen(receipt), chosen(&other));
-            let (took, takes) = (was.as_deref().unwrap_or("nobody"), is.as_deref().unwrap_or("nobody"));
-            let verdict = if was == is {
-                format!("Policy {policy} takes {takes}, too.")
-            } else {
-                format!("Policy {policy} takes {takes} instead of {took}.")
-            };
-            text = format!("{text}\n{verdict}\n\n{}", other.render());
-            Some(Instead { policy: policy.to_string(), same: was == is, chosen: is, receipt: other })
-        }
-        _ => None,
-    };
-    Ok(Replayed {
-        receipt: name.to_owned(),
-        same_bits: problem.is_none(),
-        chosen: chosen(receipt),
-        problem,
-        instead,
-        text,
-    })
-}
-
-fn chosen(receipt: &Receipt) -> Option<String> {
-    let alternative = receipt.question.situation.alternatives.get(receipt.choice?.chosen)?;
-    Some(alternative.source.label().to_owned())
+    if let Some(instead) = &again.instead {
+        text = format!("{text}\n{}\n\n{}", instead.verdict(again.chosen.as_deref()), instead.receipt.render());
+    }
+    Ok(Replayed { receipt: name.to_owned(), again, text })
 }
 
 fn text(answer: &Answer) -> String {

@@ -5,6 +5,7 @@
 pub mod checks;
 pub mod energy;
 pub mod free;
+mod load;
 pub mod nvml;
 mod sandbox_check;
 pub mod sensor;
@@ -18,5 +19,6 @@ pub mod wall;
 
 pub use checks::{Check, CheckState, Places, checks};
 pub use energy::{CardMeter, JobMeter, MeanPower, Metered, idle_power};
+pub use load::{CpuTimes, HostMemory};
 pub use sensor::{Process, Reading, Sensor, SensorError, Throttle, choose, sensors};
 pub use wall::{WallError, WallLine};

@@ -9,11 +9,12 @@ use std::time::Duration;
 use tender_base::{
     BlobRef, Code, Did, Document, JobKind, MicroUsd, Problem, Sha256, Signed, Timestamp, Work,
     documents::{
-        Abandonment, Acceptance, Award, CallForProposals, Countersignature, Decline, Delivery, Evidence, Payment,
-        PaymentConfirmation, Proposal, Rejection, verification_seed,
+        Abandonment, Acceptance, Award, CallForProposals, Countersignature, Decline, Delivery, Evidence, Handback,
+        Payment, PaymentConfirmation, Proposal, Rejection, verification_seed,
     },
     ids::ContractId,
     job::MAX_UNITS,
+    units::Meter,
 };
 
 /// How far the clocks of two peers may be apart. Home machines without working time synchronisation drift by
@@ -169,19 +170,7 @@ pub fn check_delivery(
     if done.amount < MicroUsd::ZERO || done.amount > most {
         return Err(invalid(format!("amount is {}, but {} units cost {most} at most", done.amount, done.units)));
     }
-    match done.meter.energy_joules {
-        None if done.meter.measured => return Err(invalid("meter.measured is true without energy_joules")),
-        Some(joules) if !joules.is_finite() || joules < 0.0 => {
-            return Err(invalid("meter.energy_joules is not a quantity of energy"));
-        }
-        _ => {}
-    }
-    for (name, value) in [("uncertainty_joules", done.meter.uncertainty_joules), ("idle_watts", done.meter.idle_watts)]
-    {
-        if value.is_some_and(|value| !value.is_finite() || value < 0.0) {
-            return Err(invalid(format!("meter.{name} is not a quantity")));
-        }
-    }
+    meter(&done.meter)?;
     let worker = &done.worker;
     for (name, value) in [
         ("worker.adapter", &worker.adapter),
@@ -265,6 +254,32 @@ pub fn check_abandonment(abandonment: &Signed<Abandonment>, award: &Signed<Award
     reason(&document.reason)
 }
 
+/// A client learns that the contractor gives the award back.
+///
+/// # Errors
+/// [`Code::Forged`] when it is not the contractor's word on this award; [`Code::Invalid`] when it states more units than
+/// were awarded, a time in the future, or a meter that contradicts itself.
+pub fn check_handback(
+    handback: &Signed<Handback>,
+    award: &Signed<Award>,
+    proposal: &Signed<Proposal>,
+    now: Timestamp,
+) -> Result<(), Problem> {
+    let (agreed, document) = (&award.document, handback.verify(&award.document.contractor)?);
+    same_contract::<Handback>(
+        (document.contract, document.client, document.contractor),
+        (agreed.contract, agreed.client, agreed.contractor),
+    )?;
+    follows::<Award, Proposal>(&agreed.proposal, proposal)?;
+    follows::<Handback, Award>(&document.award, award)?;
+    not_from_the_future("handed_back_at", document.handed_back_at, now)?;
+    let awarded = proposal.document.units;
+    if document.units > awarded {
+        return Err(invalid(format!("units is {}, but only {awarded} were awarded", document.units)));
+    }
+    meter(&document.meter)
+}
+
 /// A client receives the countersignature that completes its receipt.
 ///
 /// # Errors
@@ -345,6 +360,23 @@ fn revealed(nonce: &Sha256, evidence: &[Evidence], delivery: &Delivery, award: &
     })?;
     let seed = verification_seed(nonce, &delivery.output.sha256);
     ensure(evidence.iter().all(|found| found.seed == seed), || "the evidence was drawn with another seed".into())
+}
+
+/// What was metered may be true.
+fn meter(meter: &Meter) -> Result<(), Problem> {
+    match meter.energy_joules {
+        None if meter.measured => return Err(invalid("meter.measured is true without energy_joules")),
+        Some(joules) if !joules.is_finite() || joules < 0.0 => {
+            return Err(invalid("meter.energy_joules is not a quantity of energy"));
+        }
+        _ => {}
+    }
+    for (name, value) in [("uncertainty_joules", meter.uncertainty_joules), ("idle_watts", meter.idle_watts)] {
+        if value.is_some_and(|value| !value.is_finite() || value < 0.0) {
+            return Err(invalid(format!("meter.{name} is not a quantity")));
+        }
+    }
+    Ok(())
 }
 
 fn same_contract<T: Document>(is: (ContractId, Did, Did), should: (ContractId, Did, Did)) -> Result<(), Problem> {

@@ -2,7 +2,7 @@ use super::*;
 use proptest::prelude::*;
 use tender_base::{
     Book, JobSpec, Rate, Signer, Unit, Work,
-    documents::{Receipt, Statistic, WorkerInfo},
+    documents::{HandbackReason, Receipt, Statistic, WorkerInfo},
     ids::PaymentId,
     job::{Constraints, Privacy},
     signed::KeySigner,
@@ -388,6 +388,39 @@ fn declines_and_abandonments_name_what_they_end() {
     check_abandonment(&Signed::new(abandonment.clone(), &client), &r.award).unwrap();
     refused(check_abandonment(&Signed::new(abandonment.clone(), &client), &trade(id(2)).receipt.award), Code::Forged);
     refused(check_abandonment(&Signed::new(abandonment, &contractor), &r.award), Code::Forged);
+}
+
+#[test]
+fn a_handback_is_the_contractors_word_on_this_award_and_states_no_more_than_was_awarded() {
+    let Trade { client, contractor, receipt: r } = trade(id(1));
+    let handback = Handback {
+        contract: id(1),
+        contractor: contractor.did(),
+        client: client.did(),
+        award: r.award.hash(),
+        reason: HandbackReason::Game,
+        units: 512,
+        meter: Meter { energy_joules: Some(6.0), measured: true, ..Meter::without_sensor(450) },
+        handed_back_at: at(4),
+    };
+    let check = |alter: fn(&mut Handback)| {
+        let mut document = handback.clone();
+        alter(&mut document);
+        check_handback(&Signed::new(document, &contractor), &r.award, &r.proposal, at(5))
+    };
+    check(|_| ()).unwrap();
+    check(|d| (d.units, d.meter) = (0, Meter::without_sensor(0))).unwrap();
+    refused(check(|d| d.units = 1025), Code::Invalid);
+    refused(check(|d| d.meter.energy_joules = None), Code::Invalid);
+    refused(check(|d| d.meter.energy_joules = Some(f64::NAN)), Code::Invalid);
+    refused(check(|d| d.handed_back_at = at(500)), Code::Invalid);
+    refused(check(|d| d.contract = id(2)), Code::Forged);
+    refused(check(|d| d.award = Sha256::of(b"")), Code::Forged);
+    let by_client = Signed::new(handback.clone(), &client);
+    refused(check_handback(&by_client, &r.award, &r.proposal, at(5)), Code::Forged);
+    let other = trade(id(2)).receipt;
+    let ours = Signed::new(handback, &contractor);
+    refused(check_handback(&ours, &other.award, &other.proposal, at(5)), Code::Forged);
 }
 
 #[test]

@@ -9,6 +9,7 @@
 //! | awarded, running | deliver | delivered |
 //! | awarded, running | fail | failed |
 //! | awarded, running | abandon | abandoned |
+//! | awarded, running | hand back | handed back |
 //! | delivered, as contractor only | abandon | abandoned |
 //! | delivered | accept, accept by silence | accepted |
 //! | delivered | reject | rejected |
@@ -56,11 +57,13 @@ pub enum Step {
     Fail,
     /// The client gave the award up.
     Abandon,
+    /// The contractor gave the award back.
+    HandBack,
 }
 
 impl Step {
     /// Every step.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::Propose,
         Self::Award,
         Self::Start,
@@ -72,6 +75,7 @@ impl Step {
         Self::Lapse,
         Self::Fail,
         Self::Abandon,
+        Self::HandBack,
     ];
 
     /// The name in events and messages.
@@ -89,6 +93,7 @@ impl Step {
             Self::Lapse => "lapse",
             Self::Fail => "fail",
             Self::Abandon => "abandon",
+            Self::HandBack => "hand back",
         }
     }
 }
@@ -108,6 +113,7 @@ pub fn advance(role: Role, from: ContractState, step: Step) -> Result<ContractSt
         (S::Awarded | S::Running, Step::Deliver) => S::Delivered,
         (S::Awarded | S::Running | S::Rejected, Step::Fail) => S::Failed,
         (S::Awarded | S::Running, Step::Abandon) => S::Abandoned,
+        (S::Awarded | S::Running, Step::HandBack) => S::HandedBack,
         (S::Delivered, Step::Abandon) if role == Role::Contractor => S::Abandoned,
         (S::Delivered, Step::Accept | Step::AcceptBySilence) | (S::Rejected, Step::Accept) => S::Accepted,
         (S::Delivered, Step::Reject) => S::Rejected,
@@ -144,7 +150,7 @@ pub fn entries(role: Role, book: Book, contract: ContractId, peer: Did, step: St
         (Role::Client, Step::Accept | Step::AcceptBySilence) => {
             vec![release(), transfer(Account::Expense, Account::Payable(peer), amounts.charged)]
         }
-        (Role::Client, Step::Fail | Step::Abandon) => vec![release()],
+        (Role::Client, Step::Fail | Step::Abandon | Step::HandBack) => vec![release()],
         (Role::Client, Step::Settle) => vec![transfer(Account::Payable(peer), Account::External, amounts.charged)],
         (Role::Contractor, Step::Accept | Step::AcceptBySilence) => {
             vec![transfer(Account::Receivable(peer), Account::Income, amounts.charged)]
@@ -153,7 +159,7 @@ pub fn entries(role: Role, book: Book, contract: ContractId, peer: Did, step: St
             vec![transfer(Account::External, Account::Receivable(peer), amounts.charged)]
         }
         (_, Step::Propose | Step::Start | Step::Deliver | Step::Reject | Step::Lapse)
-        | (Role::Contractor, Step::Award | Step::Fail | Step::Abandon) => Vec::new(),
+        | (Role::Contractor, Step::Award | Step::Fail | Step::Abandon | Step::HandBack) => Vec::new(),
     };
     lines.into_iter().flatten().collect()
 }
@@ -191,7 +197,7 @@ mod tests {
         }
     }
 
-    const ALL_STATES: [ContractState; 11] = [
+    const ALL_STATES: [ContractState; 12] = [
         ContractState::Announced,
         ContractState::Proposed,
         ContractState::Awarded,
@@ -203,6 +209,7 @@ mod tests {
         ContractState::Lapsed,
         ContractState::Failed,
         ContractState::Abandoned,
+        ContractState::HandedBack,
     ];
 
     #[test]
@@ -227,6 +234,13 @@ mod tests {
         );
         assert!(advance(Role::Contractor, ContractState::Accepted, Step::Accept).is_err(), "paid twice");
         assert!(advance(Role::Client, ContractState::Abandoned, Step::Deliver).is_err(), "late delivery");
+        for role in [Role::Client, Role::Contractor] {
+            assert!(
+                advance(role, ContractState::Delivered, Step::HandBack).is_err(),
+                "what is delivered is not taken back"
+            );
+            assert!(advance(role, ContractState::HandedBack, Step::Deliver).is_err(), "handed back and delivered");
+        }
     }
 
     proptest! {

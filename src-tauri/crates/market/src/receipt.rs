@@ -2,7 +2,11 @@
 //! chosen. Decided again from the receipt, the same engine gives the same bits; another policy gives what it would
 //! have done.
 
+mod again;
 mod explain;
+
+pub use again::{Again, Instead};
+pub use explain::GateLimits;
 
 use crate::{
     choice::{self, Choice, Desk, Prospect, Rules, Verdict},

@@ -147,6 +147,43 @@ fn what_another_policy_would_have_done() {
 }
 
 #[test]
+fn odds_are_of_the_ranked_and_sum_to_one_and_the_gate_is_told_in_words() {
+    // Two others within the cap, one beyond it, one over the budget.
+    let receipt =
+        decide(question(Policy::Epsilon(0.2), &[(300, 40.0), (305, 40.0), (310, 40.0), (600, 40.0), (1_200, 0.0)]))
+            .unwrap();
+    let best = receipt.choice.unwrap().best;
+    let odds: Vec<Option<f64>> = (0..6).map(|i| receipt.odds(i)).collect();
+    assert_eq!((best, odds[best], odds[2], odds[5]), (1, Some(0.8), Some(0.1), None));
+    assert!((odds.iter().flatten().sum::<f64>() - 1.0).abs() < 1e-12, "{odds:?}");
+    let greedy = receipt.under(Policy::Greedy).unwrap();
+    assert_eq!((greedy.odds(1), greedy.odds(2)), (Some(1.0), Some(0.0)));
+    assert_eq!(receipt.under(Policy::Thompson).unwrap().odds(1), None);
+
+    let limits = receipt.gate();
+    assert!((limits.cautious_usd.unwrap() - limits.own_usd.unwrap() * 0.98).abs() < 1e-15);
+    assert_eq!(limits.lowest_usd, receipt.rows[1].verdict.map(|verdict| verdict.expected_usd));
+    let words = receipt.gate_words();
+    assert!(words.contains("2 % less than the $") && words.contains("1 % more than the lowest"), "{words}");
+}
+
+#[test]
+fn a_sound_receipt_is_told_what_another_policy_does_and_an_altered_one_is_not() {
+    let mut question = question(Policy::Greedy, &[(300, 40.0), (290, 0.0)]);
+    question.standings[2].history = Reliability { successes: 30.0, failures: 12.0 };
+    let mut receipt = decide(question).unwrap();
+    let again = receipt.again(Some(Policy::Cheapest)).unwrap();
+    let instead = again.instead.unwrap();
+    assert!(again.same_bits && !instead.same);
+    assert_eq!(instead.verdict(again.chosen.as_deref()), "Policy cheapest takes peer 2 instead of peer 1.");
+    assert!(receipt.again(Some(Policy::Greedy)).unwrap().instead.unwrap().same);
+    receipt.rows[1].verdict.as_mut().unwrap().closeness += 0.1;
+    let altered = receipt.again(Some(Policy::Cheapest)).unwrap();
+    assert!(!altered.same_bits && altered.instead.is_none());
+    assert_eq!(altered.problem.unwrap().code, Code::Forged);
+}
+
+#[test]
 fn the_explanation_has_the_matrix_and_the_gates_arithmetic_and_no_control_characters() {
     let mut question = question(Policy::Epsilon(0.5), &[(300, 40.0), (1_200, 0.0)]);
     if let Source::Peer { name, .. } = &mut question.situation.alternatives[1].source {

@@ -15,6 +15,9 @@ pub const PEER_PRIOR: Reliability = Reliability { successes: 9.0, failures: 1.0 
 /// What is assumed of the own card and of a cloud with a service level: Beta(99, 1).
 pub const OWN_PRIOR: Reliability = Reliability { successes: 99.0, failures: 1.0 };
 
+/// So many handbacks say nothing even of a contractor that has delivered nothing yet: an evening of its owner's games.
+pub const HANDBACKS_FORGIVEN: f64 = 3.0;
+
 /// Counts of jobs that succeeded and failed. Fractional, since old jobs count in part.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -57,6 +60,15 @@ impl Reliability {
         Self { successes: self.successes + prior.successes, failures: self.failures + prior.failures }
     }
 
+    /// With `handbacks` jobs that were handed back, faded as these counts are. To hand back as promised is neither success
+    /// nor failure, as long as it is no more than half of what a contractor is awarded; what is beyond that counts as
+    /// failed, since a client that wants its job done is not helped by a promise that is kept all the time.
+    #[must_use]
+    pub fn with_handbacks(self, handbacks: f64) -> Self {
+        let beyond = handbacks - self.observations().max(HANDBACKS_FORGIVEN);
+        Self { failures: self.failures + beyond.max(0.0), ..self }
+    }
+
     /// The mean a/(a + b); 0.5 without any count.
     #[must_use]
     pub fn mean(self) -> f64 {
@@ -92,5 +104,15 @@ mod tests {
         assert!((faded.mean() - 5.5 / 7.0).abs() < 1e-12, "{faded:?}");
         assert!((nine.faded(1e6).with(uniform).mean() - 0.5).abs() < 1e-9, "toward the prior, not toward 0");
         assert_eq!(nine.faded(-5.0), nine, "a clock that went back makes no evidence");
+    }
+
+    #[test]
+    fn handbacks_count_only_beyond_half() {
+        let nine = Reliability { successes: 8.0, failures: 1.0 };
+        assert_eq!(nine.with_handbacks(9.0), nine);
+        assert_eq!(nine.with_handbacks(13.0), Reliability { failures: 5.0, ..nine });
+        let unknown = Reliability::default();
+        assert_eq!(unknown.with_handbacks(HANDBACKS_FORGIVEN), unknown);
+        assert_eq!(unknown.with_handbacks(10.0).failures, 7.0, "who only ever hands back is no contractor");
     }
 }

@@ -14,6 +14,8 @@ mod bells;
 #[cfg(feature = "host")]
 pub mod bench;
 #[cfg(feature = "host")]
+mod benchmark;
+#[cfg(feature = "host")]
 mod breakeven;
 #[cfg(feature = "host")]
 mod client;
@@ -35,6 +37,8 @@ mod live;
 mod looking;
 #[cfg(feature = "host")]
 mod metering;
+#[cfg(feature = "host")]
+mod samples;
 #[cfg(feature = "host")]
 mod models;
 #[cfg(feature = "host")]

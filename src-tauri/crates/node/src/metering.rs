@@ -29,14 +29,14 @@ const RETRY: Duration = Duration::from_secs(600);
 const IDLE_LOOKS: usize = 10;
 const IDLE_LOOK: Duration = Duration::from_secs(1);
 
-type Cards = Arc<Vec<CardMeter>>;
+pub(crate) type Cards = Arc<Vec<CardMeter>>;
 
 /// The cards of this machine. All nodes of this process share them, so that work for two of them shares a card's
 /// energy too.
 static CARDS: Mutex<Option<Cards>> = Mutex::new(None);
 
 /// Opens the cards. Loads the driver's library, which may block for seconds.
-fn open() -> Cards {
+pub(crate) fn open() -> Cards {
     let mut cards = CARDS.lock().unwrap_or_else(PoisonError::into_inner);
     cards.get_or_insert_with(|| Arc::new(tender_host::sensors().into_iter().map(CardMeter::new).collect())).clone()
 }
@@ -90,6 +90,7 @@ impl WorkMeter {
     /// The work has started on the node's own card; later calls change nothing.
     pub(crate) async fn start(&mut self, node: &Node) {
         let Self::Waiting(opening) = self else { return };
+        node.sample();
         let opened = opening.await;
         *self = Self::Running(None);
         let (Ok(cards), Some(worker)) = (opened, node.engine.info()) else { return };

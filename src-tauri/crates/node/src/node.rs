@@ -9,6 +9,7 @@ use crate::{
     models::Shelf,
     peers::Clients,
     runtimes::Connections,
+    samples::Samples,
     settings::Settings,
 };
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
@@ -21,7 +22,9 @@ use std::{
     sync::{Arc, Mutex, PoisonError, RwLock},
     time::Duration,
 };
-use tender_base::{Book, Clock, Code, Did, Entropy, Problem, Timestamp, ids::ContractId, time::SystemClock};
+use tender_base::{
+    Book, Clock, Code, Did, Entropy, Problem, Timestamp, documents::HandbackReason, ids::ContractId, time::SystemClock,
+};
 use tender_engine::LocalEngine;
 use tender_store::{ContractFilter, Event, Guard, JobFilter, Store};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -59,6 +62,7 @@ pub struct Node {
     pub(crate) engine: Arc<LocalEngine>,
     pub(crate) clients: Clients,
     pub(crate) live: Live,
+    pub(crate) samples: Arc<Samples>,
     pub(crate) models: Shelf,
     pub(crate) runtimes: Connections,
     pub(crate) agents: crate::agents::Acquaintances,
@@ -72,6 +76,9 @@ pub struct Node {
     pub(crate) learning: tokio::sync::Mutex<()>,
     pub(crate) first_trade: Mutex<FirstTrade>,
     pub(crate) simulating: crate::api::simulation::Simulating,
+    pub(crate) benchmark: crate::benchmark::Benchmarking,
+    /// Why sold work is handed back now; none while it may run.
+    pub(crate) yielding: tokio::sync::watch::Sender<Option<HandbackReason>>,
     due: Mutex<HashSet<ContractId>>,
     work: Mutex<HashMap<Uuid, CancellationToken>>,
     pub(crate) tasks: TaskTracker,
@@ -161,6 +168,7 @@ impl Node {
             store,
             identity,
             live: Live::new(),
+            samples: Arc::default(),
             models: Shelf::default(),
             runtimes: Connections::default(),
             agents: crate::agents::Acquaintances::default(),
@@ -171,12 +179,14 @@ impl Node {
             figures: RwLock::new(figures),
             learning: tokio::sync::Mutex::default(),
             simulating: Default::default(),
+            benchmark: Default::default(),
             first_trade: Mutex::new(FirstTrade {
                 state: "idle".to_owned(),
                 steps: Vec::new(),
                 jobs: Vec::new(),
                 problem: None,
             }),
+            yielding: Default::default(),
             due: Mutex::default(),
             work: Mutex::default(),
             tasks: TaskTracker::new(),

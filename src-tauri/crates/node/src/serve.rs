@@ -2,7 +2,7 @@
 
 mod card;
 
-pub(crate) use card::{FIGURES, Figures};
+pub(crate) use card::{FIGURES, Figures, unit};
 
 use crate::{
     contractor::{Contractor, NodeLog},

@@ -233,6 +233,7 @@ impl Store {
             ContractState::Lapsed,
             ContractState::Failed,
             ContractState::Abandoned,
+            ContractState::HandedBack,
         ])?)
         .bind(SWEEP)
         .fetch_all(&mut *self.read().await?)

@@ -12,7 +12,8 @@ use std::collections::HashMap;
 use tender_base::{
     BlobRef, Book, ContractState, Did, JobKind, MicroUsd, Problem, Role, Signed, Timestamp,
     documents::{
-        Acceptance, Award, CallForProposals, Countersignature, Delivery, Message, Proposal, Receipt, Rejection,
+        Acceptance, Award, CallForProposals, Countersignature, Delivery, Handback, Message, Proposal, Receipt,
+        Rejection,
     },
     ids::{ContractId, JobId, PaymentId},
     ledger::Entry,
@@ -79,6 +80,7 @@ impl ContractRecord {
     document!(/** The delivery; none in listings. */ delivery, Delivery, Delivery);
     document!(/** The acceptance; none in listings. */ acceptance, Acceptance, Acceptance);
     document!(/** The rejection; none in listings. */ rejection, Rejection, Rejection);
+    document!(/** The handback; none in listings. */ handback, Handback, Handback);
     document!(/** The countersignature; none in listings. */ countersignature, Countersignature, Countersignature);
 }
 

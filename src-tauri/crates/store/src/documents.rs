@@ -20,6 +20,7 @@ fn identify(message: &Message) -> Result<(&'static str, Sha256), StoreError> {
         Message::Acceptance(signed) => ("acceptance", signed.hash()),
         Message::Rejection(signed) => ("rejection", signed.hash()),
         Message::Abandonment(signed) => ("abandonment", signed.hash()),
+        Message::Handback(signed) => ("handback", signed.hash()),
         Message::Countersignature(signed) => ("countersignature", signed.hash()),
         Message::Payment(_)
         | Message::PaymentConfirmation(_)

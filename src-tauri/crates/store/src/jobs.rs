@@ -65,6 +65,8 @@ pub struct JobFilter {
     pub book: Option<Book>,
     /// Only these states; all when empty.
     pub states: Vec<JobState>,
+    /// Only those about which something was decided.
+    pub decided: bool,
     /// Only jobs older than this one: the last of the previous page.
     pub before: Option<JobId>,
     /// Most rows, at most [`MAX_ROWS`].
@@ -73,7 +75,7 @@ pub struct JobFilter {
 
 impl Default for JobFilter {
     fn default() -> Self {
-        Self { book: None, states: Vec::new(), before: None, limit: MAX_ROWS }
+        Self { book: None, states: Vec::new(), decided: false, before: None, limit: MAX_ROWS }
     }
 }
 
@@ -290,6 +292,9 @@ impl Store {
         }
         if !filter.states.is_empty() {
             query.push(" AND state IN (SELECT value FROM json_each(").push_bind(rows::json(&filter.states)?).push("))");
+        }
+        if filter.decided {
+            query.push(" AND decision IS NOT NULL");
         }
         if let Some(before) = filter.before {
             query.push(" AND id < ").push_bind(before.to_string());

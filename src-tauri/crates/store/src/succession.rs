@@ -10,7 +10,7 @@ use tender_base::{ContractState, Did, Timestamp};
 /// Contracts that the old key still has to end or to be paid for; with `peer` alone, or with all.
 async fn unfinished(connection: &mut SqliteConnection, peer: Option<&Did>) -> Result<i64, StoreError> {
     use ContractState as S;
-    let ended = [S::Settled, S::Lapsed, S::Failed, S::Abandoned];
+    let ended = [S::Settled, S::Lapsed, S::Failed, S::Abandoned, S::HandedBack];
     let count = sqlx::query_scalar(
         "SELECT count(*) FROM contracts
          WHERE state NOT IN (SELECT value FROM json_each(?1)) AND (?2 IS NULL OR peer = ?2)

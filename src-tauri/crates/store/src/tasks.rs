@@ -55,7 +55,7 @@ impl TaskState {
             ContractState::Delivered => Self::InputRequired,
             ContractState::Accepted | ContractState::Settled => Self::Completed,
             ContractState::Abandoned => Self::Canceled,
-            ContractState::Rejected | ContractState::Failed => Self::Failed,
+            ContractState::Rejected | ContractState::Failed | ContractState::HandedBack => Self::Failed,
         })
     }
 }

@@ -2,7 +2,7 @@
 
 export type ContractStateName =
   | 'announced' | 'proposed' | 'awarded' | 'running' | 'delivered' | 'accepted' | 'settled'
-  | 'rejected' | 'lapsed' | 'failed' | 'abandoned';
+  | 'rejected' | 'lapsed' | 'failed' | 'abandoned' | 'handed_back';
 
 /**
  * No input.
@@ -365,106 +365,6 @@ decision: unknown,
  * How the expected total of each alternative that was ranked follows from its inputs.
  */
 whys: unknown[], };
-
-/**
- * Which days of which book.
- */
-export type EarningsQuery = { 
-/**
- * Real or demonstration money; real when absent.
- */
-book: 'real' | 'demo' | null, 
-/**
- * How many days back, today included; 30 when absent, 366 at most.
- */
-days: number | null, };
-
-/**
- * Money earned and spent, by day.
- */
-export type Earnings = { 
-/**
- * Which book.
- */
-book: 'real' | 'demo', 
-/**
- * Oldest first, every day present.
- */
-days: Array<EarningsDay>, 
-/**
- * What peers owe now.
- */
-owed_to_us_micro_usd: number, 
-/**
- * What is owed to peers now.
- */
-owed_by_us_micro_usd: number, 
-/**
- * Delivered but not accepted yet.
- */
-delivered_micro_usd: number, 
-/**
- * Paid to us in all.
- */
-paid_to_us_micro_usd: number, 
-/**
- * Paid by us in all.
- */
-paid_by_us_micro_usd: number, 
-/**
- * By peer.
- */
-by_peer: Array<PeerBalance>, 
-/**
- * Whether every entry and the whole ledger balance.
- */
-ledger_balances: boolean, };
-
-/**
- * One day.
- */
-export type EarningsDay = { 
-/**
- * Date, UTC, `2026-11-21`.
- */
-day: string, 
-/**
- * Accepted deliveries sold.
- */
-earned_micro_usd: number, 
-/**
- * Accepted deliveries bought.
- */
-spent_micro_usd: number, 
-/**
- * How many sold.
- */
-jobs_sold: number, 
-/**
- * How many bought.
- */
-jobs_bought: number, };
-
-/**
- * What is owed between us and one peer.
- */
-export type PeerBalance = { 
-/**
- * The peer.
- */
-did: string, 
-/**
- * Its name.
- */
-name: string, 
-/**
- * It owes us.
- */
-owes_us_micro_usd: number, 
-/**
- * We owe it.
- */
-we_owe_micro_usd: number, };
 
 /**
  * A paired peer.
@@ -2478,14 +2378,764 @@ computed_at: string,
  */
 today: number, };
 
+/**
+ * Which decisions to list.
+ */
+export type DecisionsQuery = { 
+/**
+ * How many at most, 1 to 200; 50 when absent.
+ */
+limit: number | null, 
+/**
+ * Only those of jobs older than this one.
+ */
+before: string | null, };
+
+/**
+ * A page of decisions, newest first.
+ */
+export type Decisions = { 
+/**
+ * The decisions.
+ */
+decisions: Array<DecisionSummary>, 
+/**
+ * Give this as `before` to get the next page.
+ */
+next: string | null, };
+
+/**
+ * One decision in a list.
+ */
+export type DecisionSummary = { 
+/**
+ * The job that was decided about.
+ */
+job: string, 
+/**
+ * When it was decided.
+ */
+at: string, 
+/**
+ * What the job is, such as `24 passages`.
+ */
+title: string, 
+/**
+ * Kind of work.
+ */
+kind: 'generate' | 'embed' | 'gemm' | 'kernel' | 'wgsl', 
+/**
+ * Who was chosen; absent when nobody could be.
+ */
+chosen: string | null, 
+/**
+ * The policy that chose; absent for what an earlier version decided.
+ */
+policy: string | null, 
+/**
+ * Another than the best was tried, to learn about it.
+ */
+explored: boolean, 
+/**
+ * Probability with which the policy takes the one it took; absent where that follows from what was learned.
+ */
+odds: number | null, 
+/**
+ * How many alternatives there were.
+ */
+alternatives: number, 
+/**
+ * Of these, how many met every constraint.
+ */
+considered: number, 
+/**
+ * The bill that was expected of the chosen one.
+ */
+expected_micro_usd: number | null, 
+/**
+ * Whether that rests on measured figures or a signed price.
+ */
+measured: boolean, 
+/**
+ * What it came to.
+ */
+actual_micro_usd: number | null, };
+
+/**
+ * Which decision, and by which policy it is decided again.
+ */
+export type DecisionQuery = { 
+/**
+ * The job.
+ */
+job: string, 
+/**
+ * Another policy, such as `greedy`, `epsilon=0.1`, `graduated=0.5`, `ucb1=0.3`, `thompson` or `cheapest`; none
+ * when absent.
+ */
+policy: string | null, };
+
+/**
+ * A decision, all of it.
+ */
+export type DecisionView = { 
+/**
+ * The job that was decided about.
+ */
+job: string, 
+/**
+ * When it was decided.
+ */
+at: string, 
+/**
+ * What the job is.
+ */
+title: string, 
+/**
+ * Kind of work.
+ */
+kind: 'generate' | 'embed' | 'gemm' | 'kernel' | 'wgsl', 
+/**
+ * Where the job stands.
+ */
+state: 'queued' | 'running' | 'verifying' | 'completed' | 'failed' | 'cancelled', 
+/**
+ * What the job may cost at most.
+ */
+budget_micro_usd: number, 
+/**
+ * When its result must be here.
+ */
+deadline: string, 
+/**
+ * The version of the rules that decided.
+ */
+engine: string, 
+/**
+ * What was compared; empty for what an earlier version decided.
+ */
+criteria: Array<DecisionCriterion>, 
+/**
+ * The alternatives, in the order in which they are tried, then those that could not be considered.
+ */
+rows: Array<DecisionAlternative>, 
+/**
+ * Who was chosen.
+ */
+chosen: string | null, 
+/**
+ * Why, in a sentence; why nobody was, when nobody was.
+ */
+summary: string, 
+/**
+ * What to do when nobody was chosen; empty otherwise.
+ */
+hint: string, 
+/**
+ * Where the cost gate drew its lines; absent when nothing was ranked.
+ */
+gate: DecisionGate | null, 
+/**
+ * The policy that chose; absent for what an earlier version decided.
+ */
+policy: string | null, 
+/**
+ * Seed of its draws, as text: it may exceed what JavaScript counts.
+ */
+seed: string | null, 
+/**
+ * Another than the best was tried, to learn about it.
+ */
+explored: boolean, 
+/**
+ * How it was explored, in a few words.
+ */
+exploration: string | null, 
+/**
+ * Probability of trying another than the best that the policy announced; absent where it follows from what was
+ * learned.
+ */
+exploration_rate: number | null, 
+/**
+ * The draw that was compared with it, 0 to 1; absent where nothing is explored.
+ */
+draw: number | null, 
+/**
+ * Decided again just now: whether the same bits came out. Absent for what an earlier version decided.
+ */
+same_bits: boolean | null, 
+/**
+ * Why they did not.
+ */
+replay_problem: ApiProblem | null, 
+/**
+ * What was expected of the chosen one.
+ */
+expected: DecisionOutcome | null, 
+/**
+ * What it came to; absent until the job has ended.
+ */
+actual: DecisionOutcome | null, 
+/**
+ * What the policy asked for would have done.
+ */
+instead: DecisionInstead | null, };
+
+/**
+ * A column of the matrix.
+ */
+export type DecisionCriterion = { 
+/**
+ * `cost`, `reliability`, `latency` or `security`.
+ */
+name: string, 
+/**
+ * Unit of its values: `USD`, `s`, or `fraction` from 0 to 1.
+ */
+unit: string, 
+/**
+ * Whether less is better (`cost`) or more is (`benefit`).
+ */
+direction: 'cost' | 'benefit', 
+/**
+ * Its weight after the correlation adjustment; all weights sum to 1.
+ */
+weight: number, 
+/**
+ * Its weight before that.
+ */
+stated_weight: number, };
+
+/**
+ * One place where the job could run.
+ */
+export type DecisionAlternative = { 
+/**
+ * `this machine`, or the owner's name for it.
+ */
+name: string, 
+/**
+ * What it is.
+ */
+source: 'local' | 'peer' | 'agent' | 'cloud', 
+/**
+ * It was taken.
+ */
+chosen: boolean, 
+/**
+ * It was best; another than the one taken when exploring.
+ */
+best: boolean, 
+/**
+ * Place in the order in which they are tried, from 1; absent when it could not be considered.
+ */
+rank: number | null, 
+/**
+ * What kept it from being considered: `unavailable`, `private`, `malformed`, `over_budget`, `over_spend_cap`,
+ * `rule`, `too_late`, `skills`, `incompatible`, `memory` or `region`.
+ */
+excluded_by: string | null, 
+/**
+ * Its value per criterion, in the criterion's unit; empty when it was not ranked.
+ */
+values: Array<number>, 
+/**
+ * The same, made comparable, 0 to 1; of two rows the better one has less where the criterion is a cost.
+ */
+normalised: Array<number>, 
+/**
+ * Closeness to the ideal, 0 to 1; says nothing across decisions.
+ */
+closeness: number | null, 
+/**
+ * What the cost gate said.
+ */
+gate: 'passed' | 'not_below_own' | 'above_lowest' | null, 
+/**
+ * Probability with which the policy takes it; absent where it was not ranked, and where that follows from what
+ * was learned.
+ */
+odds: number | null, 
+/**
+ * The bill that it offers, or what the job costs here.
+ */
+cost_micro_usd: number | null, 
+/**
+ * What checking its result is expected to cost.
+ */
+checking_micro_usd: number | null, 
+/**
+ * Expected total in micro-dollars, risk and waiting included; fractions count.
+ */
+expected_micro_usd: number | null, 
+/**
+ * The same with its reliability at the lower confidence bound.
+ */
+cautious_micro_usd: number | null, 
+/**
+ * Expected time to the result.
+ */
+estimated_ms: number | null, 
+/**
+ * Whether its cost is binding or measured.
+ */
+measured: boolean, 
+/**
+ * Why not this one, in a sentence; of the one taken, why it was.
+ */
+why: string, 
+/**
+ * What must be known of it beside its terms.
+ */
+note: string | null, };
+
+/**
+ * The two lines of the cost gate.
+ */
+export type DecisionGate = { 
+/**
+ * Both in words.
+ */
+text: string, 
+/**
+ * Most that what is bought may come to at the lower bound of its reliability, micro-dollars; absent without the
+ * own card.
+ */
+cautious_micro_usd: number | null, 
+/**
+ * Most that what is taken may be expected to cost, micro-dollars.
+ */
+expected_micro_usd: number | null, };
+
+/**
+ * What a job was expected to come to, or came to.
+ */
+export type DecisionOutcome = { 
+/**
+ * The bill, or what it cost here.
+ */
+cost_micro_usd: number, 
+/**
+ * Until the result was here.
+ */
+ms: number, };
+
+/**
+ * What another policy would have done with the same knowledge and the same draws.
+ */
+export type DecisionInstead = { 
+/**
+ * The policy.
+ */
+policy: string, 
+/**
+ * Whom it takes.
+ */
+chosen: string | null, 
+/**
+ * Whether it takes the same place.
+ */
+same: boolean, 
+/**
+ * Both in a sentence.
+ */
+text: string, 
+/**
+ * Its table.
+ */
+rows: Array<DecisionAlternative>, };
+
+/**
+ * Which days of which book.
+ */
+export type EarningsQuery = { 
+/**
+ * Real or demonstration money; real when absent.
+ */
+book: 'real' | 'demo' | null, 
+/**
+ * How many days back, today included; 30 when absent, 366 at most.
+ */
+days: number | null, };
+
+/**
+ * Money earned and spent, by day.
+ */
+export type Earnings = { 
+/**
+ * Which book.
+ */
+book: 'real' | 'demo', 
+/**
+ * Oldest first, every day present.
+ */
+days: Array<EarningsDay>, 
+/**
+ * Every hour of a week, Monday's first hour first, by the owner's clock (`utc_offset_minutes`).
+ */
+hours: Array<EarningsHour>, 
+/**
+ * What peers owe now.
+ */
+owed_to_us_micro_usd: number, 
+/**
+ * What is owed to peers now.
+ */
+owed_by_us_micro_usd: number, 
+/**
+ * Delivered but not accepted yet.
+ */
+delivered_micro_usd: number, 
+/**
+ * Paid to us in all.
+ */
+paid_to_us_micro_usd: number, 
+/**
+ * Paid by us in all.
+ */
+paid_by_us_micro_usd: number, 
+/**
+ * By peer.
+ */
+by_peer: Array<PeerBalance>, 
+/**
+ * Whether every entry and the whole ledger balance.
+ */
+ledger_balances: boolean, };
+
+/**
+ * One day. What its sold work cost is reckoned at the machine and the tariff that are set now.
+ */
+export type EarningsDay = { 
+/**
+ * Date, UTC, `2026-11-21`.
+ */
+day: string, 
+/**
+ * Accepted deliveries sold.
+ */
+earned_micro_usd: number, 
+/**
+ * Accepted deliveries bought.
+ */
+spent_micro_usd: number, 
+/**
+ * How many sold.
+ */
+jobs_sold: number, 
+/**
+ * How many bought.
+ */
+jobs_bought: number, 
+/**
+ * Electricity of the work sold, rejected deliveries included, at the tariff of the hour; absent where the use of
+ * some of it is not known, and of a rented machine.
+ */
+electricity_micro_usd: number | null, 
+/**
+ * Wear of that work: capital and maintenance, or the rent; absent where the time of some of it is not known.
+ */
+wear_micro_usd: number | null, 
+/**
+ * Earned, less both; absent where either is not known.
+ */
+net_micro_usd: number | null, 
+/**
+ * What the proposals promised of the same work: their price, less what the estimated time costs.
+ */
+predicted_micro_usd: number | null, 
+/**
+ * Whether a sensor measured the draw behind all of the electricity; otherwise it is as stated or assumed.
+ */
+measured: boolean, };
+
+/**
+ * One hour of the week.
+ */
+export type EarningsHour = { 
+/**
+ * 0 for Monday to 6 for Sunday.
+ */
+weekday: number, 
+/**
+ * 0 to 23.
+ */
+hour: number, 
+/**
+ * Accepted deliveries that ended in it.
+ */
+earned_micro_usd: number, 
+/**
+ * How many.
+ */
+jobs: number, };
+
+/**
+ * What is owed between us and one peer.
+ */
+export type PeerBalance = { 
+/**
+ * The peer.
+ */
+did: string, 
+/**
+ * Its name.
+ */
+name: string, 
+/**
+ * It owes us.
+ */
+owes_us_micro_usd: number, 
+/**
+ * We owe it.
+ */
+we_owe_micro_usd: number, };
+
+/**
+ * The same, one line per contract.
+ */
+export type EarningsLines = { 
+/**
+ * Comma-separated values with a line of names.
+ */
+csv: string, 
+/**
+ * How many contracts.
+ */
+lines: number, };
+
+/**
+ * The machine now and in the last ten minutes. What is not told is absent.
+ */
+export type Machine = { 
+/**
+ * The time of this answer: the end of the axis.
+ */
+now: string, 
+/**
+ * Milliseconds between two samples; a longer step between them is a time in which nobody looked.
+ */
+every_ms: number, 
+/**
+ * How far back samples are kept, milliseconds: the length of the axis.
+ */
+span_ms: number, 
+/**
+ * The cards with a sensor.
+ */
+cards: Array<MachineCard>, 
+/**
+ * The rest of the machine.
+ */
+host: MachineHost, 
+/**
+ * Oldest first.
+ */
+samples: Array<MachineSample>, 
+/**
+ * What ran here meanwhile, oldest first.
+ */
+jobs: Array<MachineJob>, };
+
+/**
+ * One card.
+ */
+export type MachineCard = { 
+/**
+ * Its name.
+ */
+name: string, 
+/**
+ * Its PCI address.
+ */
+address: string, 
+/**
+ * What it draws.
+ */
+power_watts: number | null, 
+/**
+ * What it may draw.
+ */
+power_limit_watts: number | null, 
+/**
+ * Its temperature in degrees Celsius.
+ */
+temperature_c: number | null, 
+/**
+ * Video memory in use.
+ */
+memory_used_bytes: number | null, 
+/**
+ * Video memory in all.
+ */
+memory_total_bytes: number | null, 
+/**
+ * How much of the time it computes, 0 to 1.
+ */
+utilisation: number | null, 
+/**
+ * What slows it down now, in words; empty when nothing does.
+ */
+slowed_by: Array<string>, };
+
+/**
+ * The machine beside its cards.
+ */
+export type MachineHost = { 
+/**
+ * Use of all processors together, 0 to 1.
+ */
+cpu_utilisation: number | null, 
+/**
+ * Memory in use.
+ */
+memory_used_bytes: number | null, 
+/**
+ * Memory in all.
+ */
+memory_total_bytes: number | null, };
+
+/**
+ * One look: of several cards the sum of power and memory, the hottest and the busiest.
+ */
+export type MachineSample = { 
+/**
+ * When.
+ */
+at: string, 
+/**
+ * Watts.
+ */
+power_watts: number | null, 
+/**
+ * Degrees Celsius.
+ */
+temperature_c: number | null, 
+/**
+ * Video memory in use.
+ */
+memory_used_bytes: number | null, 
+/**
+ * How much of the time the cards compute, 0 to 1.
+ */
+utilisation: number | null, 
+/**
+ * Use of all processors together, 0 to 1.
+ */
+cpu_utilisation: number | null, };
+
+/**
+ * A job on the axis of the samples.
+ */
+export type MachineJob = { 
+/**
+ * Job id when own, contract id when sold.
+ */
+id: string, 
+/**
+ * What it is.
+ */
+title: string, 
+/**
+ * `client` for own work, `contractor` for what was sold.
+ */
+role: 'client' | 'contractor', 
+/**
+ * When it began to run.
+ */
+from: string, 
+/**
+ * When it ended; absent while it runs.
+ */
+until: string | null, };
+
+/**
+ * What to measure.
+ */
+export type BenchmarkInput = { 
+/**
+ * Kinds of work; all when absent or empty.
+ */
+kinds: Array<'embed' | 'gemm' | 'kernel' | 'wgsl' | 'generate'> | null, };
+
+/**
+ * A benchmark of the own card: real work of each kind, whose speed prices and the agent card then know.
+ */
+export type Benchmark = { 
+/**
+ * Where it stands.
+ */
+state: 'idle' | 'running' | 'done' | 'failed' | 'stopped', 
+/**
+ * A step for each kind, in order.
+ */
+steps: Array<BenchmarkStep>, 
+/**
+ * The adapter that works, once it is known.
+ */
+adapter: string | null, 
+/**
+ * How long the rest is expected to take, while it runs.
+ */
+remaining_ms: number | null, 
+/**
+ * Why it failed or was stopped.
+ */
+problem: ApiProblem | null, };
+
+/**
+ * One kind of work.
+ */
+export type BenchmarkStep = { 
+/**
+ * Which.
+ */
+kind: 'embed' | 'gemm' | 'kernel' | 'wgsl' | 'generate', 
+/**
+ * Where it stands; what this machine lacks a model for is skipped.
+ */
+state: 'waiting' | 'running' | 'done' | 'failed' | 'skipped', 
+/**
+ * What was done, such as `1024 × 1024 × 1024`.
+ */
+title: string | null, 
+/**
+ * What a unit is: `token`, `flop`, `element` or `step`.
+ */
+unit: string, 
+/**
+ * Median of the runs.
+ */
+units_per_second: number | null, 
+/**
+ * Runs that were counted; the first, which loads what is needed, is not.
+ */
+runs: number, 
+/**
+ * Mean draw of the card meanwhile; absent without its sensor.
+ */
+watts: number | null, 
+/**
+ * How long the step took.
+ */
+ms: number | null, 
+/**
+ * Why it failed or was skipped.
+ */
+problem: ApiProblem | null, };
+
 export type Operations = {
   overview: { kind: 'query'; input: Nothing; output: Overview };
   jobs: { kind: 'query'; input: JobsQuery; output: JobPage };
   job: { kind: 'query'; input: ById; output: JobDetail };
   explain: { kind: 'query'; input: ById; output: Explanation };
+  decisions: { kind: 'query'; input: DecisionsQuery; output: Decisions };
+  decision: { kind: 'query'; input: DecisionQuery; output: DecisionView };
+  job_input: { kind: 'query'; input: ById; output: JobOutput };
   output: { kind: 'query'; input: ById; output: JobOutput };
   receipt: { kind: 'query'; input: ById; output: ReceiptFile };
   earnings: { kind: 'query'; input: EarningsQuery; output: Earnings };
+  earnings_lines: { kind: 'query'; input: EarningsQuery; output: EarningsLines };
   peers: { kind: 'query'; input: Nothing; output: Peers };
   settings: { kind: 'query'; input: Nothing; output: Settings };
   doctor: { kind: 'query'; input: Nothing; output: Doctor };
@@ -2505,6 +3155,7 @@ export type Operations = {
   stop_simulation: { kind: 'command'; input: Nothing; output: Nothing };
   submit: { kind: 'command'; input: SubmitInput; output: Submitted };
   cancel_job: { kind: 'command'; input: ById; output: Nothing };
+  run_again: { kind: 'command'; input: ById; output: Submitted };
   sell: { kind: 'command'; input: Switch; output: Selling };
   pause: { kind: 'command'; input: PauseInput; output: Selling };
   stop_everything: { kind: 'command'; input: Switch; output: Overview };
@@ -2527,10 +3178,14 @@ export type Operations = {
   set_price: { kind: 'command'; input: SetPriceInput; output: Prices };
   use_breakeven: { kind: 'command'; input: LogQuery; output: LogAnswer };
   drop_breakeven: { kind: 'command'; input: Nothing; output: Nothing };
+  run_benchmark: { kind: 'command'; input: BenchmarkInput; output: Benchmark };
+  stop_benchmark: { kind: 'command'; input: Nothing; output: Benchmark };
   watch_overview: { kind: 'subscription'; input: Nothing; output: Overview };
   watch_jobs: { kind: 'subscription'; input: Nothing; output: JobPage };
   watch_first_trade: { kind: 'subscription'; input: Nothing; output: FirstTrade };
   watch_models: { kind: 'subscription'; input: Nothing; output: Models };
   watch_runtimes: { kind: 'subscription'; input: Nothing; output: Runtimes };
   watch_agents: { kind: 'subscription'; input: Nothing; output: Agents };
+  watch_benchmark: { kind: 'subscription'; input: Nothing; output: Benchmark };
+  watch_machine: { kind: 'subscription'; input: Nothing; output: Machine };
 };

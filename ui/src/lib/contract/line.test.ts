@@ -20,7 +20,7 @@ describe('contract line', () => {
     expect(line.every((stop) => stop.place === 'past')).toBe(true);
   });
 
-  test.each(['rejected', 'lapsed', 'failed', 'abandoned'] as const)('%s ends the line', (end) => {
+  test.each(['rejected', 'lapsed', 'failed', 'abandoned', 'handed_back'] as const)('%s ends the line', (end) => {
     const line = contractLine(end, steps('announced', 'proposed', end));
     expect(line.map((stop) => stop.place)).toEqual(['past', 'past', 'broken']);
   });

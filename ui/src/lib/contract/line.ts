@@ -11,7 +11,7 @@ export const PATH = [
   'settled',
 ] as const satisfies ContractStateName[];
 
-const ENDS: ReadonlySet<ContractStateName> = new Set(['rejected', 'lapsed', 'failed', 'abandoned']);
+const ENDS: ReadonlySet<ContractStateName> = new Set(['rejected', 'lapsed', 'failed', 'abandoned', 'handed_back']);
 
 /** One stop of the line. */
 export type Stop = {

@@ -55,6 +55,7 @@ export function standing(job: Pick<JobSummary, 'state' | 'contract_state' | 'rol
       return done(word);
     case 'lapsed':
     case 'abandoned':
+    case 'handed_back':
       return over(word);
     case 'rejected':
     case 'failed':

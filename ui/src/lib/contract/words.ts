@@ -13,6 +13,7 @@ const CONTRACT: Record<ContractStateName, () => string> = {
   lapsed: m.contract_lapsed,
   failed: m.contract_failed,
   abandoned: m.contract_abandoned,
+  handed_back: m.contract_handed_back,
 };
 const JOB: Record<NonNullable<JobSummary['state']>, () => string> = {
   queued: m.job_queued,

@@ -16,7 +16,7 @@ use serde_json::Value;
 use std::{collections::VecDeque, sync::Arc, time::Duration};
 use tender_base::{
     Code, Problem, Signed,
-    documents::{Delivery, Message},
+    documents::{Delivery, Handback, Message},
     ids::ContractId,
     job::MAX_BLOB_BYTES,
 };
@@ -52,6 +52,8 @@ pub enum TaskEvent {
         /// What was delivered.
         output: Vec<u8>,
     },
+    /// The contractor's owner needs the machine: the award is given back. Last: signature and contract are checked.
+    HandedBack(Signed<Handback>),
     /// There will be no (further) delivery. Last.
     Ended {
         /// How: completed, failed, canceled or rejected.
@@ -193,6 +195,9 @@ impl Following {
             TaskState::Completed if matches!(document, Some(Message::Delivery(_))) => {
                 found.push(self.deliver(document).await)
             }
+            TaskState::Failed if matches!(document, Some(Message::Handback(_))) => {
+                found.push(self.hand_back(document));
+            }
             state if state.is_terminal() => {
                 let problem = match document {
                     Some(Message::Refusal(problem)) => Some(problem),
@@ -230,6 +235,16 @@ impl Following {
             return Err(forged("the output is not the one that the delivery states"));
         }
         Ok(TaskEvent::Delivered { delivery, output })
+    }
+
+    fn hand_back(&self, document: Option<Message>) -> Result<TaskEvent, Problem> {
+        let Some(Message::Handback(handback)) = document else {
+            return Err(not_a2a("the peer hands the award back without saying so"));
+        };
+        if handback.verify(&self.client.peer())?.contract != self.contract {
+            return Err(forged("the handback belongs to another contract"));
+        }
+        Ok(TaskEvent::HandedBack(handback))
     }
 
     /// Outputs come whole, in chunks that are appended, or as an address.

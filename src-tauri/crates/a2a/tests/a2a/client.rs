@@ -1,6 +1,6 @@
 //! Our client against our server: calls, awards, and a peer that goes away.
 
-use crate::site::{Site, award, call, client_key, contract, contractor_key};
+use crate::site::{Site, award, call, client_key, contract, contractor_key, handback};
 use futures::StreamExt;
 use std::{
     net::SocketAddr,
@@ -181,6 +181,21 @@ async fn ends_come_with_their_reason() {
     let client = self::client(&site.url).await;
     let broken = awarded(&client, b"broken").await.pop().unwrap().unwrap_err();
     assert_eq!((broken.code, broken.hint.as_str()), (Code::Internal, "free some space"));
+}
+
+#[tokio::test]
+async fn a_handback_comes_as_the_contractors_signed_word() {
+    let site = Site::start().await;
+    let client = client(&site.url).await;
+    let events = awarded(&client, b"hand back").await;
+    let Some(Ok(TaskEvent::HandedBack(said))) = events.last() else { panic!("{events:?}") };
+    assert_eq!(*said, handback(&contractor_key()));
+    let events = all(client.resume(contract()).await.unwrap()).await;
+    assert!(matches!(events.last(), Some(Ok(TaskEvent::HandedBack(again))) if again == said), "{events:?}");
+
+    let site = Site::start().await;
+    let events = awarded(&self::client(&site.url).await, b"hand back in another's name").await;
+    assert_eq!(events.last().unwrap().as_ref().unwrap_err().code, Code::Forged);
 }
 
 #[tokio::test]

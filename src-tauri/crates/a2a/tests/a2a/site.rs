@@ -30,7 +30,7 @@ use tender_a2a::{
 use tender_base::{
     BlobRef, Book, Clock, Code, Did, Entropy, JobKind, JobSpec, MicroUsd, Problem, Rate, Sha256, Signed, Signer,
     Timestamp, Unit, Work,
-    documents::{Award, CallForProposals, Delivery, Message, Proposal, WorkerInfo},
+    documents::{Award, CallForProposals, Delivery, Handback, HandbackReason, Message, Proposal, WorkerInfo},
     ids::ContractId,
     job::{Constraints, Privacy},
     signed::KeySigner,
@@ -121,6 +121,20 @@ pub fn award() -> Signed<Award> {
         deadline: now(),
     };
     Signed::new(document, &client_key())
+}
+
+pub fn handback(by: &KeySigner) -> Signed<Handback> {
+    let document = Handback {
+        contract: contract(),
+        contractor: contractor_key().did(),
+        client: client_key().did(),
+        award: award().hash(),
+        reason: HandbackReason::Game,
+        units: 1,
+        meter: Meter::without_sensor(250),
+        handed_back_at: now(),
+    };
+    Signed::new(document, by)
 }
 
 pub fn delivery(output: &[u8]) -> Signed<Delivery> {
@@ -237,6 +251,14 @@ impl Script {
             b"fail" => {
                 let why = Problem::new(Code::WorkFailed, "the device was lost", "try again");
                 steps.push(Step::Is(status(TaskState::Failed, Some(&Message::Refusal(why)))));
+            }
+            b"hand back" => {
+                let document = Message::Handback(handback(&contractor_key()));
+                steps.push(Step::Is(status(TaskState::Failed, Some(&document))));
+            }
+            b"hand back in another's name" => {
+                let document = Message::Handback(handback(&client_key()));
+                steps.push(Step::Is(status(TaskState::Failed, Some(&document))));
             }
             b"forged" => steps.extend(self.deliver(b"other bytes", b"stated bytes")),
             b"broken" => steps.extend([Step::Wait(60), Step::Break]),

@@ -1,8 +1,8 @@
 //! What is on the wire, so that a change of it is seen.
 
-use crate::site::{At, award, client_key, contractor_key, delivery, now, signed_card};
+use crate::site::{At, award, client_key, contractor_key, delivery, handback, now, signed_card};
 use serde::Serialize;
-use tender_a2a::{bearer, contract};
+use tender_a2a::{bearer, contract, wire::TaskState};
 use tender_base::{Sha256, Signer, documents::Message, signed::canonical};
 
 fn pretty<T: Serialize>(value: &T) -> String {
@@ -24,6 +24,13 @@ fn award_message() {
 #[test]
 fn delivered_task() {
     insta::assert_snapshot!(pretty(&contract::delivered(&delivery(b"output"), b"output".to_vec())));
+}
+
+#[test]
+fn handed_back_task() {
+    let document = Message::Handback(handback(&contractor_key()));
+    let status = contract::status(TaskState::Failed, Some(&document), now());
+    insta::assert_snapshot!(pretty(&contract::task(crate::site::contract(), status, None, None)));
 }
 
 #[test]

@@ -14,7 +14,95 @@ use tender_base::{MicroUsd, job::Privacy};
 /// How the expected total of a row follows.
 const FORMULA: &str = "bill + checking + waiting + loss × (1 − reliability × (1 − security risk))";
 
+/// The two lines that the cost gate draws, in USD; absent where there is nothing to draw them from.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct GateLimits {
+    /// Expected total of the own card.
+    pub own_usd: Option<f64>,
+    /// Most that a bought row may come to at the lower bound of its reliability.
+    pub cautious_usd: Option<f64>,
+    /// Lowest expected total of what stayed below that.
+    pub lowest_usd: Option<f64>,
+    /// Most that a row may be expected to cost.
+    pub expected_usd: Option<f64>,
+}
+
+impl GateLimits {
+    /// Both lines in words; empty when there are none.
+    fn words(&self, margin: f64, tolerance: f64) -> String {
+        let mut said = Vec::new();
+        if let (Some(most), Some(own)) = (self.cautious_usd, self.own_usd) {
+            said.push(format!(
+                "What is bought must come to at most {} even if it is as unreliable as it may be: {:.0} % less than the \
+                 {} of this machine.",
+                usd(most),
+                margin * 100.0,
+                usd(own)
+            ));
+        }
+        if let (Some(most), Some(lowest)) = (self.expected_usd, self.lowest_usd) {
+            said.push(format!(
+                "What is taken may be expected to cost at most {}: {:.0} % more than the lowest, {}.",
+                usd(most),
+                tolerance * 100.0,
+                usd(lowest)
+            ));
+        }
+        said.join(" ")
+    }
+}
+
 impl Receipt {
+    /// Where the cost gate drew its lines.
+    #[must_use]
+    pub fn gate(&self) -> GateLimits {
+        let rules = &self.question.rules;
+        let ranked = || self.rows.iter().filter_map(|row| Some((row.prospect?, row.verdict?)));
+        let lowest = |rows: &mut dyn Iterator<Item = Verdict>| rows.map(|v| v.expected_usd).reduce(f64::min);
+        let own_usd = lowest(&mut ranked().filter(|(prospect, _)| prospect.own).map(|(_, verdict)| verdict));
+        let passed = |(_, verdict): &(Prospect, Verdict)| verdict.gate != Gate::NotBelowOwn;
+        let lowest_usd = lowest(&mut ranked().filter(passed).map(|(_, verdict)| verdict));
+        GateLimits {
+            own_usd,
+            cautious_usd: own_usd.map(|own| own * (1.0 - rules.margin)),
+            lowest_usd,
+            expected_usd: lowest_usd.map(|lowest| lowest * (1.0 + rules.tolerance)),
+        }
+    }
+
+    /// The cost gate in words; empty when nothing was ranked.
+    #[must_use]
+    pub fn gate_words(&self) -> String {
+        self.gate().words(self.question.rules.margin, self.question.rules.tolerance)
+    }
+
+    /// Probability with which the policy takes the alternative at index `i`; `None` of what was not ranked, and where
+    /// it follows from what was learned.
+    #[must_use]
+    pub fn odds(&self, i: usize) -> Option<f64> {
+        let choice = self.choice?;
+        let expected = |i: usize| Some(self.rows.get(i)?.verdict?.expected_usd);
+        let cap = expected(choice.best)? * (1.0 + CAP);
+        let its = expected(i)?;
+        let rate = choice.exploration_rate?;
+        if i == choice.best {
+            return Some(1.0 - rate);
+        }
+        let others = (0..self.rows.len()).filter(|row| *row != choice.best);
+        let others = others.filter(|row| expected(*row).is_some_and(|usd| usd <= cap)).count();
+        Some(if its <= cap && others > 0 { rate / others as f64 } else { 0.0 })
+    }
+
+    /// How it was explored, or that nothing was, in a few words.
+    #[must_use]
+    pub fn exploration_words(&self) -> String {
+        match (self.draw, self.choice.and_then(|choice| choice.exploration_rate)) {
+            (None, _) => "nothing is explored".to_owned(),
+            (Some(draw), Some(rate)) => format!("draw {draw:.6}, explores below {rate:.6}"),
+            (Some(draw), None) => format!("first draw {draw:.6}, explores by what is known"),
+        }
+    }
+
     /// Why the alternative at index `i` was not taken, in a sentence; for the one taken, why it was.
     #[must_use]
     pub fn why_not(&self, i: usize) -> String {
@@ -222,30 +310,26 @@ impl Receipt {
                 told.successes, told.failures, prospect.prior.successes, prospect.prior.failures
             );
         }
-        let own = ranked.iter().find(|(_, prospect, _)| prospect.own);
-        if let Some((_, _, verdict)) = own {
+        let limits = self.gate();
+        if let (Some(most), Some(own)) = (limits.cautious_usd, limits.own_usd) {
             let _ = writeln!(
                 out,
                 "gate: at the lower bound at most {} = {} of the own card less {:.0} %",
-                micro(verdict.expected_usd * (1.0 - rules.margin)),
-                micro(verdict.expected_usd),
+                micro(most),
+                micro(own),
                 rules.margin * 100.0
             );
         }
-        let passed = ranked.iter().filter(|(.., verdict)| verdict.gate != Gate::NotBelowOwn);
-        let lowest = passed.map(|(.., verdict)| verdict.expected_usd).fold(f64::INFINITY, f64::min);
-        let _ = writeln!(
-            out,
-            "gate: at most {} = {}, the lowest that passed, and {:.0} %",
-            micro(lowest * (1.0 + rules.tolerance)),
-            micro(lowest),
-            rules.tolerance * 100.0
-        );
-        let explored = match (self.draw, self.choice.and_then(|choice| choice.exploration_rate)) {
-            (None, _) => "nothing is explored".to_owned(),
-            (Some(draw), Some(rate)) => format!("draw {draw:.6}, explores below {rate:.6}"),
-            (Some(draw), None) => format!("first draw {draw:.6}, explores by what is known"),
-        };
+        if let (Some(most), Some(lowest)) = (limits.expected_usd, limits.lowest_usd) {
+            let _ = writeln!(
+                out,
+                "gate: at most {} = {}, the lowest that passed, and {:.0} %",
+                micro(most),
+                micro(lowest),
+                rules.tolerance * 100.0
+            );
+        }
+        let explored = self.exploration_words();
         let _ = write!(out, "{policy}, seed {seed}: {explored}");
         if self.draw.is_some() {
             let _ = write!(out, ", among what costs at most {:.0} % more than the best", CAP * 100.0);

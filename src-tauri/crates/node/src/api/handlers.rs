@@ -1,7 +1,10 @@
 //! The operations, one function each, in the order of the list.
 
 use super::{
+    decisions::{decision, decisions},
+    earnings::{earnings, earnings_lines},
     economics::{api_prices, breakeven, breakeven_presets, breakeven_usage},
+    machine::watch_machine,
     simulation::{simulate, simulation_presets, simulation_progress, simulation_report, stop_simulation},
     types::*,
     views, with_operations,
@@ -10,7 +13,7 @@ use crate::{client::Decided, economics::EXPECTED, node::Node, runtimes::Attached
 use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
 use serde_json::Value;
 use std::{sync::Arc, time::Duration};
-use tender_base::{Book, Code, Problem, Role, ids::ContractId, ids::JobId};
+use tender_base::{Code, Problem, Role, ids::ContractId, ids::JobId};
 use tender_host::Places;
 use tender_market::price::CloudPrice;
 use tender_store::{ContractFilter, Event, JobFilter};
@@ -18,9 +21,6 @@ use tender_store::{ContractFilter, Event, JobFilter};
 /// Jobs on a page when nothing else is said, and at most.
 const PAGE: u32 = 200;
 const MAX_PAGE: u32 = 1000;
-/// Days of earnings when nothing else is said, and at most.
-const DAYS: u32 = 30;
-const MAX_DAYS: u32 = 366;
 /// Longest pause, a week.
 const MAX_PAUSE_MINUTES: u32 = 7 * 24 * 60;
 
@@ -101,6 +101,14 @@ async fn explain(node: &Arc<Node>, by: ById) -> Answer<Explanation> {
     Ok(explanation)
 }
 
+async fn job_input(node: &Arc<Node>, by: ById) -> Answer<JobOutput> {
+    // What a client sent is the client's to read.
+    let job = node.job_record(parse_job(&by.id)?).await?;
+    let data_base64 = BASE64.encode(node.kept_input(&job).await?);
+    let layout = views::input_layout(&job.spec.work).to_owned();
+    Ok(JobOutput { data_base64, sha256: job.spec.input.sha256.to_string(), layout })
+}
+
 async fn output(node: &Arc<Node>, by: ById) -> Answer<JobOutput> {
     let missing = || Problem::new(Code::NotFound, "there is no output", "wait until the job is completed");
     let (work, blob) = match node.store.job(parse_job(&by.id)?).await.map_err(|e| e.problem())? {
@@ -129,11 +137,6 @@ async fn receipt(node: &Arc<Node>, by: ById) -> Answer<ReceiptFile> {
         valid: verdict.is_ok(),
         problem: verdict.err().map(ApiProblem::from),
     })
-}
-
-async fn earnings(node: &Arc<Node>, query: EarningsQuery) -> Answer<Earnings> {
-    let book = query.book.unwrap_or(Book::Real);
-    views::earnings(node, book, query.days.unwrap_or(DAYS).clamp(1, MAX_DAYS)).await
 }
 
 async fn peers(node: &Arc<Node>, _: Nothing) -> Answer<Peers> {
@@ -301,6 +304,23 @@ async fn cancel_job(node: &Arc<Node>, by: ById) -> Answer<Nothing> {
     Ok(Nothing {})
 }
 
+async fn run_again(node: &Arc<Node>, by: ById) -> Answer<Submitted> {
+    let job = node.run_again(parse_job(&by.id)?).await?;
+    Ok(Submitted { job: Some(job.to_string()), explanation: None })
+}
+
+async fn run_benchmark(node: &Arc<Node>, input: BenchmarkInput) -> Answer<Benchmark> {
+    node.start_benchmark(input.kinds.unwrap_or_default()).await
+}
+
+async fn stop_benchmark(node: &Arc<Node>, _: Nothing) -> Answer<Benchmark> {
+    Ok(node.stop_benchmark().await)
+}
+
+async fn watch_benchmark(node: &Arc<Node>, _: Nothing) -> Answer<Benchmark> {
+    Ok(node.benchmark.shown())
+}
+
 async fn sell(node: &Arc<Node>, switch: Switch) -> Answer<Selling> {
     if switch.on && node.settings().stopped {
         return Err(Problem::new(
@@ -398,10 +418,10 @@ async fn watch_first_trade(node: &Arc<Node>, _: Nothing) -> Answer<FirstTrade> {
     Ok(node.first_trade())
 }
 
-fn parse_job(id: &str) -> Answer<JobId> {
+pub(super) fn parse_job(id: &str) -> Answer<JobId> {
     id.parse().map_err(|_| Problem::new(Code::Invalid, format!("{id} is no job id"), "copy it from `tender jobs`"))
 }
 
-fn parse_contract(id: &str) -> Answer<ContractId> {
+pub(super) fn parse_contract(id: &str) -> Answer<ContractId> {
     id.parse().map_err(|_| Problem::new(Code::Invalid, format!("{id} is no contract id"), "copy it from `tender jobs`"))
 }

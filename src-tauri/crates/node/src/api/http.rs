@@ -176,7 +176,8 @@ async fn subscribe(
     if !OPERATIONS.iter().any(|o| o.name == name && o.kind == Kind::Subscription) {
         return refuse(Problem::new(Code::NotFound, format!("there is no subscription {name}"), ""));
     }
-    let ticks = api.node.live.watch();
+    // What is sampled has a clock of its own: other screens need not look again with every sample.
+    let ticks = if name == "watch_machine" { api.node.samples.watch() } else { api.node.live.watch() };
     let state = (api, name, ticks, after, None::<Value>);
     let events = stream::unfold(state, |(api, name, mut ticks, seen, mut last)| async move {
         loop {

@@ -8,11 +8,17 @@
 pub mod types;
 
 #[cfg(feature = "host")]
+mod decisions;
+#[cfg(feature = "host")]
+mod earnings;
+#[cfg(feature = "host")]
 pub(crate) mod economics;
 #[cfg(feature = "host")]
 pub(crate) mod handlers;
 #[cfg(feature = "host")]
 pub(crate) mod http;
+#[cfg(feature = "host")]
+mod machine;
 #[cfg(feature = "host")]
 pub(crate) mod simulation;
 #[cfg(feature = "host")]
@@ -49,9 +55,13 @@ macro_rules! with_operations {
             jobs: Query, JobsQuery => JobPage;
             job: Query, ById => JobDetail;
             explain: Query, ById => Explanation;
+            decisions: Query, DecisionsQuery => Decisions;
+            decision: Query, DecisionQuery => DecisionView;
+            job_input: Query, ById => JobOutput;
             output: Query, ById => JobOutput;
             receipt: Query, ById => ReceiptFile;
             earnings: Query, EarningsQuery => Earnings;
+            earnings_lines: Query, EarningsQuery => EarningsLines;
             peers: Query, Nothing => Peers;
             settings: Query, Nothing => Settings;
             doctor: Query, Nothing => Doctor;
@@ -71,6 +81,7 @@ macro_rules! with_operations {
             stop_simulation: Command, Nothing => Nothing;
             submit: Command, SubmitInput => Submitted;
             cancel_job: Command, ById => Nothing;
+            run_again: Command, ById => Submitted;
             sell: Command, Switch => Selling;
             pause: Command, PauseInput => Selling;
             stop_everything: Command, Switch => Overview;
@@ -93,12 +104,16 @@ macro_rules! with_operations {
             set_price: Command, SetPriceInput => Prices;
             use_breakeven: Command, LogQuery => LogAnswer;
             drop_breakeven: Command, Nothing => Nothing;
+            run_benchmark: Command, BenchmarkInput => Benchmark;
+            stop_benchmark: Command, Nothing => Benchmark;
             watch_overview: Subscription, Nothing => Overview;
             watch_jobs: Subscription, Nothing => JobPage;
             watch_first_trade: Subscription, Nothing => FirstTrade;
             watch_models: Subscription, Nothing => Models;
             watch_runtimes: Subscription, Nothing => Runtimes;
             watch_agents: Subscription, Nothing => Agents;
+            watch_benchmark: Subscription, Nothing => Benchmark;
+            watch_machine: Subscription, Nothing => Machine;
         }
     };
 }
@@ -136,7 +151,7 @@ mod tests {
         let mut text = String::from(
             "// Generated from tender-node's API types by `TENDER_WRITE_TYPES=1 cargo test -p tender-node typescript`. Do not edit.\n\n",
         );
-        text.push_str("export type ContractStateName =\n  | 'announced' | 'proposed' | 'awarded' | 'running' | 'delivered' | 'accepted' | 'settled'\n  | 'rejected' | 'lapsed' | 'failed' | 'abandoned';\n\n");
+        text.push_str("export type ContractStateName =\n  | 'announced' | 'proposed' | 'awarded' | 'running' | 'delivered' | 'accepted' | 'settled'\n  | 'rejected' | 'lapsed' | 'failed' | 'abandoned' | 'handed_back';\n\n");
         let all = [
             types::typescript(&config),
             types::submit::typescript(&config),
@@ -146,6 +161,10 @@ mod tests {
             types::economics::typescript(&config),
             types::simulation::typescript(&config),
             types::prices::typescript(&config),
+            types::decisions::typescript(&config),
+            types::earnings::typescript(&config),
+            types::machine::typescript(&config),
+            types::benchmark::typescript(&config),
         ];
         for (docs, declaration) in all.into_iter().flatten() {
             text.push_str(&docs.unwrap_or_default());

@@ -24,14 +24,22 @@ macro_rules! api_types {
 }
 
 pub mod agents;
+pub mod benchmark;
+pub mod decisions;
+pub mod earnings;
 pub mod economics;
+pub mod machine;
 pub mod models;
 pub mod prices;
 pub mod runtimes;
 pub mod simulation;
 pub mod submit;
 pub use agents::*;
+pub use benchmark::*;
+pub use decisions::*;
+pub use earnings::*;
 pub use economics::*;
+pub use machine::*;
 pub use models::*;
 pub use prices::*;
 pub use runtimes::*;
@@ -249,64 +257,6 @@ api_types! {
         /// How the expected total of each alternative that was ranked follows from its inputs.
         #[cfg_attr(test, ts(type = "unknown[]"))]
         pub whys: Vec<serde_json::Value>,
-    }
-
-    /// Which days of which book.
-    pub struct EarningsQuery {
-        /// Real or demonstration money; real when absent.
-        #[cfg_attr(test, ts(type = "'real' | 'demo' | null"))]
-        pub book: Option<Book>,
-        /// How many days back, today included; 30 when absent, 366 at most.
-        pub days: Option<u32>,
-    }
-
-    /// Money earned and spent, by day.
-    pub struct Earnings {
-        /// Which book.
-        #[cfg_attr(test, ts(type = "'real' | 'demo'"))]
-        pub book: Book,
-        /// Oldest first, every day present.
-        pub days: Vec<EarningsDay>,
-        /// What peers owe now.
-        pub owed_to_us_micro_usd: i64,
-        /// What is owed to peers now.
-        pub owed_by_us_micro_usd: i64,
-        /// Delivered but not accepted yet.
-        pub delivered_micro_usd: i64,
-        /// Paid to us in all.
-        pub paid_to_us_micro_usd: i64,
-        /// Paid by us in all.
-        pub paid_by_us_micro_usd: i64,
-        /// By peer.
-        pub by_peer: Vec<PeerBalance>,
-        /// Whether every entry and the whole ledger balance.
-        pub ledger_balances: bool,
-    }
-
-    /// One day.
-    pub struct EarningsDay {
-        /// Date, UTC, `2026-11-21`.
-        pub day: String,
-        /// Accepted deliveries sold.
-        pub earned_micro_usd: i64,
-        /// Accepted deliveries bought.
-        pub spent_micro_usd: i64,
-        /// How many sold.
-        pub jobs_sold: u32,
-        /// How many bought.
-        pub jobs_bought: u32,
-    }
-
-    /// What is owed between us and one peer.
-    pub struct PeerBalance {
-        /// The peer.
-        pub did: String,
-        /// Its name.
-        pub name: String,
-        /// It owes us.
-        pub owes_us_micro_usd: i64,
-        /// We owe it.
-        pub we_owe_micro_usd: i64,
     }
 
     /// A paired peer.

@@ -5,10 +5,10 @@ use crate::{
     client::{Checked, Decided},
     node::Node,
 };
-use std::{collections::HashMap, sync::Arc};
+use std::sync::Arc;
 use tender_base::{
-    Book, Code, ContractState, Did, JobState, MicroUsd, Problem, Role, Timestamp, Work, ids::ContractId,
-    job::Precision, kernel::Kernel, ledger::Account,
+    Code, ContractState, Did, JobState, Problem, Role, Work, ids::ContractId, job::Precision, kernel::Kernel,
+    ledger::Account,
 };
 use tender_market::decision::{Outcome, Source};
 use tender_store::{ContractFilter, ContractRecord, JobFilter, JobRecord, PeerRecord};
@@ -225,7 +225,7 @@ pub(crate) fn chosen_contract(contracts: &[ContractRecord]) -> Option<&ContractR
         ContractState::Accepted | ContractState::Settled => 4,
         ContractState::Delivered => 3,
         ContractState::Running | ContractState::Awarded => 2,
-        ContractState::Rejected | ContractState::Failed | ContractState::Abandoned => 1,
+        ContractState::Rejected | ContractState::Failed | ContractState::Abandoned | ContractState::HandedBack => 1,
         ContractState::Announced | ContractState::Proposed | ContractState::Lapsed => 0,
     };
     contracts.iter().filter(|r| furthest(r) > 0).max_by_key(|record| (furthest(record), record.id))
@@ -250,6 +250,7 @@ fn standing(record: &ContractRecord, with: &str) -> String {
         ContractState::Lapsed => "Not taken".to_owned(),
         ContractState::Failed => "Failed; nothing is owed".to_owned(),
         ContractState::Abandoned => "Given up; nothing is owed".to_owned(),
+        ContractState::HandedBack => "Handed back; nothing is owed".to_owned(),
     }
 }
 
@@ -313,80 +314,6 @@ fn decision_rows(decision: &Decided) -> Vec<DecisionRow> {
     rows.collect()
 }
 
-pub(super) async fn earnings(node: &Arc<Node>, book: Book, days: u32) -> Result<Earnings, Problem> {
-    const DAY_MS: i64 = 86_400_000;
-    let today = node.now().start_of_day();
-    let from = Timestamp::from_millis(today.millis() - i64::from(days - 1) * DAY_MS);
-    let to = Timestamp::from_millis(today.millis() + DAY_MS);
-    let by_day = async |role| -> Result<HashMap<Timestamp, tender_store::DayRow>, Problem> {
-        let rows = node.store.earnings(book, role, from, to).await.map_err(|e| e.problem())?;
-        Ok(rows.into_iter().map(|row| (row.day, row)).collect())
-    };
-    let (sold, bought) = (by_day(Role::Contractor).await?, by_day(Role::Client).await?);
-    let row = |offset: u32| {
-        let day = Timestamp::from_millis(from.millis() + i64::from(offset) * DAY_MS);
-        let (s, b) = (sold.get(&day), bought.get(&day));
-        let accepted =
-            |row: Option<&tender_store::DayRow>| row.map_or(0, |r| u32::try_from(r.accepted_count).unwrap_or(u32::MAX));
-        EarningsDay {
-            day: day.to_string()[..10].to_owned(),
-            earned_micro_usd: s.map_or(0, |r| r.owed.0),
-            spent_micro_usd: b.map_or(0, |r| r.owed.0),
-            jobs_sold: accepted(s),
-            jobs_bought: accepted(b),
-        }
-    };
-    let in_state = async |role, wanted| -> Result<i64, Problem> {
-        let totals = node.store.contract_totals(book, role).await.map_err(|e| e.problem())?;
-        Ok(totals.iter().filter(|total| total.state == wanted).map(|total| total.amount.0).sum())
-    };
-    let balances = peer_balances(node, book).await?;
-    Ok(Earnings {
-        book,
-        days: (0..days).map(row).collect(),
-        owed_to_us_micro_usd: balances.values().map(|b| b.owes_us.0).sum(),
-        owed_by_us_micro_usd: balances.values().map(|b| b.we_owe.0).sum(),
-        delivered_micro_usd: in_state(Role::Contractor, ContractState::Delivered).await?,
-        paid_to_us_micro_usd: in_state(Role::Contractor, ContractState::Settled).await?,
-        paid_by_us_micro_usd: in_state(Role::Client, ContractState::Settled).await?,
-        by_peer: named_balances(node, balances).await,
-        ledger_balances: node.store.ledger_balances().await.map_err(|e| e.problem())?,
-    })
-}
-
-#[derive(Default)]
-struct Balance {
-    owes_us: MicroUsd,
-    we_owe: MicroUsd,
-}
-
-async fn peer_balances(node: &Arc<Node>, book: Book) -> Result<HashMap<Did, Balance>, Problem> {
-    let mut balances: HashMap<Did, Balance> = HashMap::new();
-    for (account, amount) in node.store.balances(book).await.map_err(|e| e.problem())? {
-        match account {
-            Account::Receivable(peer) => balances.entry(peer).or_default().owes_us = amount,
-            Account::Payable(peer) => balances.entry(peer).or_default().we_owe = amount.negated(),
-            _ => {}
-        }
-    }
-    balances.retain(|_, b| b.owes_us != MicroUsd::ZERO || b.we_owe != MicroUsd::ZERO);
-    Ok(balances)
-}
-
-async fn named_balances(node: &Arc<Node>, balances: HashMap<Did, Balance>) -> Vec<PeerBalance> {
-    let mut named = Vec::new();
-    for (did, balance) in balances {
-        named.push(PeerBalance {
-            name: name_of(node, &did).await,
-            did: did.to_string(),
-            owes_us_micro_usd: balance.owes_us.0,
-            we_owe_micro_usd: balance.we_owe.0,
-        });
-    }
-    named.sort_by(|a, b| a.name.cmp(&b.name).then_with(|| a.did.cmp(&b.did)));
-    named
-}
-
 pub(super) async fn peer(node: &Arc<Node>, record: &PeerRecord) -> Result<Peer, Problem> {
     let book = node.config.book;
     let owes = node.store.balance(book, &Account::Receivable(record.did)).await.map_err(|e| e.problem())?;
@@ -410,7 +337,7 @@ pub(super) async fn peer(node: &Arc<Node>, record: &PeerRecord) -> Result<Peer, 
     })
 }
 
-async fn name_of(node: &Arc<Node>, did: &Did) -> String {
+pub(super) async fn name_of(node: &Arc<Node>, did: &Did) -> String {
     match node.store.peer(did).await {
         Ok(Some(peer)) => peer.name,
         _ => format!("…{}", did.short()),
@@ -427,7 +354,7 @@ pub(super) fn check(name: &str, found: Result<String, Problem>) -> DoctorCheck {
 }
 
 /// What a job is, in a few words.
-fn title(work: &Work) -> String {
+pub(crate) fn title(work: &Work) -> String {
     match work {
         Work::Embed { passages: 1, .. } => "1 passage".to_owned(),
         Work::Embed { passages, .. } => format!("{passages} passages"),
@@ -438,6 +365,18 @@ fn title(work: &Work) -> String {
         Work::Generate(text) => {
             format!("{}: {} + {} tokens at most", text.model.name, text.prompt_tokens, text.max_tokens)
         }
+    }
+}
+
+/// How to read an input.
+pub(super) fn input_layout(work: &Work) -> &'static str {
+    match work {
+        Work::Embed { .. } => "JSON list of the passages",
+        Work::Gemm { precision: Precision::F32, .. } => "both matrices, little-endian f32, row by row",
+        Work::Gemm { .. } => "both matrices, little-endian f16, row by row",
+        Work::Kernel(_) => "the kernel's input, little-endian",
+        Work::Wgsl(_) => "the kernel's source, then the buffers that it reads",
+        Work::Generate(_) => "JSON with the messages, or with the prompt",
     }
 }
 
@@ -474,6 +413,6 @@ fn text_so_far(node: &Node, id: &str) -> Option<String> {
     node.live.progress(id).map(|live| live.text.to_string()).filter(|text| !text.is_empty())
 }
 
-fn count(n: usize) -> u32 {
+pub(super) fn count(n: usize) -> u32 {
     u32::try_from(n).unwrap_or(u32::MAX)
 }

@@ -7,7 +7,7 @@ use std::{sync::Arc, time::Duration};
 use tender_a2a::{TaskEvent, TaskEvents};
 use tender_base::{
     Code, ContractState, JobState, MicroUsd, Problem, Sha256, Signed,
-    documents::{Abandonment, Award, Delivery, Message},
+    documents::{Abandonment, Award, Delivery, Handback, Message},
     ids::ContractId,
 };
 use tender_engine::Progress;
@@ -148,6 +148,7 @@ impl Node {
                         }
                     }
                     TaskEvent::Delivered { delivery, output } => return self.delivered(id, delivery, output).await,
+                    TaskEvent::HandedBack(handback) => return Err(self.taken_back(id, handback).await?),
                     TaskEvent::Ended { state, problem } => {
                         let record = self.record(id).await?;
                         let problem = problem.unwrap_or_else(|| {
@@ -190,6 +191,18 @@ impl Node {
         let mut events = vec![self.contract_event(&record, Step::Deliver, documents, MicroUsd::ZERO, None)?];
         events.extend(record.job.map(|job| self.job_event(job, JobState::Verifying, None)));
         self.apply(events, Vec::new()).await
+    }
+
+    /// The contractor gives the award back: the reservation is released with it. Returns why.
+    async fn taken_back(&self, id: ContractId, handback: Signed<Handback>) -> Result<Problem, Problem> {
+        let record = self.record(id).await?;
+        let (_, proposal) = crate::contractor::opening(&record)?;
+        let award = record.award().ok_or_else(|| Problem::new(Code::Internal, "the award is missing", ""))?;
+        checks::check_handback(&handback, award, proposal, self.now())?;
+        let why = crate::contractor::handed_back(handback.document.reason);
+        let documents = vec![Message::Handback(handback)];
+        self.move_contract(&record, Step::HandBack, documents, MicroUsd::ZERO, Some(why.clone())).await?;
+        Ok(why)
     }
 
     /// Gives an award up: durable first, so that a late delivery or receipt is refused, then told.

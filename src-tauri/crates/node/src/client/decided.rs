@@ -4,7 +4,7 @@ use crate::api::types::Explanation;
 use serde::Deserialize;
 use serde_json::Value;
 use std::fmt::Write as _;
-use tender_base::{Code, Problem};
+use tender_base::{Code, Problem, Timestamp};
 use tender_market::{
     decision::{Actual, Alternative, Outcome, Situation, Source},
     receipt::Receipt,
@@ -64,13 +64,32 @@ impl Decided {
         }
     }
 
+    /// What the job came to; `None` until it has ended.
+    pub(crate) fn actual(&self) -> Option<&Actual> {
+        match self {
+            Self::Now(receipt) => receipt.actual.as_ref(),
+            Self::Earlier(earlier) => earlier.actual.as_ref(),
+        }
+    }
+
     /// What did the job, when it was bought without a contract.
     pub(crate) fn by(&self) -> Option<&Source> {
-        let actual = match self {
-            Self::Now(receipt) => &receipt.actual,
-            Self::Earlier(earlier) => &earlier.actual,
-        };
-        actual.as_ref()?.by.as_ref()
+        self.actual()?.by.as_ref()
+    }
+
+    pub(crate) fn decided_at(&self) -> Timestamp {
+        match self {
+            Self::Now(receipt) => receipt.question.situation.decided_at,
+            Self::Earlier(earlier) => earlier.situation.decided_at,
+        }
+    }
+
+    /// The version of the rules that decided.
+    pub(crate) fn engine(&self) -> &str {
+        match self {
+            Self::Now(receipt) => &receipt.engine,
+            Self::Earlier(earlier) => &earlier.engine,
+        }
     }
 
     /// Why the alternative at index `i` was taken or not.
@@ -127,11 +146,11 @@ impl Decided {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
     use serde_json::json;
 
-    fn job(decision: Value) -> JobRecord {
+    pub(crate) fn job(decision: Value) -> JobRecord {
         serde_json::from_value::<tender_base::JobSpec>(spec())
             .map(|spec| JobRecord {
                 id: "01a1fc8d-5ad6-78cf-a26a-44d64a688119".parse().unwrap(),
@@ -162,7 +181,7 @@ mod tests {
     }
 
     /// As version 0.1 stored it.
-    fn earlier() -> Value {
+    pub(crate) fn earlier() -> Value {
         json!({
             "engine": "tender-decision/2",
             "policy": "cheapest_feasible",

@@ -80,18 +80,22 @@ impl Node {
         })
     }
 
-    /// What became of a peer's contracts, faded by their age.
+    /// What became of a peer's contracts, faded by their age. Jobs that it handed back count neither way, unless it does
+    /// little else.
     async fn contracts_with(&self, peer: &Did, now: Timestamp) -> Result<Reliability, Problem> {
         let filter = ContractFilter { role: Some(Role::Client), peer: Some(*peer), ..ContractFilter::default() };
-        let mut sum = Reliability::default();
+        let (mut sum, mut handed_back) = (Reliability::default(), Reliability::default());
         for record in self.store.contracts(filter).await.map_err(|e| e.problem())? {
-            if let Some((success, at)) = outcome(&record) {
-                let mut one = Reliability::default();
+            let mut one = Reliability::default();
+            if record.state == ContractState::HandedBack {
+                one.observe(true);
+                handed_back = handed_back.with(one.faded(days(now.since(record.changed_at))));
+            } else if let Some((success, at)) = outcome(&record) {
                 one.observe(success);
                 sum = sum.with(one.faded(days(now.since(at))));
             }
         }
-        Ok(sum)
+        Ok(sum.with_handbacks(handed_back.observations()))
     }
 
     async fn history_of(&self, place: &str, now: Timestamp) -> Result<Reliability, Problem> {
@@ -137,8 +141,8 @@ impl Node {
     }
 }
 
-/// Whether a contractor did a contract, and when that was known; `None` while it is open, and for what its owner ended:
-/// that says nothing about the contractor.
+/// Whether a contractor did a contract, and when that was known; `None` while it is open, and for what was handed back or
+/// what its owner ended: that says nothing about the contractor.
 fn outcome(record: &ContractRecord) -> Option<(bool, Timestamp)> {
     let entered = |state| record.times.iter().find(|(entered, _)| *entered == state).map(|(_, at)| *at);
     match record.state {

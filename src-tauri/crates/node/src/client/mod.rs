@@ -11,6 +11,8 @@ mod tendering;
 
 pub(crate) use check::Checked;
 pub(crate) use decided::Decided;
+#[cfg(test)]
+pub(crate) use decided::tests as decided_before;
 pub(crate) use submit::Tokens;
 
 use crate::{economics::Ended, metering::WorkMeter, node::Node};
@@ -32,9 +34,28 @@ const ROUNDS: u32 = 3;
 /// Pause before the next round, doubled with each up to the longest.
 const BETWEEN_ROUNDS: Duration = Duration::from_millis(500);
 const BETWEEN_ROUNDS_AT_MOST: Duration = Duration::from_secs(4);
-/// How long a job waits for somebody to do it after its contractor was lost or this node was restarted: the peers may
-/// be restarting as well, and one that lost the award holds its slot until the proposal runs out (30 s).
+/// How long a job waits for somebody to do it after its contractor was lost or handed it back, or this node was
+/// restarted: the peers may be restarting as well, one that lost the award holds its slot until the proposal runs out
+/// (30 s), and one whose owner needed the card may have it back.
 const RECOVERY: Duration = Duration::from_secs(60);
+
+/// Contracts of a job that ended in a way that does not count against it: who was rejected is not asked again, and who
+/// handed it back not so soon, so that these rounds end by themselves.
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+struct Excused {
+    rejected: usize,
+    handed_back: usize,
+}
+
+impl Excused {
+    fn of(contracts: &[ContractRecord]) -> Self {
+        let count = |fits: &dyn Fn(&ContractRecord) -> bool| contracts.iter().filter(|record| fits(record)).count();
+        Self {
+            rejected: count(&|record| record.rejection().is_some()),
+            handed_back: count(&|record| record.state == ContractState::HandedBack),
+        }
+    }
+}
 
 impl Node {
     /// Drives a job until it is final. Called at submission and, for a job that was under way, at start (`resumed`).
@@ -68,7 +89,8 @@ impl Node {
             self.release(&job).await?;
         }
         let mut wait_until = resumed.then(|| self.now().after(RECOVERY));
-        let (mut failed, mut empty, mut rejected) = (0, 0, 0);
+        let (mut failed, mut empty) = (0, 0);
+        let mut excused = Excused::default();
         // Why those who tried it did not do it: that says more than that nobody is left.
         let mut cause: Option<Problem> = None;
         let mut pause = BETWEEN_ROUNDS;
@@ -87,6 +109,7 @@ impl Node {
             match receipt.problem() {
                 // Peers that are full or down may answer differently in a moment; a budget will not.
                 Some(problem) if problem.code == Code::OverLimit => return Err(problem),
+                Some(_) if self.waits_for_card(&job) => self.card_released().await,
                 Some(problem) => {
                     empty += 1;
                     if empty >= ROUNDS && wait_until.is_none_or(|until| self.now() >= until) {
@@ -95,20 +118,22 @@ impl Node {
                 }
                 None => match self.try_in_order(&job, &receipt).await {
                     Ok(()) => return Ok(()),
+                    // It is no failure that the owner's game needed the card, and the job waits for its end.
+                    Err(_) if self.waits_for_card(&job) => self.card_released().await,
                     Err(problem) => {
-                        // Whose result was rejected is not asked again, so that these rounds end by themselves.
-                        let so_far = self.rejected_for(id).await?.len();
-                        failed += u32::from(so_far == rejected);
-                        rejected = so_far;
+                        let before = std::mem::replace(&mut excused, Excused::of(&self.contracts_of(id).await?));
+                        failed += u32::from(excused == before);
                         // What the job itself gets wrong, nobody will get right.
                         let hopeless = matches!(problem.code, Code::Invalid | Code::TooLarge);
                         if hopeless || failed >= ROUNDS {
                             return Err(problem);
                         }
-                        if problem.code != Code::Lost {
-                            cause = Some(problem);
-                        } else if wait_until.is_none() {
+                        let lost = problem.code == Code::Lost;
+                        if (lost && wait_until.is_none()) || excused.handed_back > before.handed_back {
                             wait_until = Some(self.now().after(RECOVERY));
+                        }
+                        if !lost {
+                            cause = Some(problem);
                         }
                     }
                 },
@@ -202,6 +227,10 @@ impl Node {
     /// Runs a job on the own GPU.
     async fn run_here(self: &Arc<Self>, job: &JobRecord) -> Result<(), Problem> {
         self.not_stopped()?;
+        self.lookout.looked().await;
+        if self.lookout.takes_all() {
+            return Err(self.card_taken());
+        }
         let running = self.job_event(job.id, JobState::Running, None);
         self.apply(vec![running], Vec::new()).await?;
         let work = job.spec.work.clone();
@@ -263,6 +292,8 @@ impl Node {
         let mut reporting = true;
         loop {
             tokio::select! {
+                // Also what an attached runtime does for us here: it is the same card.
+                () = self.lookout.taken() => return Err(self.card_taken()),
                 output = &mut running => return output,
                 changed = progress.changed(), if reporting => {
                     reporting = changed.is_ok();

@@ -100,7 +100,44 @@ impl Node {
         peers_only: bool,
     ) -> Result<JobId, Problem> {
         let (spec, bytes) = self.prepare(work, constraints).await?;
-        self.store.put_blob(&bytes).await.map_err(|e| e.problem())?;
+        self.submit_spec(book, spec, &bytes, peers_only).await
+    }
+
+    /// Submits what a job asked for once more: the same work on the same input, under the same budget, with as much time
+    /// as it had, from now on.
+    ///
+    /// # Errors
+    /// [`Code::NotFound`] for an unknown job and when its input is not kept any more, [`Code::Unavailable`] when
+    /// everything is stopped, or this machine cannot check such work any more.
+    pub(crate) async fn run_again(self: &Arc<Self>, id: JobId) -> Result<JobId, Problem> {
+        self.not_stopped()?;
+        let job = self.job_record(id).await?;
+        let bytes = self.kept_input(&job).await?;
+        let mut spec = job.spec;
+        self.can_check(&spec.work).await?;
+        spec.constraints.deadline = self.now().after(spec.constraints.deadline.since(job.submitted_at));
+        self.submit_spec(job.book, spec, &bytes, job.peers_only).await
+    }
+
+    /// The input of a job.
+    ///
+    /// # Errors
+    /// [`Code::NotFound`] when it is not kept any more.
+    pub(crate) async fn kept_input(&self, job: &JobRecord) -> Result<Vec<u8>, Problem> {
+        self.store.blob(&job.spec.input).await.map_err(|e| e.problem())?.ok_or_else(|| {
+            let message = format!("the input of job {} is not kept any more", job.id);
+            Problem::new(Code::NotFound, message, "submit it anew with its input")
+        })
+    }
+
+    async fn submit_spec(
+        self: &Arc<Self>,
+        book: Book,
+        spec: JobSpec,
+        bytes: &[u8],
+        peers_only: bool,
+    ) -> Result<JobId, Problem> {
+        self.store.put_blob(bytes).await.map_err(|e| e.problem())?;
         let job = JobId::new(self.clock.as_ref(), self.entropy.as_ref());
         let node = self.clone();
         // A caller that hangs up now must not leave a stored job that nobody drives.
@@ -115,14 +152,18 @@ impl Node {
 
     async fn prepare(&self, work: SubmitWork, constraints: Constraints) -> Result<(JobSpec, Vec<u8>), Problem> {
         let (work, bytes) = self.work_and_input(work, Tokens::CountedFor(Tenant::Own)).await?;
-        // Texts and kernels are checked by computing parts of them again here; a machine that cannot would pay
-        // unchecked.
-        if verification::parts(&work).is_some() || matches!(work, Work::Generate(_)) {
-            self.engine.open().await?;
-        }
+        self.can_check(&work).await?;
         let input = BlobRef::of(&bytes);
         work.check(&input)?;
         Ok((JobSpec { work, input, constraints }, bytes))
+    }
+
+    /// Texts and kernels are checked by computing parts of them again here; a machine that cannot would pay unchecked.
+    async fn can_check(&self, work: &Work) -> Result<(), Problem> {
+        if verification::parts(work).is_some() || matches!(work, Work::Generate(_)) {
+            self.engine.open().await?;
+        }
+        Ok(())
     }
 
     fn constraints(&self, input: &SubmitInput) -> Result<Constraints, Problem> {

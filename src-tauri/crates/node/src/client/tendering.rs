@@ -3,7 +3,7 @@
 
 use crate::{economics::EXPECTED, models, node::Node};
 use futures::{StreamExt, stream::FuturesUnordered};
-use std::{collections::HashSet, sync::Arc, time::Duration};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 use tender_base::{
     Book, Code, ContractState, Did, MicroUsd, Problem, Role, Signed, Work,
     documents::{CallForProposals, Decline, Message, Proposal},
@@ -23,6 +23,8 @@ use tender_store::{ContractRecord, Event, JobRecord, PeerRecord};
 /// Pause before a peer that did not answer is told again, doubled each time up to the longest.
 const RETELL_AFTER: Duration = Duration::from_millis(500);
 const RETELL_AFTER_AT_MOST: Duration = Duration::from_secs(60);
+/// Who handed a job back is not asked for it again so soon: its owner has hardly finished.
+const AFTER_HANDBACK: Duration = Duration::from_secs(30);
 
 /// What became of one call.
 struct Answered {
@@ -128,6 +130,8 @@ impl Node {
             Err(peers_only())
         } else if !self.settings().use_own_gpu {
             Err(Problem::new(Code::Unavailable, "own jobs do not run on the own GPU", "set use_own_gpu to true"))
+        } else if self.lookout.takes_all() {
+            Err(self.card_taken())
         } else {
             self.workplace(&job.spec.work, false).await
         };
@@ -162,7 +166,7 @@ impl Node {
             Work::Generate(text) => models::has_text_model(&self.settings(), &text.model),
             _ => Ok(()),
         };
-        let rejected = self.rejected_for(job.id).await?;
+        let tried = self.not_asked_for(job.id).await?;
         let checkable = match checkable {
             Ok(()) => self.can_check_in_time(&job.spec.work).await,
             lacking => lacking,
@@ -173,9 +177,8 @@ impl Node {
             // The second node of a demonstration gets its jobs and no others.
             .filter(|peer| (Some(peer.did) == demo_peer) == (job.book == Book::Demo && demo_peer.is_some()))
             .map(|peer| {
-                let was_wrong = rejected.contains(&peer.did);
-                let wrong = Problem::new(Code::WorkFailed, "its result for this job was rejected", "");
-                self.ask(job, peer, if was_wrong { Err(wrong) } else { checkable.clone() }, span, deadline)
+                let worth_asking = tried.get(&peer.did).cloned().map_or_else(|| checkable.clone(), Err);
+                self.ask(job, peer, worth_asking, span, deadline)
             })
             .collect();
         let mut answers: Vec<Answered> = asked.collect().await;
@@ -184,10 +187,19 @@ impl Node {
         Ok(answers)
     }
 
-    /// The contractors whose result for a job was rejected: they are not asked again.
-    pub(super) async fn rejected_for(&self, job: JobId) -> Result<HashSet<Did>, Problem> {
+    /// The contractors that are not asked for a job, and why: whose result was rejected, and for a while who handed it
+    /// back.
+    async fn not_asked_for(&self, job: JobId) -> Result<HashMap<Did, Problem>, Problem> {
+        let now = self.now();
+        let why = |record: &ContractRecord| {
+            if record.rejection().is_some() {
+                return Some(Problem::new(Code::WorkFailed, "its result for this job was rejected", ""));
+            }
+            let lately = record.state == ContractState::HandedBack && record.changed_at.after(AFTER_HANDBACK) > now;
+            record.reason.clone().filter(|_| lately)
+        };
         let contracts = self.contracts_of(job).await?;
-        Ok(contracts.iter().filter(|record| record.rejection().is_some()).map(|record| record.peer).collect())
+        Ok(contracts.iter().filter_map(|record| Some((record.peer, why(record)?))).collect())
     }
 
     /// That a whole check here ends before silence counts as acceptance, by what this machine was measured to do.

@@ -105,6 +105,7 @@ impl Contractor {
             Message::Proposal(_)
             | Message::Refusal(_)
             | Message::Delivery(_)
+            | Message::Handback(_)
             | Message::Countersignature(_)
             | Message::PaymentConfirmation(_)
             | Message::PairingRequest(_)

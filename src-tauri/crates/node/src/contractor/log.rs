@@ -239,6 +239,7 @@ fn said(contract: &ContractRecord, state: ContractState, at: Timestamp) -> Optio
         ContractState::Accepted if !came_by(contract, at) => delivery(),
         ContractState::Accepted => contract.countersignature().cloned().map(Message::Countersignature),
         ContractState::Failed => contract.reason.clone().map(Message::Refusal),
+        ContractState::HandedBack => contract.handback().cloned().map(Message::Handback),
         _ => None,
     }?;
     let mut message = contract::wrap(&document, Wire::Agent);

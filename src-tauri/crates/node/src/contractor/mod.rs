@@ -4,11 +4,13 @@
 //! not hear the answer) finds its own document stored and gets the same answer again.
 
 mod agent;
+mod handback;
 mod log;
 mod plain;
 mod run;
 
 pub(crate) use agent::Contractor;
+pub(crate) use handback::handed_back;
 pub(crate) use log::NodeLog;
 pub(crate) use run::wall_limit;
 

@@ -1,6 +1,6 @@
 //! Doing the work of an awarded contract.
 
-use super::opening;
+use super::{handback::must_yield, opening};
 use crate::{
     economics::{Ended, Spent},
     metering::WorkMeter,
@@ -20,13 +20,21 @@ use tender_base::{
     units::Meter,
 };
 use tender_engine::{Order, Output, Progress, Tenant};
-use tender_market::contract::Step;
+use tender_market::{contract::Step, cost::here::LocalCost};
 use tender_store::{ContractRecord, Event, Place};
 
 /// A job may take this many times its estimate before it is killed; the estimate of a first job may be far off, so
 /// at least a minute is allowed.
 const WALL_LIMIT_FACTOR: u64 = 3;
 const LEAST_WALL_LIMIT: Duration = Duration::from_secs(60);
+
+/// Work that came to its end, and what belongs to it.
+struct Ran {
+    record: ContractRecord,
+    place: Workplace,
+    estimate: LocalCost,
+    output: Output,
+}
 
 impl Node {
     /// Runs the job of an awarded contract to its delivery, or fails the contract with the reason. Also called at
@@ -40,23 +48,21 @@ impl Node {
     }
 
     async fn run_and_deliver(self: &Arc<Self>, id: ContractId) -> Result<(), Problem> {
-        let record = self.record(id).await?;
-        self.not_stopped()?;
-        let (call, proposal) = opening(&record)?;
-        let work = call.document.job.work.clone();
-        let input = self.stored_blob(&call.document.job.input).await?;
-        let place = self.workplace(&work, true).await?;
-        let order = Order {
-            model: place.model.clone(),
-            input: input.into(),
-            parts: None,
-            wall_limit: wall_limit(proposal.document.estimated_ms),
-            tenant: Tenant::Peer(record.peer),
-            work,
-        };
-        let estimate = self.estimate(&call.document.job.work, place.runtime.as_deref()).await?;
+        let mut yielding = self.yielding.subscribe();
         let mut metering = WorkMeter::new();
-        let output = self.run_with_progress(&record, &place, order, &mut metering).await?;
+        let ran = tokio::select! {
+            // The owner first: nothing begins that would be handed back, and a killed worker is no failure.
+            biased;
+            reason = must_yield(&mut yielding) => Err(reason),
+            ran = self.run_sold(id, &mut metering) => Ok(ran?),
+        };
+        let Ran { record, place, estimate, output } = match ran {
+            Ok(ran) => ran,
+            Err(reason) => return self.hand_back(id, reason, metering).await,
+        };
+        // From here on the card is not needed any more.
+        drop(yielding);
+        let (call, _) = opening(&record)?;
         let metered = self.metered(call.document.job.work.kind(), metering, output.wall_ms).await;
         self.learn(&call.document.job.work, place.runtime.as_deref(), output.units, output.wall_ms).await;
         let ended = Ended {
@@ -71,6 +77,27 @@ impl Node {
         };
         let spent = self.spent(ended).await?;
         self.deliver(id, output, metered.meter, spent).await
+    }
+
+    /// The part of it that needs the card.
+    async fn run_sold(self: &Arc<Self>, id: ContractId, metering: &mut WorkMeter) -> Result<Ran, Problem> {
+        let record = self.record(id).await?;
+        self.not_stopped()?;
+        let (call, proposal) = opening(&record)?;
+        let work = call.document.job.work.clone();
+        let input = self.stored_blob(&call.document.job.input).await?;
+        let place = self.workplace(&work, true).await?;
+        let estimate = self.estimate(&work, place.runtime.as_deref()).await?;
+        let order = Order {
+            model: place.model.clone(),
+            input: input.into(),
+            parts: None,
+            wall_limit: wall_limit(proposal.document.estimated_ms),
+            tenant: Tenant::Peer(record.peer),
+            work,
+        };
+        let output = self.run_with_progress(&record, &place, order, metering).await?;
+        Ok(Ran { record, place, estimate, output })
     }
 
     /// Runs the order; the first sign of life makes the contract `running`.

@@ -176,7 +176,8 @@ fn software(name: &str, version: &str) -> Software {
     Software { name: name.to_owned(), version: version.to_owned() }
 }
 
-fn unit(kind: JobKind) -> &'static str {
+/// What a unit of such work is called.
+pub(crate) fn unit(kind: JobKind) -> &'static str {
     use tender_base::Unit;
     match kind.unit() {
         Unit::Token => "token",

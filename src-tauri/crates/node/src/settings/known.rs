@@ -27,6 +27,12 @@ pub const KNOWN: &[Known] = &[
         about: "What peers see as this node's name: 1 to 40 characters; the host's name when empty.",
         accepts: short_text,
     },
+    Known {
+        key: "onboarding",
+        default: || json!(""),
+        about: "How far the first steps are: empty before them, the name of the step, or `done`.",
+        accepts: step,
+    },
     Known { key: "selling", default: || json!(false), about: "Sell spare compute to peers.", accepts: boolean },
     Known {
         key: "stopped",
@@ -333,6 +339,11 @@ fn short_text(value: &Value) -> Result<(), &'static str> {
         .filter(|text| text.chars().count() <= 40 && !text.chars().any(char::is_control))
         .map(|_| ())
         .ok_or("a text of at most 40 characters")
+}
+
+fn step(value: &Value) -> Result<(), &'static str> {
+    let word = |text: &&str| text.len() <= 40 && text.chars().all(|c| c.is_ascii_lowercase() || c == '_');
+    value.as_str().filter(word).map(|_| ()).ok_or("a word of small letters, at most 40 of them")
 }
 
 fn path(value: &Value) -> Result<(), &'static str> {

@@ -204,7 +204,7 @@ impl Trade {
         let transfer = |debit, credit| Entry::transfer(self.book, Some(self.contract), debit, credit, self.amount);
         let entries = match (self.role, from, to) {
             (Role::Client, _, S::Awarded) => vec![transfer(Account::Reserved, Account::Unreserved)],
-            (Role::Client, S::Awarded | S::Running | S::Delivered, S::Failed | S::Abandoned) => {
+            (Role::Client, S::Awarded | S::Running | S::Delivered, S::Failed | S::Abandoned | S::HandedBack) => {
                 vec![transfer(Account::Unreserved, Account::Reserved)]
             }
             (Role::Client, _, S::Accepted) => vec![

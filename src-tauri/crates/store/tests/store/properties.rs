@@ -28,8 +28,8 @@ enum Attempt {
     Task { which: usize, expected: u64, state: usize, message: u8 },
 }
 
-const STATES: [S; 8] =
-    [S::Proposed, S::Awarded, S::Running, S::Delivered, S::Accepted, S::Failed, S::Abandoned, S::Lapsed];
+const STATES: [S; 9] =
+    [S::Proposed, S::Awarded, S::Running, S::Delivered, S::Accepted, S::Failed, S::Abandoned, S::Lapsed, S::HandedBack];
 const JOB_STATES: [JobState; 4] = [JobState::Queued, JobState::Running, JobState::Completed, JobState::Failed];
 
 fn attempt() -> impl Strategy<Value = Attempt> {
@@ -37,7 +37,7 @@ fn attempt() -> impl Strategy<Value = Attempt> {
         4 => (any::<bool>(), 0..900_u32).prop_map(|(client, amount)| Attempt::Open { client, amount }),
         // Mostly forwards by one, which is what gets far.
         12 => (0..16_usize, 0..4_usize).prop_map(|(which, from)| Attempt::Move { which, from, to: from + 1 }),
-        4 => (0..16_usize, 0..8_usize, 0..8_usize).prop_map(|(which, from, to)| Attempt::Move { which, from, to }),
+        4 => (0..16_usize, 0..9_usize, 0..9_usize).prop_map(|(which, from, to)| Attempt::Move { which, from, to }),
         2 => (0..16_usize).prop_map(|which| Attempt::Countersign { which }),
         2 => (0..16_usize, any::<bool>()).prop_map(|(which, surplus)| Attempt::Pay { which, surplus }),
         1 => (0..4_u8, prop::option::of(-1e300..1e300_f64)).prop_map(|(key, value)| Attempt::Set { key, value }),
@@ -54,8 +54,8 @@ fn sensible(from: S, to: S) -> bool {
     matches!(
         (from, to),
         (S::Proposed, S::Awarded | S::Lapsed)
-            | (S::Awarded, S::Running | S::Failed | S::Abandoned)
-            | (S::Running, S::Delivered | S::Failed | S::Abandoned)
+            | (S::Awarded, S::Running | S::Failed | S::Abandoned | S::HandedBack)
+            | (S::Running, S::Delivered | S::Failed | S::Abandoned | S::HandedBack)
             | (S::Delivered, S::Accepted | S::Failed)
     )
 }

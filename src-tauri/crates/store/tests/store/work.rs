@@ -1,7 +1,7 @@
 //! The log of work done, and of the time in which it could be bought.
 
 use crate::documents::{Trade, at};
-use tender_base::{Book, JobKind, Role};
+use tender_base::{Book, JobKind, Role, Timestamp};
 use tender_store::{Event, Place, Store, WorkRecord};
 use uuid::Uuid;
 
@@ -81,4 +81,24 @@ async fn spans_of_offering_grow_together() {
     offered(400, 450).await;
     assert_eq!(store.offered_since(at(0)).await.unwrap(), [(at(0), at(200)), (at(400), at(450))]);
     assert_eq!(store.offered_since(at(200)).await.unwrap(), [(at(400), at(450))]);
+}
+
+#[tokio::test]
+async fn a_line_of_the_trade_knows_what_was_promised_and_when_it_was_accepted() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::open(dir.path()).await.unwrap();
+    let (sold, open) = (Trade::new(Role::Contractor, None, 3), Trade::new(Role::Contractor, None, 4));
+    store.apply(sold.until_accepted(), vec![]).await.unwrap();
+    store.apply(open.until_accepted()[..1].to_vec(), vec![]).await.unwrap();
+    let lines = store.trade_lines(sold.book, at(0)).await.unwrap();
+    assert_eq!(lines.len(), 1, "what was not delivered is no line");
+    let proposal = &sold.proposal.document;
+    assert_eq!((lines[0].contract, lines[0].proposed), (sold.contract, Some(proposal.amount)));
+    assert_eq!(lines[0].estimated_ms, Some(proposal.estimated_ms));
+    let accepted = lines[0].accepted_at.unwrap();
+    assert!(lines[0].delivered_at <= accepted);
+    assert_eq!(store.trade_lines(sold.book, accepted).await.unwrap().len(), 1, "accepted then");
+    let later = Timestamp::from_millis(accepted.millis() + 1);
+    assert!(store.trade_lines(sold.book, later).await.unwrap().is_empty());
+    assert!(store.trade_lines(Book::Demo, at(0)).await.unwrap().is_empty());
 }

@@ -4,8 +4,8 @@ use super::*;
 use tender_base::{
     Book, Clock, Code, Did, Entropy, JobSpec, MicroUsd, Rate, Role, Signed, Signer, Unit, Work,
     documents::{
-        Acceptance, Award, CallForProposals, Countersignature, Delivery, Payment, PaymentConfirmation, Proposal,
-        WorkerInfo,
+        Acceptance, Award, CallForProposals, Countersignature, Delivery, Handback, HandbackReason, Payment,
+        PaymentConfirmation, Proposal, WorkerInfo,
     },
     ids::{ContractId, PaymentId},
     job::{Constraints, Precision, Privacy},
@@ -280,6 +280,28 @@ async fn a_dispute_ends_the_task_however_it_goes_on() {
     let accepted = sale.moved(S::Rejected, S::Accepted, 6, sale.receipt());
     assert_eq!(sale.then(accepted).await, WireState::Failed);
     assert_eq!(sale.told.len(), told);
+}
+
+#[tokio::test]
+async fn a_handback_is_told_as_the_document_and_ends_the_task() {
+    let mut sale = Sale::open().await;
+    let award = sale.moved(S::Proposed, S::Awarded, 1, vec![Message::Award(sale.award())]);
+    sale.then(award).await;
+    let (contract, client, contractor) = sale.sides();
+    let handback = Handback {
+        contract,
+        contractor,
+        client,
+        award: sale.award().hash(),
+        reason: HandbackReason::Game,
+        units: 0,
+        meter: Meter::without_sensor(0),
+        handed_back_at: at(2),
+    };
+    let document = Message::Handback(Signed::new(handback, &sale.seller));
+    let moved = sale.moved(S::Awarded, S::HandedBack, 2, vec![document.clone()]);
+    assert_eq!(sale.then(moved).await, WireState::Failed);
+    assert_eq!(sale.document(), Some(document));
 }
 
 #[tokio::test]
