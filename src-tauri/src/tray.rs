@@ -36,6 +36,24 @@ pub struct TrayMenu {
     sell: Option<bool>,
     /// Pause or resume; none when there is nothing to pause.
     pause: Option<Pause>,
+    /// Finish what is sold and then pause, or go on after all; none when there is nothing to finish.
+    drain: Option<Drain>,
+}
+
+/// What the entry does that ends selling without breaking off work.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Drain {
+    Begin,
+    End,
+}
+
+impl Drain {
+    fn text(self) -> &'static str {
+        match self {
+            Self::Begin => "Finish, then pause",
+            Self::End => "Go on selling",
+        }
+    }
 }
 
 /// What the pause entry does.
@@ -68,7 +86,7 @@ impl TrayMenu {
             Ok(overview) => overview,
             Err(problem) => {
                 let state = cut(&format!("No node: {}", problem.message));
-                return Self { state, earned: String::new(), sell: None, pause: None };
+                return Self { state, earned: String::new(), sell: None, pause: None, drain: None };
             }
         };
         let selling = &overview.selling;
@@ -80,6 +98,11 @@ impl TrayMenu {
             pause: match (overview.stopped, selling.on, selling.paused_until.is_some() || selling.state == "paused") {
                 (false, true, false) => Some(Pause::Pause),
                 (false, true, true) => Some(Pause::Resume),
+                _ => None,
+            },
+            drain: match (overview.stopped, selling.on, selling.state.as_str()) {
+                (false, true, "draining") => Some(Drain::End),
+                (false, true, "idle" | "busy" | "yielding") => Some(Drain::Begin),
                 _ => None,
             },
         }
@@ -108,6 +131,7 @@ struct Items {
     earned: MenuItem<Wry>,
     sell: CheckMenuItem<Wry>,
     pause: MenuItem<Wry>,
+    drain: MenuItem<Wry>,
 }
 
 impl Tray {
@@ -138,8 +162,8 @@ impl Tray {
         }
     }
 
-    fn pause(&self) -> Option<Pause> {
-        self.shown.lock().unwrap_or_else(PoisonError::into_inner).as_ref().and_then(|menu| menu.pause)
+    fn shown(&self) -> Option<TrayMenu> {
+        self.shown.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
 
@@ -150,7 +174,9 @@ impl Items {
         self.sell.set_enabled(menu.sell.is_some())?;
         self.sell.set_checked(menu.sell == Some(true))?;
         self.pause.set_enabled(menu.pause.is_some())?;
-        self.pause.set_text(menu.pause.unwrap_or(Pause::Pause).text())
+        self.pause.set_text(menu.pause.unwrap_or(Pause::Pause).text())?;
+        self.drain.set_enabled(menu.drain.is_some())?;
+        self.drain.set_text(menu.drain.unwrap_or(Drain::Begin).text())
     }
 }
 
@@ -164,6 +190,7 @@ pub fn start(app: &AppHandle, node: Arc<Node>) -> tauri::Result<()> {
         earned: MenuItemBuilder::with_id("earned", "").enabled(false).build(app)?,
         sell: CheckMenuItemBuilder::with_id("sell", "Sell").checked(false).enabled(false).build(app)?,
         pause: MenuItemBuilder::with_id("pause", Pause::Pause.text()).enabled(false).build(app)?,
+        drain: MenuItemBuilder::with_id("drain", Drain::Begin.text()).enabled(false).build(app)?,
     };
     let menu: Menu<Wry> = MenuBuilder::new(app)
         .item(&items.state)
@@ -171,6 +198,7 @@ pub fn start(app: &AppHandle, node: Arc<Node>) -> tauri::Result<()> {
         .separator()
         .item(&items.sell)
         .item(&items.pause)
+        .item(&items.drain)
         .separator()
         .text("open", "Open Tender")
         .text("quit", "Quit")
@@ -233,8 +261,13 @@ fn clicked(app: &AppHandle, event: MenuEvent) {
             command(app, "sell", json!({ "on": on }));
         }
         "pause" => {
-            if let Some(pause) = tray.pause() {
+            if let Some(pause) = tray.shown().and_then(|menu| menu.pause) {
                 command(app, "pause", json!({ "minutes": pause.minutes() }));
+            }
+        }
+        "drain" => {
+            if let Some(drain) = tray.shown().and_then(|menu| menu.drain) {
+                command(app, "finish_then_pause", json!({ "on": drain == Drain::Begin }));
             }
         }
         _ => {}
@@ -273,6 +306,10 @@ pub mod tests {
                 state: state.into(),
                 reason: format!("It is {state}."),
                 paused_until: (state == "paused").then(|| "2026-11-21T12:00:00Z".into()),
+                trigger: None,
+                resumes_at: None,
+                trigger: None,
+                resumes_at: None,
             },
             stopped,
             earned_today_micro_usd: 420,
@@ -299,6 +336,13 @@ pub mod tests {
         assert_eq!(of(true, "busy", false), (Some(true), Some(Pause::Pause)));
         assert_eq!(of(true, "paused", false), (Some(true), Some(Pause::Resume)));
         assert_eq!(of(true, "stopped", true), (None, None));
+        let drain = |on, state, stopped| TrayMenu::of(Ok(&overview(on, state, stopped))).drain;
+        assert_eq!(drain(true, "busy", false), Some(Drain::Begin));
+        assert_eq!(drain(true, "draining", false), Some(Drain::End));
+        assert_eq!(
+            (drain(false, "off", false), drain(true, "paused", false), drain(true, "busy", true)),
+            (None, None, None)
+        );
     }
 
     #[test]
@@ -313,7 +357,13 @@ pub mod tests {
         let menu = TrayMenu::of(Err(&Problem::new(Code::Unavailable, "it does not start", "")));
         assert_eq!(
             menu,
-            TrayMenu { state: "No node: it does not start".into(), earned: String::new(), sell: None, pause: None }
+            TrayMenu {
+                state: "No node: it does not start".into(),
+                earned: String::new(),
+                sell: None,
+                pause: None,
+                drain: None,
+            }
         );
     }
 

@@ -37,12 +37,13 @@ async fn a_key_is_replaced_by_another_and_then_taken_back() {
     let node = TestNode::seller().await;
     let scheme = card(&node).await["securitySchemes"]["key"]["apiKeySecurityScheme"].clone();
     assert_eq!((&scheme["location"], &scheme["name"]), (&json!("header"), &json!("X-API-Key")), "{scheme}");
-    let issue = async || -> IssuedKey {
-        node.ask("issue_key", &KeyInput { name: "script".into(), credit_limit_micro_usd: work::DOLLAR }).await
-    };
-    let first = issue().await;
+    let named = |name: &str| KeyInput { name: name.into(), credit_limit_micro_usd: work::DOLLAR };
+    let issue = async |name| -> IssuedKey { node.ask("issue_key", &named(name)).await };
+    let first = issue("script").await;
     buy(&node, &first.key, "a").await;
-    let second = issue().await;
+    let taken = node.refuses("issue_key", &named("script")).await;
+    assert!(taken.code == tender_base::Code::Conflict && taken.message.contains("script"), "{taken}");
+    let second = issue("script, second key").await;
     assert_ne!(first.did, second.did);
     // Both work until the first is removed.
     buy(&node, &first.key, "b").await;

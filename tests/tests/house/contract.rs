@@ -342,6 +342,9 @@ fn the_recorded_messages_and_the_card_fit_the_schemas() {
             *wrong.pointer_mut(pointer).unwrap() = with;
             assert!(!of("card-params").is_valid(&wrong), "{pointer}");
         }
+        let mut negative = shown.clone();
+        negative["yield_ms"] = json!(-1);
+        assert!(!of("card-params").is_valid(&negative));
         let mut unnamed = shown;
         unnamed.as_object_mut().unwrap().remove("did");
         assert!(!of("card-params").is_valid(&unnamed));

@@ -6,6 +6,8 @@ mod api;
 mod decisions;
 mod economics;
 mod failover;
+mod guard;
+mod handback;
 mod jobs;
 mod kernels;
 mod margins;

@@ -324,6 +324,7 @@ mod tests {
                 }],
                 availability: Some(Availability::Always),
                 max_quote_seconds: Some(30),
+                yield_ms: None,
             },
             successions: Vec::new(),
         }

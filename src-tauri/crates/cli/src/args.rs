@@ -35,8 +35,14 @@ pub(crate) enum Command {
     Submit(Box<Submit>),
     /// Sell to peers, or stop selling.
     Sell {
-        /// on or off.
-        state: OnOff,
+        /// on, off, or finish: take nothing new, and pause when what runs is done.
+        state: SellState,
+    },
+    /// What the machine is given back for, when it was, and how long that takes.
+    Guard {
+        /// Measure it: real work on the card, interrupted again and again. Takes half a minute or so.
+        #[arg(long)]
+        test: bool,
     },
     /// Stop everything, or end that stop.
     Stop {
@@ -145,6 +151,17 @@ pub(crate) enum Command {
         /// A folder that exists.
         to: PathBuf,
     },
+}
+
+/// What to do with the sale.
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum SellState {
+    /// Sell.
+    On,
+    /// Stop selling.
+    Off,
+    /// Take nothing new, and pause when what runs is done.
+    Finish,
 }
 
 #[derive(clap::Args)]
@@ -513,4 +530,6 @@ pub(crate) enum BenchName {
     A2a,
     /// The decision among 100 and 1,000 candidates, beside pymcdm's ranking.
     Decide,
+    /// From the start of a game to the card's memory free, with sold work on the card.
+    Guard,
 }

@@ -2,15 +2,18 @@
 //! of a node that is started for them only in memory of this process: they start none.
 
 use crate::{
-    args::{Command, OnOff, PeersCommand, SettingsCommand},
+    args::{Command, OnOff, PeersCommand, SellState, SettingsCommand},
     print,
 };
 use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
-use std::{fs, path::Path};
+use std::{fs, path::Path, time::Duration};
 use tender_base::{Book, Code, Problem};
 use tender_node::{api::types::*, attach::Attached};
+
+/// How often a self-test is asked how far it is.
+const BETWEEN_LOOKS: Duration = Duration::from_millis(300);
 
 /// Where a command gets its answers: the running node, or the database opened for looking only.
 pub(crate) enum Source {
@@ -54,6 +57,7 @@ pub(crate) async fn run(dir: &Path, command: Command, json: bool) -> Result<(), 
             | Command::Explain { .. }
             | Command::Settings { command: None | Some(SettingsCommand::Get { .. }) }
             | Command::Peers { command: None }
+            | Command::Guard { test: false }
     );
     if let Command::Doctor = command {
         return doctor(dir, json).await;
@@ -61,9 +65,13 @@ pub(crate) async fn run(dir: &Path, command: Command, json: bool) -> Result<(), 
     let source = Source::of(dir, looks).await?;
     match command {
         Command::Sell { state } => {
-            let selling: Selling = source.ask("sell", &Switch { on: state == OnOff::On }).await?;
+            let selling: Selling = match state {
+                SellState::Finish => source.ask("finish_then_pause", &Switch { on: true }).await?,
+                state => source.ask("sell", &Switch { on: state == SellState::On }).await?,
+            };
             print::answer(json, &selling, |s| format!("Selling is {}. {}", s.state, s.reason));
         }
+        Command::Guard { test } => guard(&source, test, json).await?,
         Command::Stop { state } => {
             let overview: Overview = source.ask("stop_everything", &Switch { on: state == OnOff::On }).await?;
             print::answer(json, &overview, |o| {
@@ -232,4 +240,18 @@ mod tests {
             assert!(dollars(text).is_err(), "{text}");
         }
     }
+}
+
+async fn guard(source: &Source, test: bool, json: bool) -> Result<(), Problem> {
+    let mut guard: Guard =
+        if test { source.ask("test_guard", &Nothing {}).await? } else { source.ask("guard", &Nothing {}).await? };
+    while test && guard.testing.is_some() {
+        tokio::time::sleep(BETWEEN_LOOKS).await;
+        guard = source.ask("guard", &Nothing {}).await?;
+    }
+    if let Some(problem) = guard.test_problem.as_ref().filter(|_| test) {
+        return Err(Problem::new(Code::WorkFailed, problem.message.clone(), problem.hint.clone()));
+    }
+    print::answer(json, &guard, print::guard);
+    Ok(())
 }

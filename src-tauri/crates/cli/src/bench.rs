@@ -18,6 +18,7 @@ pub(crate) async fn run(bench: Bench, json: bool) -> Result<(), Problem> {
         BenchName::Embed => bench::embed(worker).await?,
         BenchName::Decide => bench::decide().await?,
         BenchName::A2a => bench::a2a(dir.path(), worker).await?,
+        BenchName::Guard => bench::guard(dir.path(), worker).await?,
     };
     print::answer(json, &report, table);
     Ok(())

@@ -173,3 +173,38 @@ pub(crate) fn doctor(report: &Doctor) -> String {
     };
     report.checks.iter().map(line).collect::<Vec<_>>().join("\n")
 }
+
+pub(crate) fn guard(guard: &Guard) -> String {
+    let mut lines: Vec<String> = guard
+        .triggers
+        .iter()
+        .map(|trigger| {
+            let state = match (trigger.on, trigger.present, &trigger.unavailable_why) {
+                (false, ..) => "off",
+                (true, true, _) => "there",
+                (true, false, None) => "not there",
+                (true, false, Some(_)) => "not seen",
+            };
+            let detail = trigger.unavailable_why.as_deref().unwrap_or(&trigger.detail);
+            format!("{:<14} {state:<10} {detail}", trigger.name)
+        })
+        .collect();
+    lines.push(match &guard.test {
+        Some(test) => format!(
+            "\nYields within {} ms: median {:.0} ms, 99 of 100 within {:.0} ms, longest {:.0} ms of {} ({}, {})",
+            guard.promise_ms.unwrap_or_default(),
+            test.p50_ms,
+            test.p99_ms,
+            test.max_ms,
+            test.n,
+            test.adapter,
+            if test.memory_measured { "memory read back" } else { "memory not measured" }
+        ),
+        None => "\nHow long a yield takes is not measured: tender guard --test".to_owned(),
+    });
+    lines.extend(guard.yields.iter().map(|of| {
+        let freed = of.freed_ms.map_or_else(String::new, |ms| format!(", free after {ms:.0} ms"));
+        format!("{}  {}{freed}, {} handed back", of.at, of.reason, of.jobs_handed_back)
+    }));
+    lines.join("\n")
+}

@@ -5,15 +5,18 @@
 //!
 //! Every error is a [`tender_base::Problem`].
 
+mod gate;
 pub mod http;
 mod inspect;
 mod local;
 pub mod measure;
+mod prepare;
 mod sandbox;
 mod text;
 pub mod verify;
 mod worker;
 
+pub use gate::Closed;
 pub use inspect::inspect;
 pub use local::{LocalEngine, Settings};
 pub use sandbox::sandbox;

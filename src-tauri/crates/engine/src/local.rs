@@ -3,6 +3,8 @@
 
 use crate::{
     Engine, Order, Output, Progress, ProgressSender, Scores, Tenant,
+    gate::{Closed, Gate, Passed},
+    prepare::{no_model, prepare, total},
     text::{TextEngine, TextOrder},
     worker::{Worker, find_worker},
 };
@@ -35,9 +37,6 @@ const MEASURE_LIMIT: Duration = Duration::from_secs(300);
 pub(crate) const DEFAULT_IDLE: Duration = Duration::from_secs(60);
 /// What is kept for text unless set otherwise: a chat of ordinary length for sixteen clients at once.
 pub(crate) const DEFAULT_TEXT: TextLimits = TextLimits { context_tokens: 8192, sequences: 16, cache_bytes: 1 << 30 };
-/// Bytes of one embedding: 384 little-endian f32.
-const EMBEDDING_BYTES: u64 = 384 * 4;
-
 /// How the own card is run.
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -63,6 +62,7 @@ pub struct LocalEngine {
     own: mpsc::Sender<Ticket>,
     peers: mpsc::Sender<Ticket>,
     text: TextEngine,
+    gate: Gate,
     /// How often the engine was stopped.
     stops: watch::Sender<u64>,
     state: watch::Receiver<State>,
@@ -130,7 +130,7 @@ impl LocalEngine {
             info: Arc::clone(&info),
         };
         tokio::spawn(desk.serve(own_queue, peer_queue));
-        Self { own, peers, text, stops, state, info, executable, checked: OnceCell::new() }
+        Self { own, peers, text, gate: Gate::default(), stops, state, info, executable, checked: OnceCell::new() }
     }
 
     /// Starts the worker if it is not running and returns what it is.
@@ -138,7 +138,8 @@ impl LocalEngine {
     /// # Errors
     /// [`Code::Unavailable`] when the executable or a usable adapter is missing, [`Code::Lost`] when it dies.
     pub async fn open(&self) -> Result<WorkerInfo, Problem> {
-        match self.submit(&self.own, Task::Open).await? {
+        let (_passed, epoch) = self.admit(&Tenant::Own)?;
+        match self.submit(&self.own, Task::Open, epoch).await? {
             Answer::Opened(info) => Ok(info),
             _ => Err(unexpected()),
         }
@@ -151,7 +152,8 @@ impl LocalEngine {
     /// As [`Engine::run`].
     pub async fn count_tokens(&self, model: &Path, content: Bytes, tenant: Tenant) -> Result<Vec<u32>, Problem> {
         let task = Task::Count { model: model.to_owned(), content, tenant: Box::new(tenant) };
-        match self.submit(self.queue(&tenant), task).await? {
+        let epoch = *self.stops.borrow();
+        match self.submit(self.queue(&tenant), task, epoch).await? {
             Answer::Counted(tokens) => Ok(tokens),
             _ => Err(unexpected()),
         }
@@ -162,7 +164,8 @@ impl LocalEngine {
     /// # Errors
     /// As [`Engine::run`]; [`Code::WorkFailed`] when the kernel computes something wrong.
     pub async fn measure(&self, what: Measurement) -> Result<f64, Problem> {
-        match self.submit(&self.own, Task::Measure(what)).await? {
+        let (_passed, epoch) = self.admit(&Tenant::Own)?;
+        match self.submit(&self.own, Task::Measure(what), epoch).await? {
             Answer::Measured { units, seconds } => Ok(units as f64 / seconds),
             _ => Err(unexpected()),
         }
@@ -180,6 +183,25 @@ impl LocalEngine {
         // An error means that the engine itself is gone, and its worker with it.
         let _ = state.wait_for(|state| state.stopped >= this).await;
         let _ = text.wait_for(|state| state.stopped >= this).await;
+    }
+
+    /// Whose orders are refused from now on: the card belongs to its owner. What runs is not touched; that is
+    /// [`Self::stop`], or dropping an order.
+    pub fn close(&self, closed: Option<Closed>) {
+        self.gate.close(closed);
+    }
+
+    /// Orders of the owner that wait or run.
+    #[must_use]
+    pub fn own_orders(&self) -> usize {
+        self.gate.own_orders()
+    }
+
+    /// The worker processes that exist now.
+    #[must_use]
+    pub fn processes(&self) -> Vec<u32> {
+        let (worker, text) = (self.state.borrow().process, self.text.state().borrow().process);
+        worker.into_iter().chain(text).collect()
     }
 
     /// What the worker was when it last opened; `None` until it has been started once.
@@ -220,16 +242,22 @@ impl LocalEngine {
     /// Whether a worker process exists now.
     #[must_use]
     pub fn is_running(&self) -> bool {
-        self.state.borrow().running || self.text.state().borrow().running
+        !self.processes().is_empty()
     }
 
     fn queue(&self, tenant: &Tenant) -> &mpsc::Sender<Ticket> {
         if *tenant == Tenant::Own { &self.own } else { &self.peers }
     }
 
-    async fn submit(&self, queue: &mpsc::Sender<Ticket>, task: Task) -> Result<Answer, Problem> {
-        let (answer, answered) = oneshot::channel();
+    /// Lets an order in, with the epoch that it is queued in. That is read first: an order that came in before the gate
+    /// closed is refused by the stop that follows.
+    fn admit(&self, tenant: &Tenant) -> Result<(Passed<'_>, u64), Problem> {
         let epoch = *self.stops.borrow();
+        Ok((self.gate.pass(tenant)?, epoch))
+    }
+
+    async fn submit(&self, queue: &mpsc::Sender<Ticket>, task: Task, epoch: u64) -> Result<Answer, Problem> {
+        let (answer, answered) = oneshot::channel();
         queue.try_send(Ticket { task, epoch, answer }).map_err(|e| match e {
             mpsc::error::TrySendError::Full(_) => Problem::new(
                 Code::TooMany,
@@ -245,19 +273,19 @@ impl LocalEngine {
 #[async_trait::async_trait]
 impl Engine for LocalEngine {
     async fn run(&self, order: Order, progress: ProgressSender) -> Result<Output, Problem> {
+        let (_passed, epoch) = self.admit(&order.tenant)?;
         if let Work::Generate(_) = order.work {
-            let epoch = *self.stops.borrow();
             return self.text.write(text_order(order)?, epoch, progress).await;
         }
         let queue = self.queue(&order.tenant);
-        match self.submit(queue, Task::Run { order: Box::new(order), progress }).await? {
+        match self.submit(queue, Task::Run { order: Box::new(order), progress }, epoch).await? {
             Answer::Done(output) => Ok(output),
             _ => Err(unexpected()),
         }
     }
 
     async fn score(&self, order: Order, claimed: Bytes) -> Result<Scores, Problem> {
-        let epoch = *self.stops.borrow();
+        let (_passed, epoch) = self.admit(&order.tenant)?;
         self.text.judge(text_order(order)?, claimed, epoch).await
     }
 }
@@ -285,8 +313,8 @@ struct Desk {
 /// What others may know of the desk.
 #[derive(Clone, Copy, Debug, Default)]
 struct State {
-    /// A process exists.
-    running: bool,
+    /// The process, while there is one.
+    process: Option<u32>,
     /// The last stop that was carried out.
     stopped: u64,
 }
@@ -382,7 +410,7 @@ impl Desk {
         } else {
             Request::CountPrompt { model_path: path }
         };
-        let (held, _) = self.opened(Some(model), tenant, false).await?;
+        let held = self.started(Some(model), tenant, false).await?;
         let reply = limited(COUNT_LIMIT, "counting tokens", async {
             held.process.send(&request, content).await?;
             held.process.receive(0).await
@@ -441,14 +469,9 @@ impl Desk {
         }
     }
 
-    /// The worker, started, able to read the model, and known to compute correctly, for a task of this tenant. No
-    /// tenant gets a process in which another's kernel ran, nor has one's kernel run in a process of another.
-    async fn opened(
-        &mut self,
-        model: Option<&Path>,
-        tenant: &Tenant,
-        is_kernel: bool,
-    ) -> Result<(&mut Held, WorkerInfo), Failure> {
+    /// The worker, started and able to read the model, for a task of this tenant. No tenant gets a process in which
+    /// another's kernel ran, nor has one's kernel run in a process of another. It need not have opened the card.
+    async fn started(&mut self, model: Option<&Path>, tenant: &Tenant, is_kernel: bool) -> Result<&mut Held, Failure> {
         let stained =
             |held: &Held| held.tenant.as_ref().is_some_and(|last| last != tenant) && (is_kernel || held.ran_kernel);
         if self.worker.as_ref().is_some_and(stained) {
@@ -461,12 +484,24 @@ impl Desk {
         if self.worker.is_none() {
             let executable = find_worker(self.settings.worker.as_deref())?;
             let process = Worker::start(&executable, &self.models)?;
+            self.state.send_modify(|state| state.process = process.id());
             self.worker = Some(Held { process, info: None, tenant: None, ran_kernel: false });
-            self.state.send_modify(|state| state.running = true);
         }
         let Some(held) = &mut self.worker else { return Err(gone().into()) };
         held.tenant = Some(*tenant);
         held.ran_kernel |= is_kernel;
+        Ok(held)
+    }
+
+    /// The same, with the card open and known to compute correctly.
+    async fn opened(
+        &mut self,
+        model: Option<&Path>,
+        tenant: &Tenant,
+        is_kernel: bool,
+    ) -> Result<(&mut Held, WorkerInfo), Failure> {
+        let opened = Arc::clone(&self.info);
+        let held = self.started(model, tenant, is_kernel).await?;
         if let Some(info) = held.info.clone() {
             return Ok((held, info));
         }
@@ -476,8 +511,8 @@ impl Desk {
         });
         match reply.await?.0 {
             Reply::Ready { worker, sandbox, main_memory } => {
-                let opened = Opened { worker: worker.clone(), sandbox, main_memory };
-                *self.info.lock().unwrap_or_else(PoisonError::into_inner) = Some(opened);
+                let said = Opened { worker: worker.clone(), sandbox, main_memory };
+                *opened.lock().unwrap_or_else(PoisonError::into_inner) = Some(said);
                 held.info = Some(worker.clone());
                 Ok((held, worker))
             }
@@ -491,44 +526,7 @@ impl Desk {
         if let Some(held) = self.worker.take() {
             held.process.kill().await;
         }
-        self.state.send_modify(|state| state.running = false);
-    }
-}
-
-/// The request for an order and the exact length of its output.
-fn prepare(order: &Order) -> Result<(Request, u64), Problem> {
-    let invalid = |message: &str| Err(Problem::new(Code::Invalid, message, "correct the job and submit it again"));
-    let (model_dir, model_sha256) = match (&order.work, &order.model) {
-        (Work::Embed { model, .. }, Some(folder)) => (Some(text_of(folder)?), Some(model.sha256)),
-        (Work::Embed { model, .. }, None) => return Err(no_model(&model.name)),
-        _ => (None, None),
-    };
-    let expected = match (&order.parts, &order.work) {
-        (None, work) => work.max_output_bytes(),
-        (Some(parts), _) if parts.is_empty() => return invalid("parts names no part"),
-        (Some(parts), Work::Embed { passages, .. }) if parts.iter().all(|part| part < passages) => {
-            parts.len() as u64 * EMBEDDING_BYTES
-        }
-        (Some(parts), Work::Kernel(kernel)) if parts.iter().all(|part| *part < kernel.rows) => {
-            parts.len() as u64 * kernel.row_bytes()
-        }
-        (Some(parts), Work::Wgsl(kernel)) if parts.iter().all(|part| *part < kernel.workgroups) => {
-            parts.len() as u64 * (order.work.max_output_bytes() / u64::from(kernel.workgroups))
-        }
-        (Some(_), Work::Gemm { .. }) => return invalid("a matrix product has no parts"),
-        (Some(_), _) => return invalid("parts names one that the work does not have"),
-    };
-    let request = Request::Run { work: order.work.clone(), model_dir, model_sha256, parts: order.parts.clone() };
-    Ok((request, expected))
-}
-
-fn total(order: &Order) -> u32 {
-    match (&order.parts, &order.work) {
-        (Some(parts), _) => u32::try_from(parts.len()).unwrap_or(u32::MAX),
-        (None, Work::Embed { passages, .. }) => *passages,
-        (None, Work::Kernel(kernel)) => kernel.rows,
-        (None, Work::Wgsl(kernel)) => kernel.workgroups,
-        (None, Work::Gemm { .. } | Work::Generate(_)) => 1,
+        self.state.send_modify(|state| state.process = None);
     }
 }
 
@@ -542,14 +540,6 @@ pub(crate) fn text_of(path: &Path) -> Result<String, Problem> {
             "move it to a folder with a plain name",
         )
     })
-}
-
-fn no_model(name: &str) -> Problem {
-    Problem::new(
-        Code::NotFound,
-        format!("the model {name} is not on this machine"),
-        "fetch the model, or choose one that `tender doctor` lists",
-    )
 }
 
 /// What the worker must answer within `limit`; after that it is in the middle of something.

@@ -260,7 +260,7 @@ async fn stop_kills_at_once_and_refuses_what_waits() {
         })
         .into();
     let mut state = engine.state.clone();
-    state.wait_for(|state| state.running).await.unwrap();
+    state.wait_for(|state| state.process.is_some()).await.unwrap();
     tokio::time::sleep(Duration::from_millis(100)).await;
     let start = Instant::now();
     engine.stop().await;
@@ -282,7 +282,7 @@ async fn a_dropped_order_kills_what_it_runs() {
     let cancelled = timeout(Duration::from_millis(300), run(&engine, order(Tenant::Own))).await;
     assert!(cancelled.is_err());
     let mut state = engine.state.clone();
-    timeout(Duration::from_secs(2), state.wait_for(|state| !state.running)).await.unwrap().unwrap();
+    timeout(Duration::from_secs(2), state.wait_for(|state| state.process.is_none())).await.unwrap().unwrap();
     assert!(stage.none_is_alive());
 }
 
@@ -292,7 +292,7 @@ async fn an_idle_worker_is_stopped_and_a_dropped_engine_leaves_none() {
     let engine = stage.engine_with_idle(Duration::from_millis(100));
     engine.open().await.unwrap();
     let mut state = engine.state.clone();
-    timeout(Duration::from_secs(2), state.wait_for(|state| !state.running)).await.unwrap().unwrap();
+    timeout(Duration::from_secs(2), state.wait_for(|state| state.process.is_none())).await.unwrap().unwrap();
     assert!(stage.none_is_alive());
 
     let engine = stage.engine();
@@ -300,7 +300,7 @@ async fn an_idle_worker_is_stopped_and_a_dropped_engine_leaves_none() {
     let mut state = engine.state.clone();
     drop(engine);
     // Either the desk says so, or it is gone.
-    let _ = timeout(Duration::from_secs(2), state.wait_for(|state| !state.running)).await.unwrap();
+    let _ = timeout(Duration::from_secs(2), state.wait_for(|state| state.process.is_none())).await.unwrap();
     assert!(stage.none_is_alive());
 }
 
@@ -389,7 +389,7 @@ async fn a_full_queue_and_impossible_orders_are_refused_without_touching_the_wor
     };
     let mut waiting = vec![submit()];
     let mut state = engine.state.clone();
-    state.wait_for(|state| state.running).await.unwrap();
+    state.wait_for(|state| state.process.is_some()).await.unwrap();
     waiting.extend((0..MAX_QUEUED).map(|_| submit()));
     tokio::time::sleep(Duration::from_millis(100)).await;
     // One runs and 64 wait.

@@ -43,8 +43,8 @@ pub(crate) struct TextEngine {
 /// What others may know of the desk.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct State {
-    /// A process exists.
-    pub(crate) running: bool,
+    /// The process, while there is one.
+    pub(crate) process: Option<u32>,
     /// The last stop that was carried out.
     pub(crate) stopped: u64,
     /// The model that the process holds.
@@ -270,7 +270,7 @@ impl Desk {
     async fn load(&mut self, model: (PathBuf, Sha256)) -> Result<(), Problem> {
         let executable = find_worker(self.settings.worker.as_deref())?;
         let mut worker = Worker::start(&executable, std::slice::from_ref(&model.0))?;
-        self.state.send_modify(|state| state.running = true);
+        self.state.send_modify(|state| state.process = worker.id());
         let request =
             Request::Load { model_path: text_of(&model.0)?, model_sha256: model.1, limits: self.settings.text };
         let loading = async {
@@ -470,7 +470,7 @@ impl Desk {
             held.feed.kill().await;
         }
         self.state.send_modify(|state| {
-            state.running = false;
+            state.process = None;
             state.model = None;
         });
     }

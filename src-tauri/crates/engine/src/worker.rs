@@ -112,6 +112,11 @@ impl Worker {
         Ok(Self { child, stdin, stdout: BufReader::new(stdout), last_words })
     }
 
+    /// Its process, until it is gone.
+    pub(crate) fn id(&self) -> Option<u32> {
+        self.child.id()
+    }
+
     /// Sends one request. Cancel-safe only in the sense that the worker must be killed afterwards.
     pub(crate) async fn send(&mut self, request: &Request, payload: &Bytes) -> Result<(), Problem> {
         match send(&mut self.stdin, request, payload).await? {

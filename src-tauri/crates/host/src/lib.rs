@@ -1,10 +1,11 @@
-//! What the machine is doing: sensors, energy, disk, drivers.
+//! What the machine is doing: sensors, energy, disk, drivers; and the guard that gives it back to its owner.
 //!
 //! A number that was not measured is absent or says so; nothing is estimated here.
 
 pub mod checks;
 pub mod energy;
 pub mod free;
+pub mod guard;
 mod load;
 pub mod nvml;
 mod sandbox_check;

@@ -28,6 +28,8 @@ mod economics;
 #[cfg(feature = "host")]
 mod entropy;
 #[cfg(feature = "host")]
+mod guard;
+#[cfg(feature = "host")]
 pub mod identity;
 #[cfg(feature = "host")]
 mod invitation;

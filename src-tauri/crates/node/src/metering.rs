@@ -50,6 +50,27 @@ pub(crate) fn free_video_memory(adapter: &str, chosen: Option<&str>) -> Option<(
     reading.memory_used_bytes.zip(reading.memory_total_bytes)
 }
 
+/// The card that works: the one that is the adapter, or the only one before any adapter was opened.
+///
+/// # Errors
+/// Why there is none, in words.
+pub(crate) fn working<'a>(
+    cards: &'a [CardMeter],
+    adapter: Option<&str>,
+    chosen: Option<&str>,
+) -> Result<&'a dyn Sensor, &'static str> {
+    let found = match adapter {
+        Some(adapter) => tender_host::choose(cards.iter().map(CardMeter::sensor), adapter, chosen),
+        None => (cards.len() == 1).then_some(0),
+    };
+    let why = match (cards.len(), adapter) {
+        (0, _) => "no card here can be read",
+        (_, Some(_)) => "the adapter that works has no sensor, or it is not clear which card it is",
+        (_, None) => "it is not clear which card works before the first job",
+    };
+    found.and_then(|index| cards.get(index)).map(CardMeter::sensor).ok_or(why)
+}
+
 /// Whether cards may have to be closed. Never waits: who opens them has the lock for long.
 fn is_open() -> bool {
     CARDS.try_lock().is_ok_and(|cards| cards.is_some())
@@ -227,7 +248,7 @@ impl Node {
         stored.and_then(|value| serde_json::from_value(value).ok()).unwrap_or_default()
     }
 
-    async fn remember(&self, key: &str, value: serde_json::Result<Value>) {
+    pub(crate) async fn remember(&self, key: &str, value: serde_json::Result<Value>) {
         let Ok(value) = value else { return };
         let event = Event::SettingChanged { key: key.to_owned(), value, at: self.now() };
         if let Err(problem) = self.apply(vec![event], Vec::new()).await {

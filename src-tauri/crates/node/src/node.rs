@@ -62,6 +62,7 @@ pub struct Node {
     pub(crate) engine: Arc<LocalEngine>,
     pub(crate) clients: Clients,
     pub(crate) live: Live,
+    pub(crate) lookout: crate::guard::Lookout,
     pub(crate) samples: Arc<Samples>,
     pub(crate) models: Shelf,
     pub(crate) runtimes: Connections,
@@ -132,6 +133,7 @@ impl Node {
             let (node, events) = (node.clone(), node.store.subscribe());
             async move { node.live.bells.follow(events).await }
         });
+        node.spawn(node.clone().keep_guard());
         node.resume().await?;
         node.spawn(crate::serve::a2a(node.clone(), listener, tls));
         let mut api_address = None;
@@ -159,6 +161,7 @@ impl Node {
         settings.worker = worker.map(Path::to_owned).or(settings.worker);
         let figures = store.setting(crate::serve::FIGURES).await.map_err(|e| e.problem())?;
         let figures = figures.and_then(|value| serde_json::from_value(value).ok()).unwrap_or_default();
+        let lookout = crate::guard::Lookout::of(&store).await?;
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         Ok(Self {
             engine: Arc::new(LocalEngine::new(crate::serve::engine_options(&settings))),
@@ -168,6 +171,7 @@ impl Node {
             store,
             identity,
             live: Live::new(),
+            lookout,
             samples: Arc::default(),
             models: Shelf::default(),
             runtimes: Connections::default(),
@@ -250,6 +254,7 @@ impl Node {
         let stored = self.store.settings().await.map_err(|e| e.problem())?;
         let settings = Settings::read(&stored);
         *self.settings.write().unwrap_or_else(PoisonError::into_inner) = settings;
+        self.lookout.wake();
         self.live.touch();
         Ok(())
     }

@@ -114,13 +114,19 @@ impl Node {
     /// once and stored nowhere.
     ///
     /// # Errors
-    /// [`Code::Invalid`] for a name or a limit out of range.
+    /// [`Code::Invalid`] for a name or a limit out of range, [`Code::Conflict`] for the name of another key.
     pub(crate) async fn issue_key(&self, input: KeyInput) -> Result<IssuedKey, Problem> {
         let credit_limit = credit("credit_limit_micro_usd", input.credit_limit_micro_usd)?;
         let name = clean_name(&input.name);
         if name != input.name {
             let message = format!("name is {:?}", input.name);
             return Err(Problem::new(Code::Invalid, message, format!("choose 1 to {MAX_NAME_CHARS} characters")));
+        }
+        let peers = self.store.peers().await.map_err(|e| e.problem())?;
+        if peers.iter().any(|peer| peer.by_key && !peer.removed && peer.name == name) {
+            let message = format!("there is an API key named {name:?} already");
+            let hint = "choose another name, or take that key back first: who has it is told by its name alone";
+            return Err(Problem::new(Code::Conflict, message, hint));
         }
         let (key, text) = ApiKey::draw(self.entropy.as_ref());
         let peer = PeerRecord {

@@ -22,6 +22,10 @@ pub struct Settings {
     pub stopped: bool,
     /// Selling pauses until this time (RFC 3339), or not at all.
     pub paused_until: Option<tender_base::Timestamp>,
+    /// Nothing new is taken; when what runs is done, selling pauses.
+    pub finishing: bool,
+    /// For what the machine is given back.
+    pub(crate) guard: crate::guard::Rules,
     /// Price list.
     pub prices: PriceList,
     /// The most that may be spent in a day (UTC).
@@ -89,6 +93,8 @@ impl Settings {
             selling: flag("selling"),
             stopped: flag("stopped"),
             paused_until: value("paused_until").as_str().and_then(tender_base::Timestamp::parse),
+            finishing: flag("finish_then_pause"),
+            guard: crate::guard::Rules::read(stored),
             prices: PriceList {
                 embed: rate(JobKind::Embed),
                 gemm: rate(JobKind::Gemm),

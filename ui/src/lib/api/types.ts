@@ -4,6 +4,9 @@ export type ContractStateName =
   | 'announced' | 'proposed' | 'awarded' | 'running' | 'delivered' | 'accepted' | 'settled'
   | 'rejected' | 'lapsed' | 'failed' | 'abandoned' | 'handed_back';
 
+export type GuardTriggerName =
+  | 'test' | 'game' | 'other_program' | 'temperature' | 'power' | 'battery' | 'activity' | 'schedule' | 'metered';
+
 /**
  * No input.
  */
@@ -69,27 +72,6 @@ identity_store: string,
  * Version of the node.
  */
 version: string, };
-
-/**
- * Whether the node sells now, and why not.
- */
-export type Selling = { 
-/**
- * The owner's switch.
- */
-on: boolean, 
-/**
- * One of `off`, `idle`, `busy`, `paused`, `stopped`.
- */
-state: string, 
-/**
- * In a sentence.
- */
-reason: string, 
-/**
- * End of a pause, when paused for a time.
- */
-paused_until: string | null, };
 
 /**
  * One line of the job list: a job bought, or a contract sold.
@@ -290,6 +272,10 @@ waits_for: string,
  * The states it went through, with times: the contract line.
  */
 steps: Array<ContractStep>, 
+/**
+ * Why it stands there, when that says more than its state: why it failed, was rejected, given up or handed back.
+ */
+reason: string | null, 
 /**
  * What it costs or earns.
  */
@@ -2746,6 +2732,189 @@ text: string,
 rows: Array<DecisionAlternative>, };
 
 /**
+ * Whether the node sells now, and why not.
+ */
+export type Selling = { 
+/**
+ * The owner's switch.
+ */
+on: boolean, 
+/**
+ * The one state that the guard decides.
+ */
+state: 'off' | 'idle' | 'busy' | 'paused' | 'stopped' | 'yielding' | 'draining', 
+/**
+ * In a sentence.
+ */
+reason: string, 
+/**
+ * End of a pause, when paused for a time.
+ */
+paused_until: string | null, 
+/**
+ * For what the machine is given back now; absent when it is not, or when the owner paused by hand.
+ */
+trigger: GuardTriggerName | null, 
+/**
+ * When selling goes on by itself, if nothing else comes; absent while what it yields to lasts and its end is
+ * not known.
+ */
+resumes_at: string | null, };
+
+/**
+ * The guard: what it looks for, what it sees, and what it did.
+ */
+export type Guard = { 
+/**
+ * Whether it looks now: while selling is on, or work runs on the card.
+ */
+looking: boolean, 
+/**
+ * What it looks for, the strongest first.
+ */
+triggers: Array<GuardTrigger>, 
+/**
+ * When it gave the machine back, newest first, 20 at most.
+ */
+yields: Array<GuardYield>, 
+/**
+ * The longest that a yield takes, from the trigger to memory read back as free, in milliseconds: the 99th
+ * percentile of the self-test, rounded up to 10. None before the first self-test.
+ */
+promise_ms: number | null, 
+/**
+ * When it was tested.
+ */
+tested_at: string | null, 
+/**
+ * With how many yields.
+ */
+tests: number, 
+/**
+ * What the self-test measured.
+ */
+test: GuardTest | null, 
+/**
+ * The self-test under way: yields done and in all.
+ */
+testing: Progress | null, 
+/**
+ * Why the last self-test came to nothing.
+ */
+test_problem: ApiProblem | null, };
+
+/**
+ * One thing that the guard looks for.
+ */
+export type GuardTrigger = { 
+/**
+ * Its name.
+ */
+name: GuardTriggerName, 
+/**
+ * Whether it is looked for.
+ */
+on: boolean, 
+/**
+ * Whether this machine can tell.
+ */
+available: boolean, 
+/**
+ * Why not.
+ */
+unavailable_why: string | null, 
+/**
+ * Whether it was there at the last look.
+ */
+present: boolean, 
+/**
+ * What was seen, or is looked for, in a sentence.
+ */
+detail: string, 
+/**
+ * Whether own jobs stop, too; else only what is sold.
+ */
+stops_own_jobs: boolean, 
+/**
+ * The settings that it follows.
+ */
+settings: Array<string>, };
+
+/**
+ * One time that the machine was given back.
+ */
+export type GuardYield = { 
+/**
+ * When the trigger was seen.
+ */
+at: string, 
+/**
+ * What it was.
+ */
+trigger: GuardTriggerName, 
+/**
+ * In a sentence.
+ */
+reason: string, 
+/**
+ * From there to memory free, in milliseconds; absent when there was nothing to free, or own jobs went on.
+ */
+freed_ms: number | null, 
+/**
+ * Memory freed, in bytes; absent when nobody measures it.
+ */
+freed_bytes: number | null, 
+/**
+ * Whether memory was read back: by the card's sensor, or as that of a process that is gone.
+ */
+memory_measured: boolean, 
+/**
+ * Sold jobs handed back.
+ */
+jobs_handed_back: number, 
+/**
+ * When selling went on; absent while it has not.
+ */
+resumed_at: string | null, };
+
+/**
+ * What a self-test measured, in milliseconds from the trigger to memory read back as free.
+ */
+export type GuardTest = { 
+/**
+ * Yields.
+ */
+n: number, 
+/**
+ * Median.
+ */
+p50_ms: number, 
+/**
+ * 99th percentile (nearest rank).
+ */
+p99_ms: number, 
+/**
+ * Longest.
+ */
+max_ms: number, 
+/**
+ * The adapter that worked.
+ */
+adapter: string, 
+/**
+ * Its driver.
+ */
+driver: string, 
+/**
+ * Whether memory was read back each time.
+ */
+memory_measured: boolean, 
+/**
+ * When it ended.
+ */
+at: string, };
+
+/**
  * Which days of which book.
  */
 export type EarningsQuery = { 
@@ -3139,6 +3308,7 @@ export type Operations = {
   peers: { kind: 'query'; input: Nothing; output: Peers };
   settings: { kind: 'query'; input: Nothing; output: Settings };
   doctor: { kind: 'query'; input: Nothing; output: Doctor };
+  guard: { kind: 'query'; input: Nothing; output: Guard };
   models: { kind: 'query'; input: Nothing; output: Models };
   runtimes: { kind: 'query'; input: Nothing; output: Runtimes };
   agents: { kind: 'query'; input: Nothing; output: Agents };
@@ -3158,6 +3328,8 @@ export type Operations = {
   run_again: { kind: 'command'; input: ById; output: Submitted };
   sell: { kind: 'command'; input: Switch; output: Selling };
   pause: { kind: 'command'; input: PauseInput; output: Selling };
+  finish_then_pause: { kind: 'command'; input: Switch; output: Selling };
+  test_guard: { kind: 'command'; input: Nothing; output: Guard };
   stop_everything: { kind: 'command'; input: Switch; output: Overview };
   set_setting: { kind: 'command'; input: SetSettingInput; output: Settings };
   invite: { kind: 'command'; input: InviteInput; output: Invitation };
@@ -3186,6 +3358,7 @@ export type Operations = {
   watch_models: { kind: 'subscription'; input: Nothing; output: Models };
   watch_runtimes: { kind: 'subscription'; input: Nothing; output: Runtimes };
   watch_agents: { kind: 'subscription'; input: Nothing; output: Agents };
+  watch_guard: { kind: 'subscription'; input: Nothing; output: Guard };
   watch_benchmark: { kind: 'subscription'; input: Nothing; output: Benchmark };
   watch_machine: { kind: 'subscription'; input: Nothing; output: Machine };
 };

@@ -2,7 +2,7 @@ import type { Setting } from '$lib/api/types';
 import { m } from '$lib/paraglide/messages.js';
 
 /** The groups of settings, in the order in which they are shown. */
-export const GROUPS = ['selling', 'prices', 'buying', 'models', 'runtimes', 'card', 'energy', 'machine', 'other'] as const;
+export const GROUPS = ['selling', 'guard', 'prices', 'buying', 'models', 'runtimes', 'card', 'energy', 'machine', 'other'] as const;
 export type GroupName = (typeof GROUPS)[number];
 
 /** One field of a row. */
@@ -32,6 +32,18 @@ const KNOWN: Record<string, Known> = {
   a2a_grpc: { group: 'selling', label: m.set_grpc },
   sell_unconfined_kernels: { group: 'selling', label: m.set_unconfined },
   review_seconds: { group: 'selling', label: m.set_review, unit: m.unit_seconds },
+  finish_then_pause: { group: 'selling', label: m.set_finish },
+  'guard.full_screen': { group: 'guard', label: m.set_guard_full_screen },
+  'guard.programs': { group: 'guard', label: m.set_guard_programs },
+  'guard.ignored': { group: 'guard', label: m.set_guard_ignored },
+  'guard.program_mib': { group: 'guard', label: m.set_guard_memory, unit: m.unit_mib },
+  'guard.temperature_c': { group: 'guard', label: m.set_guard_temperature, unit: m.unit_celsius },
+  'guard.card_watts': { group: 'guard', label: m.set_guard_power, unit: m.unit_watts },
+  'guard.battery': { group: 'guard', label: m.set_guard_battery },
+  'guard.activity_minutes': { group: 'guard', label: m.set_guard_activity, unit: m.unit_minutes },
+  'guard.hours': { group: 'guard', label: m.set_guard_hours },
+  'guard.metered': { group: 'guard', label: m.set_guard_metered },
+  'guard.resume_seconds': { group: 'guard', label: m.set_guard_resume, unit: m.unit_seconds },
   daily_spend_cap_micro_usd: { group: 'buying', label: m.set_daily_cap, about: m.set_daily_cap_about },
   use_own_gpu: { group: 'buying', label: m.set_use_own_gpu },
   proposal_deadline_ms: { group: 'buying', label: m.set_proposal_deadline, unit: m.unit_milliseconds },
@@ -75,6 +87,7 @@ const PRICED: Record<string, { label: () => string; unit: () => string; about: (
 
 const TITLES: Record<GroupName, () => string> = {
   selling: m.group_selling,
+  guard: m.group_guard,
   prices: m.group_prices,
   buying: m.group_buying,
   models: m.group_models,

@@ -48,6 +48,9 @@ pub struct Offer {
     /// For how long a proposal can be awarded, at most, in seconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_quote_seconds: Option<u32>,
+    /// How soon at most the card is free for its owner once something needs it, measured, in milliseconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub yield_ms: Option<u32>,
 }
 
 /// A processor for sale.

@@ -197,6 +197,7 @@ pub fn facts(url: String, tls_key_sha256: Option<Sha256>) -> CardFacts {
             }],
             availability: Some(Availability::Always),
             max_quote_seconds: Some(30),
+            yield_ms: None,
         },
         successions: Vec::new(),
     }

@@ -2,6 +2,7 @@
 
 use super::{
     decisions::{decision, decisions},
+    guard::{finish_then_pause, guard, test_guard, watch_guard},
     earnings::{earnings, earnings_lines},
     economics::{api_prices, breakeven, breakeven_presets, breakeven_usage},
     machine::watch_machine,
@@ -96,6 +97,7 @@ async fn explain(node: &Arc<Node>, by: ById) -> Answer<Explanation> {
         Problem::new(Code::NotFound, "nothing is decided about this job yet", "ask again when it runs")
     })?;
     let mut explanation = decided.explanation()?;
+    explanation.text.push_str(&views::attempts(node, job.id).await?);
     let expected = job.decision.as_ref().and_then(|decision| decision.get(EXPECTED)?.as_array());
     explanation.whys.extend(expected.into_iter().flatten().cloned());
     Ok(explanation)
@@ -179,6 +181,7 @@ async fn doctor(node: &Arc<Node>, _: Nothing) -> Answer<Doctor> {
     checks.extend(crate::models::checks(&node.models().await));
     checks.extend(crate::runtimes::checks(&node.list_runtimes()));
     checks.extend(crate::agents::checks(&node.list_agents()));
+    checks.extend(super::guard::checks(node));
     checks.push(node.exploration().await?);
     let kept = node.identity.store.describe(&node.config.data_dir);
     checks.push(views::check("Identity", Ok(format!("{kept}; {}", node.did()))));
@@ -329,8 +332,8 @@ async fn sell(node: &Arc<Node>, switch: Switch) -> Answer<Selling> {
             "end the stop first (`tender stop off`), then sell",
         ));
     }
-    node.set("selling", switch.on.into()).await?;
-    node.set("paused_until", Value::Null).await?;
+    let switched = [("selling", switch.on.into()), ("paused_until", Value::Null), ("finish_then_pause", Value::Null)];
+    node.set_all(switched.map(|(key, value)| (key.to_owned(), value)).into()).await?;
     views::selling(node).await
 }
 

@@ -14,6 +14,8 @@ mod earnings;
 #[cfg(feature = "host")]
 pub(crate) mod economics;
 #[cfg(feature = "host")]
+mod guard;
+#[cfg(feature = "host")]
 pub(crate) mod handlers;
 #[cfg(feature = "host")]
 pub(crate) mod http;
@@ -65,6 +67,7 @@ macro_rules! with_operations {
             peers: Query, Nothing => Peers;
             settings: Query, Nothing => Settings;
             doctor: Query, Nothing => Doctor;
+            guard: Query, Nothing => Guard;
             models: Query, Nothing => Models;
             runtimes: Query, Nothing => Runtimes;
             agents: Query, Nothing => Agents;
@@ -84,6 +87,8 @@ macro_rules! with_operations {
             run_again: Command, ById => Submitted;
             sell: Command, Switch => Selling;
             pause: Command, PauseInput => Selling;
+            finish_then_pause: Command, Switch => Selling;
+            test_guard: Command, Nothing => Guard;
             stop_everything: Command, Switch => Overview;
             set_setting: Command, SetSettingInput => Settings;
             invite: Command, InviteInput => Invitation;
@@ -112,6 +117,7 @@ macro_rules! with_operations {
             watch_models: Subscription, Nothing => Models;
             watch_runtimes: Subscription, Nothing => Runtimes;
             watch_agents: Subscription, Nothing => Agents;
+            watch_guard: Subscription, Nothing => Guard;
             watch_benchmark: Subscription, Nothing => Benchmark;
             watch_machine: Subscription, Nothing => Machine;
         }
@@ -152,6 +158,7 @@ mod tests {
             "// Generated from tender-node's API types by `TENDER_WRITE_TYPES=1 cargo test -p tender-node typescript`. Do not edit.\n\n",
         );
         text.push_str("export type ContractStateName =\n  | 'announced' | 'proposed' | 'awarded' | 'running' | 'delivered' | 'accepted' | 'settled'\n  | 'rejected' | 'lapsed' | 'failed' | 'abandoned' | 'handed_back';\n\n");
+        text.push_str("export type GuardTriggerName =\n  | 'test' | 'game' | 'other_program' | 'temperature' | 'power' | 'battery' | 'activity' | 'schedule' | 'metered';\n\n");
         let all = [
             types::typescript(&config),
             types::submit::typescript(&config),
@@ -162,6 +169,7 @@ mod tests {
             types::simulation::typescript(&config),
             types::prices::typescript(&config),
             types::decisions::typescript(&config),
+            types::guard::typescript(&config),
             types::earnings::typescript(&config),
             types::machine::typescript(&config),
             types::benchmark::typescript(&config),

@@ -28,6 +28,7 @@ pub mod benchmark;
 pub mod decisions;
 pub mod earnings;
 pub mod economics;
+pub mod guard;
 pub mod machine;
 pub mod models;
 pub mod prices;
@@ -39,6 +40,7 @@ pub use benchmark::*;
 pub use decisions::*;
 pub use earnings::*;
 pub use economics::*;
+pub use guard::*;
 pub use machine::*;
 pub use models::*;
 pub use prices::*;
@@ -81,18 +83,6 @@ api_types! {
         pub identity_store: String,
         /// Version of the node.
         pub version: String,
-    }
-
-    /// Whether the node sells now, and why not.
-    pub struct Selling {
-        /// The owner's switch.
-        pub on: bool,
-        /// One of `off`, `idle`, `busy`, `paused`, `stopped`.
-        pub state: String,
-        /// In a sentence.
-        pub reason: String,
-        /// End of a pause, when paused for a time.
-        pub paused_until: Option<String>,
     }
 
     /// One line of the job list: a job bought, or a contract sold.
@@ -212,6 +202,8 @@ api_types! {
         pub waits_for: String,
         /// The states it went through, with times: the contract line.
         pub steps: Vec<ContractStep>,
+        /// Why it stands there, when that says more than its state: why it failed, was rejected, given up or handed back.
+        pub reason: Option<String>,
         /// What it costs or earns.
         pub amount_micro_usd: Option<i64>,
         /// Joules, when measured.

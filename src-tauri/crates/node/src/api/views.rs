@@ -7,7 +7,10 @@ use crate::{
 };
 use std::sync::Arc;
 use tender_base::{
-    Code, ContractState, Did, JobState, Problem, Role, Work, ids::ContractId, job::Precision, kernel::Kernel,
+    Code, ContractState, Did, JobState, Problem, Role, Work,
+    ids::{ContractId, JobId},
+    job::Precision,
+    kernel::Kernel,
     ledger::Account,
 };
 use tender_market::decision::{Outcome, Source};
@@ -71,22 +74,14 @@ pub(super) async fn selling(node: &Arc<Node>) -> Result<Selling, Problem> {
     let paused_until = settings.paused_until.filter(|until| *until > node.now());
     let busy = node.store.contracts(under_way()).await.map_err(|e| e.problem())?;
     let running = busy.iter().filter(|r| r.state != ContractState::Delivered).count();
-    let (state, reason) = if settings.stopped {
-        ("stopped", "Everything is stopped by your switch".to_owned())
-    } else if !settings.selling {
-        ("off", "Selling is switched off".to_owned())
-    } else if let Some(until) = paused_until {
-        ("paused", format!("Paused until {until}"))
-    } else if running > 0 {
-        ("busy", format!("Running {running} {}", if running == 1 { "job" } else { "jobs" }))
-    } else {
-        ("idle", "Waiting for calls from your peers".to_owned())
-    };
+    let sale = node.sale(running);
     Ok(Selling {
         on: settings.selling && !settings.stopped,
-        state: state.to_owned(),
-        reason,
+        state: sale.state.to_owned(),
+        reason: sale.reason,
         paused_until: paused_until.map(|until| until.to_string()),
+        trigger: sale.trigger.map(|trigger| trigger.name().to_owned()),
+        resumes_at: sale.resumes_at.map(|at| at.to_string()),
     })
 }
 
@@ -211,12 +206,27 @@ async fn contract_detail(node: &Arc<Node>, record: &ContractRecord) -> Result<Co
         state: record.state,
         waits_for: if record.state.is_final() { String::new() } else { standing(record, &with) },
         steps: record.times.iter().map(|(state, at)| ContractStep { state: *state, at: at.to_string() }).collect(),
+        reason: record.reason.as_ref().map(|reason| reason.message.clone()),
         amount_micro_usd: record.amount.map(|amount| amount.0),
         energy_joules: delivery.and_then(|d| d.meter.energy_joules),
         adapter: delivery.map(|d| d.worker.adapter.clone()),
         receipt: record.countersignature().is_some(),
         with,
     })
+}
+
+/// Who tried a job and did not do it, a line each, in the order of the awards.
+pub(super) async fn attempts(node: &Node, job: JobId) -> Result<String, Problem> {
+    let mut lines = String::new();
+    for record in node.contracts_of(job).await?.iter().rev() {
+        use ContractState as S;
+        let in_vain = matches!(record.state, S::Rejected | S::Failed | S::Abandoned | S::HandedBack);
+        if let Some(reason) = record.reason.as_ref().filter(|_| in_vain) {
+            let (name, at) = (name_of(node, &record.peer).await, record.changed_at);
+            lines.push_str(&format!("Tried with {name}, {at}: {}\n", reason.message));
+        }
+    }
+    Ok(lines)
 }
 
 /// The contract a job rests on: the furthest one, the latest among equals.
@@ -337,7 +347,7 @@ pub(super) async fn peer(node: &Arc<Node>, record: &PeerRecord) -> Result<Peer, 
     })
 }
 
-pub(super) async fn name_of(node: &Arc<Node>, did: &Did) -> String {
+pub(super) async fn name_of(node: &Node, did: &Did) -> String {
     match node.store.peer(did).await {
         Ok(Some(peer)) => peer.name,
         _ => format!("…{}", did.short()),

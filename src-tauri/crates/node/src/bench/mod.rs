@@ -6,6 +6,7 @@ mod decide;
 mod embed;
 mod gemm;
 mod generate;
+mod guard;
 mod load;
 mod overhead;
 mod peer;
@@ -17,6 +18,7 @@ pub use decide::decide;
 pub use embed::embed;
 pub use gemm::gemm;
 pub use generate::generate;
+pub use guard::guard;
 pub use quote::quote;
 
 use serde::Serialize;

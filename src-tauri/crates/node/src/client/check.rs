@@ -145,6 +145,7 @@ impl Node {
         // When silence counts, a verdict comes too late.
         let left = record.expires_at.map_or(Duration::ZERO, |silence| silence.since(started));
         let limit = left.max(LEAST_CHECK_LIMIT);
+        self.lookout.looked().await;
         let checking = verify::evidence(&claim, &probe, self.engine.as_ref(), model.as_deref(), limit);
         // Waiting for room in the own worker is no work and has no limit of its own.
         let found = tokio::time::timeout(limit, checking).await.map_err(|_| {

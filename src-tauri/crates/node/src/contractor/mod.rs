@@ -17,7 +17,7 @@ pub(crate) use run::wall_limit;
 use crate::node::Node;
 use std::{sync::Arc, time::Duration};
 use tender_base::{
-    Code, ContractState, Did, JobSpec, MicroUsd, Problem, Role, Signed, Timestamp, Work,
+    Code, ContractState, Did, JobSpec, MicroUsd, Problem, Role, Signed, Work,
     documents::{
         self, Abandonment, Acceptance, Award, CallForProposals, Countersignature, Decline, Message, Proposal, Rejection,
     },
@@ -327,22 +327,6 @@ impl Node {
             "this node does not run clients' kernels: its worker's sandbox lacks a layer",
             "try another peer; its owner finds the remedy with `tender doctor`",
         ))
-    }
-
-    /// Whether this node sells at this moment.
-    pub(crate) fn willing(&self, now: Timestamp) -> Result<(), Problem> {
-        let settings = self.settings();
-        let refuse = |message: &str, hint: &str| Err(Problem::new(Code::Unavailable, message, hint));
-        if settings.stopped {
-            return refuse("this node was stopped by its owner", "try another peer");
-        }
-        if !settings.selling {
-            return refuse("this node is not selling now", "try later or another peer");
-        }
-        if let Some(until) = settings.paused_until.filter(|until| *until > now) {
-            return refuse("this node pauses selling", &format!("try again after {until}"));
-        }
-        Ok(())
     }
 
     /// One step of a contract: checked against the table, posted, durable.

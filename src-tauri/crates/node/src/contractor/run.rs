@@ -81,6 +81,8 @@ impl Node {
 
     /// The part of it that needs the card.
     async fn run_sold(self: &Arc<Self>, id: ContractId, metering: &mut WorkMeter) -> Result<Ran, Problem> {
+        // Nothing begins before it is known that nobody needs the card.
+        self.lookout.looked().await;
         let record = self.record(id).await?;
         self.not_stopped()?;
         let (call, proposal) = opening(&record)?;

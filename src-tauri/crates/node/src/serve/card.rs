@@ -82,7 +82,7 @@ impl Node {
     pub(super) fn on_the_card(&self) -> impl PartialEq + use<> {
         let settings = self.settings();
         let models = JobKind::ALL.map(|kind| self.for_sale(&settings, kind));
-        (settings, models, self.figures())
+        (settings, models, self.figures(), self.willing(self.now()).is_ok(), self.lookout.promise_ms())
     }
 
     /// The signed card.
@@ -126,8 +126,7 @@ impl Node {
 
     fn offer(&self, settings: &Settings, sold: &[SkillFacts], selling: bool) -> Offer {
         if !selling {
-            let later = settings.paused_until.filter(|until| *until > self.now());
-            let resumes = later.filter(|_| settings.selling && !settings.stopped);
+            let resumes = self.sale(0).resumes_at;
             return Offer { availability: resumes.map(Availability::From), ..Offer::default() };
         }
         let Figures { adapter, runs } = self.figures();
@@ -163,6 +162,7 @@ impl Node {
             benchmarks: benchmarks.collect(),
             availability: Some(Availability::Always),
             max_quote_seconds: u32::try_from(PROPOSAL_VALID.as_secs()).ok(),
+            yield_ms: self.lookout.promise_ms(),
         }
     }
 

@@ -53,6 +53,85 @@ pub const KNOWN: &[Known] = &[
         accepts: time,
     },
     Known {
+        key: "finish_then_pause",
+        default: || json!(false),
+        about: "Take no new jobs; when those that run are done, selling pauses until you resume it.",
+        accepts: boolean,
+    },
+    Known {
+        key: "guard.full_screen",
+        default: || json!(true),
+        about: "Give the card back while a full-screen window is in the foreground. Seen through X11, on Wayland only \
+                what runs in Xwayland.",
+        accepts: boolean,
+    },
+    Known {
+        key: "guard.programs",
+        default: || json!("gamescope, wineserver"),
+        about: "Give the card back while one of these programs runs: names with commas between them, 64 at most.",
+        accepts: names,
+    },
+    Known {
+        key: "guard.ignored",
+        default: || json!(crate::guard::IGNORED),
+        about: "Programs that the guard never yields to, in the foreground or on the card: names with commas between \
+                them, 64 at most.",
+        accepts: names,
+    },
+    Known {
+        key: "guard.program_mib",
+        default: || json!(1024),
+        about: "Give the card back while another program holds so many MiB of its memory: 0 to 1048576, 0 for never.",
+        accepts: |v| whole(v, 0, 1 << 20, "a whole number of MiB from 0 to 1048576"),
+    },
+    Known {
+        key: "guard.temperature_c",
+        default: || json!(87.0),
+        about: "Give the card back when it is hotter, in degrees Celsius: 0 to 120, 0 for never.",
+        accepts: |v| number(v, 0.0, 120.0, "a number from 0 to 120"),
+    },
+    Known {
+        key: "guard.card_watts",
+        default: || json!(0.0),
+        about: "Give the card back when it draws more for two seconds, in watts: 0 to 2000, 0 for never.",
+        accepts: |v| number(v, 0.0, 2000.0, "a number from 0 to 2000"),
+    },
+    Known {
+        key: "guard.battery",
+        default: || json!(true),
+        about: "Sell nothing while the machine runs on its battery.",
+        accepts: boolean,
+    },
+    Known {
+        key: "guard.activity_minutes",
+        default: || json!(0),
+        about: "Sell nothing until keyboard and mouse have rested for so many minutes: 0 to 240, 0 for selling \
+                meanwhile.",
+        accepts: |v| whole(v, 0, 240, "a whole number from 0 to 240"),
+    },
+    Known {
+        key: "guard.hours",
+        default: || json!(""),
+        about: "Hours in which to sell, in local time (`utc_offset_minutes`), as `22:00-06:00, weekend 00:00-24:00`; \
+                also for `weekdays`. All hours when empty.",
+        accepts: |v| match v.as_str().map(crate::guard::Hours::read) {
+            Some(Ok(_)) => Ok(()),
+            _ => Err("hours such as `22:00-06:00, weekend 00:00-24:00`, 16 at most"),
+        },
+    },
+    Known {
+        key: "guard.metered",
+        default: || json!(false),
+        about: "Sell nothing while the network is paid by volume, as the system says.",
+        accepts: boolean,
+    },
+    Known {
+        key: "guard.resume_seconds",
+        default: || json!(60),
+        about: "Seconds after the end of what the card was given back for, until selling goes on: 1 to 3600.",
+        accepts: |v| whole(v, 1, 3600, "a whole number from 1 to 3600"),
+    },
+    Known {
         key: "slots",
         default: || json!(1),
         about: "Contracts that may hold a slot at once, texts aside: 1 to 16.",
@@ -339,6 +418,16 @@ fn short_text(value: &Value) -> Result<(), &'static str> {
         .filter(|text| text.chars().count() <= 40 && !text.chars().any(char::is_control))
         .map(|_| ())
         .ok_or("a text of at most 40 characters")
+}
+
+/// Names with commas between them.
+fn names(value: &Value) -> Result<(), &'static str> {
+    let fits = |name: &str| name.chars().count() <= 64 && !name.chars().any(char::is_control);
+    value
+        .as_str()
+        .filter(|text| text.split(',').count() <= 64 && text.split(',').all(fits))
+        .map(|_| ())
+        .ok_or("names of programs with commas between them, such as `doom, blender`, 64 at most")
 }
 
 fn step(value: &Value) -> Result<(), &'static str> {
