@@ -71,10 +71,11 @@ impl Pause {
         }
     }
 
-    fn minutes(self) -> u32 {
+    /// The operation and its input. To sell ends every kind of pause, also the one after finishing.
+    fn command(self) -> (&'static str, Value) {
         match self {
-            Self::Pause => PAUSE_MINUTES,
-            Self::Resume => 0,
+            Self::Pause => ("pause", json!({ "minutes": PAUSE_MINUTES })),
+            Self::Resume => ("sell", json!({ "on": true })),
         }
     }
 }
@@ -262,7 +263,8 @@ fn clicked(app: &AppHandle, event: MenuEvent) {
         }
         "pause" => {
             if let Some(pause) = tray.shown().and_then(|menu| menu.pause) {
-                command(app, "pause", json!({ "minutes": pause.minutes() }));
+                let (name, input) = pause.command();
+                command(app, name, input);
             }
         }
         "drain" => {
@@ -376,6 +378,7 @@ pub mod tests {
 
     #[test]
     fn pausing_and_resuming_differ() {
-        assert_eq!((Pause::Pause.minutes(), Pause::Resume.minutes()), (PAUSE_MINUTES, 0));
+        assert_eq!(Pause::Pause.command(), ("pause", json!({ "minutes": 60 })));
+        assert_eq!(Pause::Resume.command(), ("sell", json!({ "on": true })));
     }
 }
