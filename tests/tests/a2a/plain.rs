@@ -164,6 +164,30 @@ async fn a_job_is_quoted_awarded_and_delivered_and_owed() {
 }
 
 #[tokio::test]
+async fn a_task_whose_card_the_owner_takes_back_fails_with_a_sentence_and_costs_nothing() {
+    let node = TestNode::seller().await;
+    let client = Plain::new(&node, Some(&key(&node, "player", work::DOLLAR).await.key));
+    let job = serde_json::to_value(work::wgsl(800, 20_000)).unwrap();
+    let quoted = client.send("m1", None, json!({"data": job})).await;
+    let id = quoted["id"].as_str().unwrap();
+    client.send("m2", Some(id), text("yes")).await;
+    node.events().first(|e| e.moved_to("running")).await;
+    // An owner whose hours are over: any hour but this one.
+    let hour = (time_of_day_hours() + 12) % 24;
+    node.set("guard.hours", json!(format!("{hour:02}:00-{hour:02}:30"))).await;
+    let failed = client.ended(id).await;
+    assert_eq!(state(&failed), "TASK_STATE_FAILED", "{failed}");
+    let said = failed["status"]["message"]["parts"][0]["text"].as_str().unwrap();
+    assert!(said.starts_with("handed back:") && said.contains("try again"), "{said}");
+    node.owes_and_is_owed_nothing().await;
+}
+
+/// Hour of the day, UTC, in which nodes of tests live.
+fn time_of_day_hours() -> u64 {
+    std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs() / 3600 % 24
+}
+
+#[tokio::test]
 async fn the_keys_limit_holds_and_a_quote_can_be_declined_cancelled_and_survives_a_restart() {
     let node = TestNode::seller().await;
     let poor = key(&node, "poor", 0).await;

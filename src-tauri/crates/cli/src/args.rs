@@ -138,6 +138,12 @@ pub(crate) enum Command {
         /// A folder that does not exist yet.
         to: PathBuf,
     },
+    /// Write a report for who helps: versions, what works, settings and the end of the log, without keys, names,
+    /// addresses, prompts and outputs.
+    Support {
+        /// The file; standard output when absent.
+        file: Option<PathBuf>,
+    },
     /// Put a backup into an empty data directory.
     Restore {
         /// The folder that `tender backup` made.

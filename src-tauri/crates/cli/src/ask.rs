@@ -62,6 +62,9 @@ pub(crate) async fn run(dir: &Path, command: Command, json: bool) -> Result<(), 
     if let Command::Doctor = command {
         return doctor(dir, json).await;
     }
+    if let Command::Support { file } = command {
+        return support(dir, file.as_deref(), json).await;
+    }
     let source = Source::of(dir, looks).await?;
     match command {
         Command::Sell { state } => {
@@ -191,6 +194,19 @@ async fn peers(source: &Source, command: Option<PeersCommand>, json: bool) -> Re
 }
 
 /// Asks the running node; without one, looks at the machine alone.
+async fn support(dir: &Path, file: Option<&Path>, json: bool) -> Result<(), Problem> {
+    let report: SupportBundle = Source::of(dir, true).await?.ask("support_bundle", &Nothing {}).await?;
+    if let Some(file) = file {
+        let cannot = |e| Problem::new(Code::Storage, format!("cannot write {}: {e}", file.display()), "");
+        fs::write(file, &report.text).map_err(cannot)?;
+    }
+    print::answer(json, &report, |report| match file {
+        Some(file) => format!("Written to {}. Read it before you send it.", file.display()),
+        None => report.text.clone(),
+    });
+    Ok(())
+}
+
 async fn doctor(dir: &Path, json: bool) -> Result<(), Problem> {
     let report: Doctor = match Attached::find(dir).await {
         Some(node) => node.ask("doctor", &Nothing {}).await?,

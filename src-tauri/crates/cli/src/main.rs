@@ -24,15 +24,13 @@ mod submit;
 
 use args::{Args, Command};
 use clap::{CommandFactory, Parser};
-use std::{path::Path, process::ExitCode};
+use std::{path::Path, process::ExitCode, sync::Mutex};
 use tender_base::{Code, Problem};
 
 fn main() -> ExitCode {
     let args = Args::parse();
     let json = args.json;
-    let filter = tracing_subscriber::EnvFilter::try_from_env("TENDER_LOG")
-        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("warn"));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    log(&args);
     // Two threads serve a desktop; each one costs an idle node memory.
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
     let outcome = match runtime {
@@ -45,6 +43,28 @@ fn main() -> ExitCode {
             print::problem(json, &problem);
             ExitCode::FAILURE
         }
+    }
+}
+
+/// Tells standard error what is wrong, and a hosted node's log file a little more.
+fn log(args: &Args) {
+    use tracing_subscriber::{EnvFilter, fmt, prelude::*};
+    let wanted = |otherwise| EnvFilter::try_from_env("TENDER_LOG").unwrap_or_else(|_| EnvFilter::new(otherwise));
+    let file = matches!(args.command, Command::Serve(_)).then(|| {
+        let dir = args.data_dir.clone().unwrap_or_else(tender_node::attach::default_data_dir);
+        tender_node::log_file::LogFile::open(&dir)
+    });
+    let (file, failed) = match file.transpose() {
+        Ok(file) => (file, None),
+        Err(e) => (None, Some(e)),
+    };
+    let file = file.map(|file| fmt::layer().with_ansi(false).with_writer(Mutex::new(file)));
+    tracing_subscriber::registry()
+        .with(fmt::layer().with_writer(std::io::stderr).with_filter(wanted("warn")))
+        .with(file.map(|file| file.with_filter(wanted("info"))))
+        .init();
+    if let Some(error) = failed {
+        tracing::warn!(%error, "there is no log file");
     }
 }
 

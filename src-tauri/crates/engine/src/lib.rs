@@ -18,7 +18,7 @@ mod worker;
 
 pub use gate::Closed;
 pub use inspect::inspect;
-pub use local::{LocalEngine, Settings};
+pub use local::{LocalEngine, Processes, Settings};
 pub use sandbox::sandbox;
 pub use worker::find_worker;
 

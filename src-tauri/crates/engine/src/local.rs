@@ -4,8 +4,8 @@
 use crate::{
     Engine, Order, Output, Progress, ProgressSender, Scores, Tenant,
     gate::{Closed, Gate, Passed},
-    prepare::{no_model, prepare, total},
-    text::{TextEngine, TextOrder},
+    prepare::{prepare, text_order, total},
+    text::TextEngine,
     worker::{Worker, find_worker},
 };
 use bytes::Bytes;
@@ -70,6 +70,22 @@ pub struct LocalEngine {
     /// The executable that the settings name, and how a worker of it is confined.
     executable: Option<PathBuf>,
     checked: OnceCell<Sandbox>,
+}
+
+/// Tells when a worker process starts or ends. What has changed before the first call counts as well.
+pub struct Processes(watch::Receiver<State>, watch::Receiver<crate::text::State>);
+
+impl Processes {
+    /// Returns when something has changed since the last call; never, once the engine is gone.
+    pub async fn changed(&mut self) {
+        let changed = tokio::select! {
+            changed = self.0.changed() => changed,
+            changed = self.1.changed() => changed,
+        };
+        if changed.is_err() {
+            std::future::pending::<()>().await;
+        }
+    }
 }
 
 /// What a worker said when it opened its adapter.
@@ -204,6 +220,12 @@ impl LocalEngine {
         worker.into_iter().chain(text).collect()
     }
 
+    /// Tells when a worker process starts or ends.
+    #[must_use]
+    pub fn watch_processes(&self) -> Processes {
+        Processes(self.state.clone(), self.text.state())
+    }
+
     /// What the worker was when it last opened; `None` until it has been started once.
     #[must_use]
     pub fn info(&self) -> Option<WorkerInfo> {
@@ -288,15 +310,6 @@ impl Engine for LocalEngine {
         let (_passed, epoch) = self.admit(&order.tenant)?;
         self.text.judge(text_order(order)?, claimed, epoch).await
     }
-}
-
-fn text_order(order: Order) -> Result<TextOrder, Problem> {
-    let Work::Generate(work) = order.work else {
-        return Err(Problem::new(Code::Invalid, "only text is judged by its tokens", "check other work by its parts"));
-    };
-    let Some(path) = order.model else { return Err(no_model(&work.model.name)) };
-    let model = (path, work.model.sha256);
-    Ok(TextOrder { model, work, prompt: order.input, wall_limit: order.wall_limit, tenant: order.tenant })
 }
 
 /// The task that owns the worker.

@@ -1,6 +1,6 @@
 //! From an order to the request that the worker gets.
 
-use crate::{Order, local::text_of};
+use crate::{Order, local::text_of, text::TextOrder};
 use tender_base::{Code, Problem, Work, frames::Request};
 
 /// Bytes of one embedding: 384 little-endian f32.
@@ -50,4 +50,14 @@ pub(crate) fn no_model(name: &str) -> Problem {
         format!("the model {name} is not on this machine"),
         "fetch the model, or choose one that `tender doctor` lists",
     )
+}
+
+/// A text as the text worker gets it.
+pub(crate) fn text_order(order: Order) -> Result<TextOrder, Problem> {
+    let Work::Generate(work) = order.work else {
+        return Err(Problem::new(Code::Invalid, "only text is judged by its tokens", "check other work by its parts"));
+    };
+    let Some(path) = order.model else { return Err(no_model(&work.model.name)) };
+    let model = (path, work.model.sha256);
+    Ok(TextOrder { model, work, prompt: order.input, wall_limit: order.wall_limit, tenant: order.tenant })
 }

@@ -8,6 +8,8 @@ use tender_store::{DATABASE_FILE, Store};
 /// What a backup holds.
 #[derive(Clone, Copy, Debug)]
 pub struct Made {
+    /// How large it is.
+    pub bytes: u64,
     /// Whether the identity's key is in it; a key in a keyring stays there.
     pub identity_included: bool,
 }
@@ -31,7 +33,9 @@ pub async fn make(dir: &Path, to: &Path) -> Result<Made, Problem> {
         let secret = zeroize::Zeroizing::new(fs::read(&key).map_err(|e| failed(&key, &e))?);
         write_private(&to.join(KEY_FILE), &secret).map_err(|e| failed(to, &e))?;
     }
-    Ok(Made { identity_included })
+    let files = fs::read_dir(to).map_err(|e| failed(to, &e))?;
+    let bytes = files.filter_map(|file| Some(file.ok()?.metadata().ok()?.len())).sum();
+    Ok(Made { bytes, identity_included })
 }
 
 /// Puts the backup `from` into the data directory `dir`, which must hold no database.

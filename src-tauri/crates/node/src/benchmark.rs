@@ -13,7 +13,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
-use tender_base::{Code, ContractState, JobKind, Problem, Role};
+use tender_base::{Code, ContractState, JobKind, Problem, Role, Work};
 use tender_engine::{Engine, Order, Output, Progress, Tenant};
 use tender_store::ContractFilter;
 use tokio::sync::watch;
@@ -22,6 +22,8 @@ use work::Size;
 
 /// A run is made about as long as this, as far as the largest job allows.
 const RUN: Duration = Duration::from_millis(1500);
+/// How often a job is made larger, each time eight times at most.
+const GROWTHS: u32 = 5;
 /// Runs that count.
 const RUNS: usize = 3;
 /// No further run of a step begins after this.
@@ -127,13 +129,14 @@ impl Node {
             if measured.is_err() {
                 self.may_measure().await?;
             }
+            let missing = self.for_sale(&self.settings(), *kind).is_some_and(|models| models.is_empty());
             let ms = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
             self.change_step(at, |step| {
                 step.ms = Some(ms);
                 match measured {
                     Ok(()) => "done".clone_into(&mut step.state),
                     Err(problem) => {
-                        let lacks = matches!(problem.code, Code::NotFound) && step.runs == 0;
+                        let lacks = missing && step.runs == 0;
                         if lacks { "skipped" } else { "failed" }.clone_into(&mut step.state);
                         step.problem = Some(ApiProblem::from(problem));
                     }
@@ -143,9 +146,13 @@ impl Node {
         Ok(())
     }
 
-    /// The own card is free for measuring: nothing is stopped, and no client waits for it.
+    /// The own card is free for measuring: nothing is stopped, its owner does not need it, and no client waits for it.
     async fn may_measure(&self) -> Result<(), Problem> {
         self.not_stopped()?;
+        self.lookout.looked().await;
+        if self.lookout.takes_all() {
+            return Err(self.card_taken());
+        }
         let sold = ContractFilter {
             role: Some(Role::Contractor),
             states: vec![ContractState::Awarded, ContractState::Running],
@@ -162,21 +169,33 @@ impl Node {
         ))
     }
 
-    /// One kind: a run that loads what is needed and shows how large the others can be, then those that count.
+    /// One kind: a run that loads what is needed, larger ones until they are long enough, then those that count.
     async fn measure_kind(self: &Arc<Self>, kind: JobKind, at: usize, begun: Instant) -> Result<(), Problem> {
-        let first = self.run_once(kind, Size::LEAST).await?;
-        let size = Size::LEAST.grown(RUN.as_secs_f64() * 1000.0 / first.wall_ms.max(1) as f64);
+        let mut size = Size::LEAST;
+        let mut run = self.run_once(kind, size).await?;
+        for _ in 0..GROWTHS {
+            let times = RUN.as_secs_f64() * 1000.0 / run.output.wall_ms.max(1) as f64;
+            if times < 2.0 {
+                break;
+            }
+            self.may_measure().await?;
+            // Step by step: of a short run most is spent on starting it.
+            size = size.grown(times.min(8.0));
+            run = self.run_once(kind, size).await?;
+        }
         let mut rates = Vec::new();
         while rates.len() < RUNS && (rates.is_empty() || begun.elapsed() < STEP_LIMIT) {
             self.may_measure().await?;
             let run = self.run_once(kind, size).await?;
-            rates.push(run.units as f64 / (run.wall_ms.max(1) as f64 / 1000.0));
+            let (units, wall_ms) = (run.output.units, run.output.wall_ms);
+            self.learn(&run.work, run.runtime.as_deref(), units, wall_ms).await;
+            rates.push(units as f64 / (wall_ms.max(1) as f64 / 1000.0));
             rates.sort_by(f64::total_cmp);
             let (median, runs) = (rates[rates.len() / 2], u32::try_from(rates.len()).unwrap_or(u32::MAX));
             self.change_step(at, |step| {
                 (step.units_per_second, step.runs) = (Some(median), runs);
                 step.watts = run.watts.or(step.watts);
-                step.title = Some(run.title);
+                step.title = Some(crate::api::views::title(&run.work));
             });
         }
         Ok(())
@@ -196,22 +215,12 @@ impl Node {
         let mut meter = WorkMeter::new();
         let output = self.run_metered(place.engine.as_ref(), order, &mut meter).await?;
         let metered = self.metered(kind, meter, output.wall_ms).await;
-        // The first run pays for what is loaded once.
-        if size != Size::LEAST {
-            self.learn(&work, place.runtime.as_deref(), output.units, output.wall_ms).await;
-        }
-        let adapter = place.runtime.or_else(|| self.engine.info().map(|worker| worker.adapter));
+        let adapter = place.runtime.clone().or_else(|| self.engine.info().map(|worker| worker.adapter));
         self.benchmark.lock().adapter = adapter;
-        let title = crate::api::views::title(&work);
-        Ok(Run { units: output.units, wall_ms: output.wall_ms, watts: metered.card_watts, title })
+        Ok(Run { work, runtime: place.runtime, output, watts: metered.card_watts })
     }
 
-    async fn run_metered(
-        &self,
-        engine: &dyn Engine,
-        order: Order,
-        meter: &mut WorkMeter,
-    ) -> Result<Output, Problem> {
+    async fn run_metered(&self, engine: &dyn Engine, order: Order, meter: &mut WorkMeter) -> Result<Output, Problem> {
         let (sender, mut progress) = watch::channel(Progress::default());
         let running = engine.run(order, sender);
         tokio::pin!(running);
@@ -219,6 +228,7 @@ impl Node {
         loop {
             tokio::select! {
                 output = &mut running => return output,
+                () = self.lookout.taken() => return Err(self.card_taken()),
                 changed = progress.changed(), if open => {
                     open = changed.is_ok();
                     if progress.borrow_and_update().total > 0 {
@@ -241,10 +251,11 @@ impl Node {
 }
 
 struct Run {
-    units: u64,
-    wall_ms: u64,
+    work: Work,
+    /// The attached runtime that did it; none for the own worker.
+    runtime: Option<String>,
+    output: Output,
     watts: Option<f64>,
-    title: String,
 }
 
 fn step(kind: JobKind) -> BenchmarkStep {

@@ -196,6 +196,7 @@ impl Node {
     /// Looks again and again, until the node ends.
     pub(crate) async fn keep_guard(self: Arc<Self>) {
         let mut eyes = Eyes::default();
+        let mut processes = self.engine.watch_processes();
         loop {
             let asked = self.lookout.asked.load(Ordering::Acquire);
             let settings = self.settings();
@@ -218,6 +219,8 @@ impl Node {
             };
             tokio::select! {
                 () = self.lookout.wake.notified() => {}
+                // Work has begun, and from now on it is looked more often; or it has ended.
+                () = processes.changed() => {}
                 () = tokio::time::sleep(pause.saturating_sub(began.elapsed())) => {}
             }
         }
@@ -265,9 +268,10 @@ impl Node {
     /// Takes note of a look that began then, and does what follows from it.
     async fn note(self: &Arc<Self>, look: Look, looking: bool, began: Instant) {
         let delay = self.settings().guard.resume;
-        let (before, after, cause) = {
+        // What was carried out; a self-test ends without a look.
+        let before = *self.lookout.holds.borrow();
+        let (after, cause) = {
             let mut state = self.lookout.state();
-            let before = state.guard.holds();
             if looking {
                 let now = began.saturating_duration_since(self.lookout.begun);
                 state.guard.observe(now, &look.sightings(), delay);
@@ -281,7 +285,7 @@ impl Node {
             }
             (state.look, state.looked_at, state.looking) = (look, Some(began), looking);
             let after = state.guard.holds();
-            (before, after, after.and_then(|reach| state.guard.cause(reach).cloned()))
+            (after, after.and_then(|reach| state.guard.cause(reach).cloned()))
         };
         match (after, cause) {
             (Some(reach), Some(cause)) if before < after => self.give_back(reach, cause, began).await,

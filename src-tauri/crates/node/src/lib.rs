@@ -22,6 +22,8 @@ mod client;
 #[cfg(feature = "host")]
 mod contractor;
 #[cfg(feature = "host")]
+mod demand;
+#[cfg(feature = "host")]
 pub mod demo;
 #[cfg(feature = "host")]
 mod economics;
@@ -35,6 +37,8 @@ pub mod identity;
 mod invitation;
 #[cfg(feature = "host")]
 mod live;
+#[cfg(feature = "host")]
+pub mod log_file;
 #[cfg(feature = "host")]
 mod looking;
 #[cfg(feature = "host")]
@@ -57,6 +61,8 @@ mod runtimes;
 mod serve;
 #[cfg(feature = "host")]
 mod settings;
+#[cfg(feature = "host")]
+mod support;
 #[cfg(feature = "host")]
 mod timers;
 

@@ -275,6 +275,14 @@ fn needed<'a>(settings: &'a Settings, work: &Work) -> Result<Option<Known<'a>>, 
     }
 }
 
+/// Whether the model that some work needs is on this machine; `None` for work without a model.
+pub(crate) fn is_here(settings: &Settings, work: &Work) -> Option<bool> {
+    match needed(settings, work) {
+        Ok(known) => known.map(|known| known.present(settings).is_ok()),
+        Err(_) => Some(false),
+    }
+}
+
 /// The models of a kind of work that are on this machine; `None` for work without a model. Whether one fits depends on
 /// the moment, and is said by a proposal.
 fn for_sale(settings: &Settings, kind: JobKind) -> Option<Vec<ModelRef>> {

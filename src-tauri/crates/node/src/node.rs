@@ -35,7 +35,7 @@ const SHUTDOWN_LIMIT: Duration = Duration::from_secs(8);
 /// Name of the lock file: one node per data directory.
 const LOCK_FILE: &str = "node.lock";
 /// Name of the file with the local API's token.
-const TOKEN_FILE: &str = "api.token";
+pub(crate) const TOKEN_FILE: &str = "api.token";
 
 /// How a node is started.
 #[derive(Clone, Debug)]
@@ -78,6 +78,7 @@ pub struct Node {
     pub(crate) first_trade: Mutex<FirstTrade>,
     pub(crate) simulating: crate::api::simulation::Simulating,
     pub(crate) benchmark: crate::benchmark::Benchmarking,
+    pub(crate) refusals: crate::demand::Refusals,
     /// Why sold work is handed back now; none while it may run.
     pub(crate) yielding: tokio::sync::watch::Sender<Option<HandbackReason>>,
     due: Mutex<HashSet<ContractId>>,
@@ -184,6 +185,7 @@ impl Node {
             learning: tokio::sync::Mutex::default(),
             simulating: Default::default(),
             benchmark: Default::default(),
+            refusals: Default::default(),
             first_trade: Mutex::new(FirstTrade {
                 state: "idle".to_owned(),
                 steps: Vec::new(),
@@ -378,6 +380,7 @@ impl Running {
         self.node.engine.stop().await;
         self.node.tasks.close();
         let _ = tokio::time::timeout(SHUTDOWN_LIMIT, self.node.tasks.wait()).await;
+        self.node.store_refusals().await;
         if let Err(e) = self.node.store.close().await {
             tracing::error!(problem = %e.problem(), "the database did not close");
         }

@@ -10,6 +10,8 @@ use tender_store::{ContractFilter, ContractRecord, MAX_ROWS};
 /// How often the clock is looked at. Expiries are checked again where they matter, so nothing depends on this being
 /// short; it costs one indexed query.
 const EVERY: Duration = Duration::from_secs(5);
+/// What was refused is stored once in so many rounds: every minute.
+const REFUSAL_ROUNDS: u32 = 12;
 /// What is past its time is swept once in so many rounds: every hour.
 const SWEEP_ROUNDS: u32 = 720;
 /// How long a client can still read which webhooks its task had, after the task's last change.
@@ -30,6 +32,9 @@ pub(crate) async fn run(node: Arc<Node>) {
         }
         node.note_offered(&mut offered_since).await;
         round = round.wrapping_add(1);
+        if round.is_multiple_of(REFUSAL_ROUNDS) {
+            node.store_refusals().await;
+        }
         if round.is_multiple_of(SWEEP_ROUNDS) {
             node.sweep().await;
         }

@@ -1,8 +1,8 @@
 //! One request: guards, then events with the tables they change.
 
 use crate::{
-    EVENT_VERSION, Event, Guard, MAX_ROWS, StoreError, contracts, guards, jobs, payments, peers, rows, settings,
-    succession, tasks, work,
+    EVENT_VERSION, Event, Guard, MAX_ROWS, StoreError, contracts, demand, guards, jobs, payments, peers, rows,
+    settings, succession, tasks, work,
 };
 use sqlx::{Row, SqliteConnection};
 use tender_base::Timestamp;
@@ -136,6 +136,7 @@ async fn change_tables(connection: &mut SqliteConnection, seq: i64, event: &Even
         Event::InvitationUsed { invitation, by, at } => peers::invitation_used(connection, *invitation, by, *at).await,
         Event::SettingChanged { key, value, at } => settings::changed(connection, key, value, *at).await,
         Event::WorkDone { work } => work::done(connection, work).await,
+        Event::CallsRefused { counts, at } => demand::refused(connection, *at, counts).await,
         Event::Offered { from, until } => work::offered(connection, *from, *until).await,
     }
 }

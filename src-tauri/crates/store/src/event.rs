@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use std::collections::BTreeMap;
 use tender_base::{
     BlobRef, Book, ContractState, Did, JobSpec, JobState, MicroUsd, Problem, Role, Signed, Timestamp,
     documents::{CallForProposals, Message, Payment, PaymentConfirmation, Proposal},
@@ -10,7 +11,7 @@ use tender_base::{
 };
 use uuid::Uuid;
 
-use crate::{Hired, InvitationRecord, PeerRecord, TaskMessage, TaskState, WorkRecord};
+use crate::{Hired, InvitationRecord, PeerRecord, Refused, TaskMessage, TaskState, WorkRecord};
 
 /// Version of the event's layout, stored beside each. Raise it when an old body would no longer read, and read
 /// both.
@@ -240,6 +241,13 @@ pub enum Event {
     WorkDone {
         /// What was done, and what was measured of it.
         work: WorkRecord,
+    },
+    /// Calls for work here were refused, so many for each reason since the last such event.
+    CallsRefused {
+        /// How many, by reason.
+        counts: BTreeMap<Refused, u64>,
+        /// When they are counted: the day they belong to.
+        at: Timestamp,
     },
     /// Work could be bought here. A span that goes on where the last one ended is the same span.
     Offered {

@@ -11,6 +11,7 @@ mod backup;
 mod blobs;
 mod contracts;
 mod database;
+mod demand;
 mod documents;
 mod error;
 mod event;
@@ -31,6 +32,7 @@ mod work;
 mod writer;
 
 pub use contracts::{ContractFilter, ContractRecord, StateTotal};
+pub use demand::{DayOfDemand, Refused};
 pub use error::{Limit, StoreError};
 pub use event::{EVENT_VERSION, Event, Guard};
 pub use hooks::HookRecord;

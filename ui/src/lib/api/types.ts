@@ -2915,6 +2915,136 @@ memory_measured: boolean,
 at: string, };
 
 /**
+ * Which days.
+ */
+export type DemandQuery = { 
+/**
+ * How many days back, today included; 30 when absent, 400 at most.
+ */
+days: number | null, };
+
+/**
+ * The way of calls from peers and holders of a key, from the call to the delivery.
+ */
+export type Demand = { 
+/**
+ * Calls that came.
+ */
+seen: number, 
+/**
+ * Of these, for what is offered here.
+ */
+matched: number, 
+/**
+ * Of these, answered with a proposal, or taken by a plain A2A client.
+ */
+quoted: number, 
+/**
+ * Of these, awarded.
+ */
+won: number, 
+/**
+ * Of these, delivered.
+ */
+delivered: number, 
+/**
+ * How proposals and awards ended that brought nothing: `declined` (another was taken), `expired` (nobody
+ * answered), `failed`, `abandoned`, `handed_back` or `rejected`. The most frequent first.
+ */
+lost: Array<DemandReason>, 
+/**
+ * Why calls were refused: `stopped`, `not_selling`, `paused`, `guard`, `slots_taken`, `too_many_open`,
+ * `credit_used_up`; and for what is not offered here `no_such_model`, `does_not_fit`, `deadline`, `unconfined`,
+ * `other_money` or `other`. The most frequent first.
+ */
+refused: Array<DemandReason>, 
+/**
+ * By day, oldest first, every day present.
+ */
+days: Array<DemandDay>, };
+
+/**
+ * A reason and how often.
+ */
+export type DemandReason = { 
+/**
+ * A word, as listed in `Demand`.
+ */
+why: string, 
+/**
+ * How many calls.
+ */
+count: number, };
+
+/**
+ * One day.
+ */
+export type DemandDay = { 
+/**
+ * Date, UTC, `2026-11-21`.
+ */
+day: string, 
+/**
+ * Calls that came.
+ */
+seen: number, 
+/**
+ * Of these, for what is offered here.
+ */
+matched: number, 
+/**
+ * Of these, answered with a proposal.
+ */
+quoted: number, 
+/**
+ * Of these, awarded.
+ */
+won: number, 
+/**
+ * Of these, delivered.
+ */
+delivered: number, };
+
+/**
+ * Where to.
+ */
+export type BackupInput = { 
+/**
+ * A folder that does not exist yet; an absolute path on the node's machine.
+ */
+path: string, };
+
+/**
+ * A backup.
+ */
+export type Backup = { 
+/**
+ * The folder.
+ */
+path: string, 
+/**
+ * How large it is.
+ */
+bytes: number, 
+/**
+ * Whether the identity's key is in it; a key in a keyring stays there.
+ */
+identity_included: boolean, };
+
+/**
+ * A report for who helps. It holds no key, token, name or address of others, and nothing that anybody wrote.
+ */
+export type SupportBundle = { 
+/**
+ * A name for the file.
+ */
+name: string, 
+/**
+ * Plain text.
+ */
+text: string, };
+
+/**
  * Which days of which book.
  */
 export type EarningsQuery = { 
@@ -3305,10 +3435,12 @@ export type Operations = {
   receipt: { kind: 'query'; input: ById; output: ReceiptFile };
   earnings: { kind: 'query'; input: EarningsQuery; output: Earnings };
   earnings_lines: { kind: 'query'; input: EarningsQuery; output: EarningsLines };
+  demand: { kind: 'query'; input: DemandQuery; output: Demand };
   peers: { kind: 'query'; input: Nothing; output: Peers };
   settings: { kind: 'query'; input: Nothing; output: Settings };
   doctor: { kind: 'query'; input: Nothing; output: Doctor };
   guard: { kind: 'query'; input: Nothing; output: Guard };
+  support_bundle: { kind: 'query'; input: Nothing; output: SupportBundle };
   models: { kind: 'query'; input: Nothing; output: Models };
   runtimes: { kind: 'query'; input: Nothing; output: Runtimes };
   agents: { kind: 'query'; input: Nothing; output: Agents };
@@ -3350,6 +3482,7 @@ export type Operations = {
   set_price: { kind: 'command'; input: SetPriceInput; output: Prices };
   use_breakeven: { kind: 'command'; input: LogQuery; output: LogAnswer };
   drop_breakeven: { kind: 'command'; input: Nothing; output: Nothing };
+  write_backup: { kind: 'command'; input: BackupInput; output: Backup };
   run_benchmark: { kind: 'command'; input: BenchmarkInput; output: Benchmark };
   stop_benchmark: { kind: 'command'; input: Nothing; output: Benchmark };
   watch_overview: { kind: 'subscription'; input: Nothing; output: Overview };

@@ -2,9 +2,10 @@
 
 use super::{
     decisions::{decision, decisions},
-    guard::{finish_then_pause, guard, test_guard, watch_guard},
+    demand::demand,
     earnings::{earnings, earnings_lines},
     economics::{api_prices, breakeven, breakeven_presets, breakeven_usage},
+    guard::{finish_then_pause, guard, test_guard, watch_guard},
     machine::watch_machine,
     simulation::{simulate, simulation_presets, simulation_progress, simulation_report, stop_simulation},
     types::*,
@@ -195,6 +196,23 @@ async fn doctor(node: &Arc<Node>, _: Nothing) -> Answer<Doctor> {
         },
     ));
     Ok(Doctor { checks })
+}
+
+async fn support_bundle(node: &Arc<Node>, _: Nothing) -> Answer<SupportBundle> {
+    let checks = doctor(node, Nothing {}).await?.checks;
+    let text = node.support_text(&checks).await?;
+    let day = &node.now().to_string()[..10];
+    Ok(SupportBundle { name: format!("tender-support-{day}.txt"), text })
+}
+
+async fn write_backup(node: &Arc<Node>, input: BackupInput) -> Answer<Backup> {
+    let to = std::path::PathBuf::from(&input.path);
+    if !to.is_absolute() {
+        let message = format!("path is {}, but must be absolute", input.path);
+        return Err(Problem::new(Code::Invalid, message, "name a new folder, such as one on another disk"));
+    }
+    let made = crate::backup::make(&node.config.data_dir, &to).await?;
+    Ok(Backup { path: input.path, bytes: made.bytes, identity_included: made.identity_included })
 }
 
 async fn prices(node: &Arc<Node>, query: PricesQuery) -> Answer<Prices> {

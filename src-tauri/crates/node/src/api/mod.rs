@@ -10,6 +10,8 @@ pub mod types;
 #[cfg(feature = "host")]
 mod decisions;
 #[cfg(feature = "host")]
+mod demand;
+#[cfg(feature = "host")]
 mod earnings;
 #[cfg(feature = "host")]
 pub(crate) mod economics;
@@ -64,10 +66,12 @@ macro_rules! with_operations {
             receipt: Query, ById => ReceiptFile;
             earnings: Query, EarningsQuery => Earnings;
             earnings_lines: Query, EarningsQuery => EarningsLines;
+            demand: Query, DemandQuery => Demand;
             peers: Query, Nothing => Peers;
             settings: Query, Nothing => Settings;
             doctor: Query, Nothing => Doctor;
             guard: Query, Nothing => Guard;
+            support_bundle: Query, Nothing => SupportBundle;
             models: Query, Nothing => Models;
             runtimes: Query, Nothing => Runtimes;
             agents: Query, Nothing => Agents;
@@ -109,6 +113,7 @@ macro_rules! with_operations {
             set_price: Command, SetPriceInput => Prices;
             use_breakeven: Command, LogQuery => LogAnswer;
             drop_breakeven: Command, Nothing => Nothing;
+            write_backup: Command, BackupInput => Backup;
             run_benchmark: Command, BenchmarkInput => Benchmark;
             stop_benchmark: Command, Nothing => Benchmark;
             watch_overview: Subscription, Nothing => Overview;
@@ -170,6 +175,8 @@ mod tests {
             types::prices::typescript(&config),
             types::decisions::typescript(&config),
             types::guard::typescript(&config),
+            types::demand::typescript(&config),
+            types::support::typescript(&config),
             types::earnings::typescript(&config),
             types::machine::typescript(&config),
             types::benchmark::typescript(&config),

@@ -26,6 +26,7 @@ macro_rules! api_types {
 pub mod agents;
 pub mod benchmark;
 pub mod decisions;
+pub mod demand;
 pub mod earnings;
 pub mod economics;
 pub mod guard;
@@ -35,9 +36,11 @@ pub mod prices;
 pub mod runtimes;
 pub mod simulation;
 pub mod submit;
+pub mod support;
 pub use agents::*;
 pub use benchmark::*;
 pub use decisions::*;
+pub use demand::*;
 pub use earnings::*;
 pub use economics::*;
 pub use guard::*;
@@ -47,6 +50,7 @@ pub use prices::*;
 pub use runtimes::*;
 pub use simulation::*;
 pub use submit::*;
+pub use support::*;
 
 api_types! {
     /// No input.

@@ -28,7 +28,7 @@ use tender_market::{
     contract::{self, Amounts, Step},
     verification,
 };
-use tender_store::{ContractFilter, ContractRecord, Event, Guard, PeerRecord};
+use tender_store::{ContractFilter, ContractRecord, Event, Guard, PeerRecord, Refused};
 
 /// How long a proposal holds its slot: time for the client to hear the other peers and to fail over once.
 pub(crate) const PROPOSAL_VALID: Duration = Duration::from_secs(30);
@@ -57,24 +57,28 @@ impl Node {
         if let Some(known) = self.store.contract(call.document.contract).await.map_err(|e| e.problem())? {
             return repeated_call(&known, &call);
         }
-        self.willing(now)?;
+        self.willing(now).map_err(|problem| self.refused(self.unwilling(now), problem))?;
         if call.document.book != self.config.book {
-            return Err(Problem::new(
+            let problem = Problem::new(
                 Code::Forbidden,
                 "this node does not trade in that money",
                 "demonstrations trade only with the second node that they start themselves",
-            ));
+            );
+            return Err(self.refused(Refused::OtherMoney, problem));
         }
         if spec.constraints.deadline > now.after(LATEST_DEADLINE) {
-            return Err(Problem::new(
+            let problem = Problem::new(
                 Code::Invalid,
                 "constraints.deadline is more than eight days away",
                 "name a nearer deadline",
-            ));
+            );
+            return Err(self.refused(Refused::Deadline, problem));
         }
         let settings = self.settings();
-        let place = self.workplace(&spec.work, true).await?;
-        self.confines(&spec.work).await?;
+        let lacking = |problem| self.refused(self.lacks(&spec.work), problem);
+        let place = self.workplace(&spec.work, true).await.map_err(lacking)?;
+        let unconfined = |problem| self.refused(Refused::Unconfined, problem);
+        self.confines(&spec.work).await.map_err(unconfined)?;
         let kind = spec.work.kind();
         let (rate, prompt_rate) = (settings.prices.rate(kind), settings.prices.prompt_rate(kind));
         let units = spec.work.units();
@@ -120,7 +124,9 @@ impl Node {
             Guard::Slots { text, limit: slots, now },
             self.credit(&peer, amount),
         ];
-        self.apply(vec![opened], guards).await?;
+        let opened = self.store.apply(vec![opened], guards).await;
+        opened.map_err(|error| self.refused(crate::demand::limited(&error), error.problem()))?;
+        self.live.touch();
         Ok(Message::Proposal(proposal))
     }
 

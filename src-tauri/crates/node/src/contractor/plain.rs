@@ -26,7 +26,7 @@ use tender_base::{
     BlobRef, Code, Did, MicroUsd, Problem, Signed, Signer, Timestamp, documents::Abandonment, ids::ContractId,
 };
 use tender_engine::Tenant;
-use tender_store::{ContractRecord, Event, Guard, PeerRecord, TaskHead, TaskMessage, TaskRecord, TaskState};
+use tender_store::{ContractRecord, Event, Guard, PeerRecord, Refused, TaskHead, TaskMessage, TaskRecord, TaskState};
 
 /// How long a quote can be awarded.
 const QUOTE_VALID: Duration = Duration::from_secs(600);
@@ -95,7 +95,7 @@ impl Contractor {
             return Ok(Reply::Message(Box::new(self.introduction())));
         };
         let now = self.now();
-        self.willing(now)?;
+        self.willing(now).map_err(|problem| self.refused(self.unwilling(now), problem))?;
         let Some(job) = self.sold_here(job)? else {
             return Ok(Reply::Message(Box::new(self.introduction())));
         };
@@ -109,8 +109,10 @@ impl Contractor {
         let (work, input) = self.work_and_input(job, counting).await.map_err(unknown)?;
         drop(turn);
         work.check(&BlobRef::of(&input))?;
-        self.workplace(&work, true).await.map_err(unknown)?;
-        self.confines(&work).await?;
+        let lacking = |problem| unknown(self.refused(self.lacks(&work), problem));
+        self.workplace(&work, true).await.map_err(lacking)?;
+        let unconfined = |problem| self.refused(Refused::Unconfined, problem);
+        self.confines(&work).await.map_err(unconfined)?;
         let prices = self.settings().prices;
         let (rate, prompt_rate) = (prices.rate(work.kind()), prices.prompt_rate(work.kind()));
         let units = work.units();

@@ -193,8 +193,9 @@ impl Node {
             let mut state = self.lookout.state();
             state.test.on = false;
             state.guard.end_test();
+            // The next round waits for the look that opens the gate.
+            state.looked_at = None;
         }
-        self.lookout.wake();
         work.abort();
         let freed = match outcome {
             Ok(Ok(Some(freed))) => freed,

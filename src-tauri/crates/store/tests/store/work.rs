@@ -1,8 +1,8 @@
 //! The log of work done, and of the time in which it could be bought.
 
 use crate::documents::{Trade, at};
-use tender_base::{Book, JobKind, Role, Timestamp};
-use tender_store::{Event, Place, Store, WorkRecord};
+use tender_base::{Book, ContractState, JobKind, Role, Timestamp};
+use tender_store::{Event, Place, Refused, Store, WorkRecord};
 use uuid::Uuid;
 
 fn text(id: Uuid, place: Place, ms: i64) -> WorkRecord {
@@ -101,4 +101,51 @@ async fn a_line_of_the_trade_knows_what_was_promised_and_when_it_was_accepted() 
     let later = Timestamp::from_millis(accepted.millis() + 1);
     assert!(store.trade_lines(sold.book, later).await.unwrap().is_empty());
     assert!(store.trade_lines(Book::Demo, at(0)).await.unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn refusals_add_up_by_day_and_are_forgotten_after_400() {
+    const DAY: i64 = 86_400_000;
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::open(dir.path()).await.unwrap();
+    let refuse = async |at: Timestamp, counts: &[(Refused, u64)]| {
+        let counts = counts.iter().copied().collect();
+        store.apply(vec![Event::CallsRefused { counts, at }], vec![]).await.unwrap();
+    };
+    refuse(at(1), &[(Refused::SlotsTaken, 2), (Refused::Guard, 1)]).await;
+    refuse(at(5), &[(Refused::SlotsTaken, 3)]).await;
+    refuse(at(DAY), &[(Refused::NoSuchModel, 7)]).await;
+    let days = store.demand_since(Book::Real, at(0)).await.unwrap();
+    let counted: Vec<Vec<(Refused, u64)>> =
+        days.values().map(|day| day.refused.iter().map(|(why, n)| (*why, *n)).collect()).collect();
+    assert_eq!(counted, [vec![(Refused::Guard, 1), (Refused::SlotsTaken, 5)], vec![(Refused::NoSuchModel, 7)]]);
+    assert_eq!(store.demand_since(Book::Real, at(DAY)).await.unwrap().len(), 1);
+    refuse(at(401 * DAY), &[(Refused::Other, 1)]).await;
+    assert_eq!(store.demand_since(Book::Real, at(0)).await.unwrap().len(), 2, "the first day is forgotten");
+}
+
+#[tokio::test]
+async fn proposals_count_by_what_became_of_them() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::open(dir.path()).await.unwrap();
+    let (accepted, open) = (Trade::new(Role::Contractor, None, 3), Trade::new(Role::Contractor, None, 4));
+    let bought = Trade::new(Role::Client, None, 5);
+    store.apply(accepted.until_accepted(), vec![]).await.unwrap();
+    store.apply(open.until_accepted()[..1].to_vec(), vec![]).await.unwrap();
+    let lapsed = Event::ContractMoved {
+        contract: open.contract,
+        from: ContractState::Proposed,
+        to: ContractState::Lapsed,
+        documents: Vec::new(),
+        entries: Vec::new(),
+        reason: None,
+        expires_at: None,
+        at: at(40),
+    };
+    store.apply(vec![lapsed], vec![]).await.unwrap();
+    store.apply(bought.until_accepted()[..1].to_vec(), vec![]).await.unwrap();
+    let days = store.demand_since(Book::Real, at(0)).await.unwrap();
+    let day = days.values().next().unwrap();
+    assert_eq!((days.len(), day.quoted, day.won, day.delivered), (1, 2, 1, 1));
+    assert_eq!(day.lost, [("expired".to_owned(), 1)].into());
 }
