@@ -3,7 +3,9 @@
 
 #![cfg_attr(not(debug_assertions), windows_subsystem = "windows")]
 
+mod autostart;
 mod node;
+mod notify;
 mod quit;
 mod relay;
 mod tray;
@@ -13,6 +15,7 @@ use node::Node;
 use relay::Subscriptions;
 use std::{process::ExitCode, sync::Arc};
 use tauri::{Manager, RunEvent, WindowEvent, webview::PageLoadEvent};
+use window::Window;
 
 /// Started by the session, not by the user: stay in the tray.
 const HIDDEN: &str = "--hidden";
@@ -34,9 +37,22 @@ fn run() -> tauri::Result<()> {
     let hidden = std::env::args().any(|argument| argument == HIDDEN);
     let app = tauri::Builder::default()
         // First in the chain: a second start shows this window and ends before it does anything else.
-        .plugin(tauri_plugin_single_instance::init(|app, _arguments, _folder| window::show(app)))
+        .plugin(tauri_plugin_single_instance::init(|app, arguments, _folder| {
+            if !arguments.iter().any(|argument| argument == HIDDEN) {
+                window::show(app);
+            }
+        }))
         .manage(Subscriptions::default())
-        .invoke_handler(tauri::generate_handler![relay::rpc, relay::subscribe, relay::unsubscribe])
+        .manage(Window::default())
+        .invoke_handler(tauri::generate_handler![
+            relay::rpc,
+            relay::subscribe,
+            relay::unsubscribe,
+            autostart::autostart,
+            autostart::set_autostart,
+            node::node_health,
+            node::start_node,
+        ])
         .on_page_load(|webview, load| {
             // A page that is loaded anew has forgotten what the old one subscribed to.
             if load.event() == PageLoadEvent::Started {

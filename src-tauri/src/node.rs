@@ -1,18 +1,27 @@
-//! The node this app is attached to.
+//! The node this app is attached to. One that died is started again once; a second death soon after is a fault that
+//! the owner has to look at.
 
+use crate::notify;
+use serde::Serialize;
 use std::{
     env::{self, consts::EXE_SUFFIX},
     fs,
-    path::PathBuf,
-    time::{Duration, Instant},
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
+use tauri::State;
 use tender_base::{Code, Problem};
 use tender_node::attach::{Attached, NODE_FILE, NodeFile, default_data_dir};
 use tokio::sync::Mutex;
 
+/// Where the node that was started from here says why it ended.
+const LOG_FILE: &str = "serve.log";
 /// After a failed start the same answer is given for so long: a window that asks again and again must not start
 /// a process each time.
 const RETRY_AFTER: Duration = Duration::from_secs(5);
+/// A node that dies twice within this time would die a third time.
+const ONE_DEATH_PER: Duration = Duration::from_secs(600);
 
 /// Finds the node, starts it when none runs, and finds it again when it was lost.
 pub struct Node {
@@ -29,6 +38,38 @@ struct Link {
     /// The app is about to end; no node is started any more.
     ending: bool,
     failed: Option<(Instant, Problem)>,
+    /// A node answered; should none run now, it died.
+    answered: bool,
+    deaths: Deaths,
+}
+
+/// What is known of nodes that died.
+#[derive(Default)]
+struct Deaths {
+    last: Option<Instant>,
+    /// When a node was started in place of one that died.
+    restarted: Option<SystemTime>,
+    /// Why no other one is started.
+    too_many: Option<Problem>,
+}
+
+impl Deaths {
+    /// Another one, at `now`.
+    fn count(&mut self, now: Instant, data_dir: &Path) {
+        let soon = self.last.is_some_and(|last| now.duration_since(last) < ONE_DEATH_PER);
+        self.last = Some(now);
+        self.too_many = soon.then(|| {
+            let minutes = ONE_DEATH_PER.as_secs() / 60;
+            Problem::new(
+                Code::Unavailable,
+                format!("the node ended twice within {minutes} minutes and was not started again"),
+                format!(
+                    "what it acknowledged is stored; {} may say why it ended. Then start it again",
+                    data_dir.join(LOG_FILE).display()
+                ),
+            )
+        });
+    }
 }
 
 impl Node {
@@ -66,12 +107,29 @@ impl Node {
         let found_running = running.is_some();
         let found = match running {
             Some(attached) => Ok(attached),
-            None => Attached::find_or_start(&self.data_dir, &self.tender).await,
+            None => {
+                self.count_death(&mut link);
+                match &link.deaths.too_many {
+                    Some(problem) => return Err(problem.clone()),
+                    None => Attached::find_or_start(&self.data_dir, &self.tender).await,
+                }
+            }
         };
         match found {
             Ok(attached) => {
-                link.started_here |= !found_running;
+                if !found_running {
+                    link.started_here = true;
+                    if link.deaths.last.is_some() {
+                        link.deaths.restarted = Some(SystemTime::now());
+                        notify::fault(
+                            "The node was started again",
+                            "It had ended by itself. What it had acknowledged is stored.",
+                        );
+                    }
+                }
                 link.failed = None;
+                link.answered = true;
+                link.deaths.too_many = None;
                 link.attached = Some(attached.clone());
                 Ok(attached)
             }
@@ -79,6 +137,17 @@ impl Node {
                 link.failed = Some((Instant::now(), problem.clone()));
                 Err(problem)
             }
+        }
+    }
+
+    /// Nobody answers. When someone did before, that one died; it is counted once.
+    fn count_death(&self, link: &mut Link) {
+        if !std::mem::take(&mut link.answered) {
+            return;
+        }
+        link.deaths.count(Instant::now(), &self.data_dir);
+        if let Some(problem) = &link.deaths.too_many {
+            notify::fault("The node ended again", &problem.message);
         }
     }
 
@@ -107,6 +176,35 @@ impl Node {
     }
 }
 
+/// What the window says about the node's process.
+#[derive(Serialize)]
+pub struct NodeHealth {
+    /// When a node was started in place of one that died, in milliseconds since 1970.
+    restarted_at_ms: Option<u64>,
+}
+
+/// Whether the node died and was started again.
+#[tauri::command]
+pub async fn node_health(node: State<'_, Arc<Node>>) -> Result<NodeHealth, Problem> {
+    let restarted = node.link.lock().await.deaths.restarted;
+    let since_1970 = restarted.and_then(|at| at.duration_since(UNIX_EPOCH).ok());
+    Ok(NodeHealth { restarted_at_ms: since_1970.and_then(|since| u64::try_from(since.as_millis()).ok()) })
+}
+
+/// Starts the node although it died too often: the owner says so.
+///
+/// # Errors
+/// As [`Node::attached`].
+#[tauri::command]
+pub async fn start_node(node: State<'_, Arc<Node>>) -> Result<(), Problem> {
+    {
+        let mut link = node.link.lock().await;
+        link.deaths = Deaths::default();
+        link.failed = None;
+    }
+    node.attached().await.map(|_| ())
+}
+
 fn cannot_end(pid: u32, why: impl std::fmt::Display) -> Problem {
     Problem::new(Code::Unavailable, format!("the node (process {pid}) does not end: {why}"), "end it yourself")
 }
@@ -126,4 +224,21 @@ fn terminate(pid: u32) -> Result<(), Problem> {
         .status()
         .map_err(|error| cannot_end(pid, error))?;
     if status.success() { Ok(()) } else { Err(cannot_end(pid, status)) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_death_is_forgiven_and_a_second_one_soon_after_is_not() {
+        let (mut deaths, start) = (Deaths::default(), Instant::now());
+        deaths.count(start, Path::new("/data"));
+        assert_eq!(deaths.too_many, None);
+        deaths.count(start + ONE_DEATH_PER - Duration::from_secs(1), Path::new("/data"));
+        let problem = deaths.too_many.clone().unwrap();
+        assert!(problem.message.contains("twice") && problem.hint.contains("serve.log"), "{problem}");
+        deaths.count(start + ONE_DEATH_PER * 3, Path::new("/data"));
+        assert_eq!(deaths.too_many, None);
+    }
 }

@@ -1,7 +1,7 @@
 //! The tray icon and its menu. What the menu says is a pure function of the node's overview; the rest keeps the
 //! real menu equal to it.
 
-use crate::{node::Node, quit, window};
+use crate::{node::Node, notify::Notices, quit, window};
 use futures::StreamExt;
 use serde_json::{Value, json};
 use std::{
@@ -36,6 +36,24 @@ pub struct TrayMenu {
     sell: Option<bool>,
     /// Pause or resume; none when there is nothing to pause.
     pause: Option<Pause>,
+    /// Finish what is sold and then pause, or go on after all; none when there is nothing to finish.
+    drain: Option<Drain>,
+}
+
+/// What the entry does that ends selling without breaking off work.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Drain {
+    Begin,
+    End,
+}
+
+impl Drain {
+    fn text(self) -> &'static str {
+        match self {
+            Self::Begin => "Finish, then pause",
+            Self::End => "Go on selling",
+        }
+    }
 }
 
 /// What the pause entry does.
@@ -53,10 +71,11 @@ impl Pause {
         }
     }
 
-    fn minutes(self) -> u32 {
+    /// The operation and its input. To sell ends every kind of pause, also the one after finishing.
+    fn command(self) -> (&'static str, Value) {
         match self {
-            Self::Pause => PAUSE_MINUTES,
-            Self::Resume => 0,
+            Self::Pause => ("pause", json!({ "minutes": PAUSE_MINUTES })),
+            Self::Resume => ("sell", json!({ "on": true })),
         }
     }
 }
@@ -68,7 +87,7 @@ impl TrayMenu {
             Ok(overview) => overview,
             Err(problem) => {
                 let state = cut(&format!("No node: {}", problem.message));
-                return Self { state, earned: String::new(), sell: None, pause: None };
+                return Self { state, earned: String::new(), sell: None, pause: None, drain: None };
             }
         };
         let selling = &overview.selling;
@@ -80,6 +99,11 @@ impl TrayMenu {
             pause: match (overview.stopped, selling.on, selling.paused_until.is_some() || selling.state == "paused") {
                 (false, true, false) => Some(Pause::Pause),
                 (false, true, true) => Some(Pause::Resume),
+                _ => None,
+            },
+            drain: match (overview.stopped, selling.on, selling.state.as_str()) {
+                (false, true, "draining") => Some(Drain::End),
+                (false, true, "idle" | "busy" | "yielding") => Some(Drain::Begin),
                 _ => None,
             },
         }
@@ -108,6 +132,7 @@ struct Items {
     earned: MenuItem<Wry>,
     sell: CheckMenuItem<Wry>,
     pause: MenuItem<Wry>,
+    drain: MenuItem<Wry>,
 }
 
 impl Tray {
@@ -138,8 +163,8 @@ impl Tray {
         }
     }
 
-    fn pause(&self) -> Option<Pause> {
-        self.shown.lock().unwrap_or_else(PoisonError::into_inner).as_ref().and_then(|menu| menu.pause)
+    fn shown(&self) -> Option<TrayMenu> {
+        self.shown.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
 
@@ -150,7 +175,9 @@ impl Items {
         self.sell.set_enabled(menu.sell.is_some())?;
         self.sell.set_checked(menu.sell == Some(true))?;
         self.pause.set_enabled(menu.pause.is_some())?;
-        self.pause.set_text(menu.pause.unwrap_or(Pause::Pause).text())
+        self.pause.set_text(menu.pause.unwrap_or(Pause::Pause).text())?;
+        self.drain.set_enabled(menu.drain.is_some())?;
+        self.drain.set_text(menu.drain.unwrap_or(Drain::Begin).text())
     }
 }
 
@@ -164,6 +191,7 @@ pub fn start(app: &AppHandle, node: Arc<Node>) -> tauri::Result<()> {
         earned: MenuItemBuilder::with_id("earned", "").enabled(false).build(app)?,
         sell: CheckMenuItemBuilder::with_id("sell", "Sell").checked(false).enabled(false).build(app)?,
         pause: MenuItemBuilder::with_id("pause", Pause::Pause.text()).enabled(false).build(app)?,
+        drain: MenuItemBuilder::with_id("drain", Drain::Begin.text()).enabled(false).build(app)?,
     };
     let menu: Menu<Wry> = MenuBuilder::new(app)
         .item(&items.state)
@@ -171,25 +199,28 @@ pub fn start(app: &AppHandle, node: Arc<Node>) -> tauri::Result<()> {
         .separator()
         .item(&items.sell)
         .item(&items.pause)
+        .item(&items.drain)
         .separator()
         .text("open", "Open Tender")
         .text("quit", "Quit")
         .build()?;
     TrayIconBuilder::with_id("tender")
-        .icon(include_image!("../icons/tray.png"))
+        // On a plate of its own: panels are dark or light, and do not say which.
+        .icon(include_image!("../icons/64x64.png"))
         .menu(&menu)
         .on_menu_event(clicked)
         .build(app)?;
     let tray = Arc::new(Tray { items, shown: Mutex::default(), selling: Mutex::default() });
     app.manage(Arc::clone(&tray));
-    spawn(follow(node, tray));
+    spawn(follow(app.clone(), node, tray));
     Ok(())
 }
 
 /// Shows every overview that the node sends, and looks for the node when it is lost.
-async fn follow(node: Arc<Node>, tray: Arc<Tray>) {
+async fn follow(app: AppHandle, node: Arc<Node>, tray: Arc<Tray>) {
+    let mut notices = Notices::default();
     loop {
-        let problem = match watch(&node, &tray).await {
+        let problem = match watch(&app, &node, &tray, &mut notices).await {
             Ok(()) => Problem::new(tender_base::Code::Lost, "it went away", ""),
             Err(problem) => problem,
         };
@@ -199,12 +230,15 @@ async fn follow(node: Arc<Node>, tray: Arc<Tray>) {
     }
 }
 
-async fn watch(node: &Node, tray: &Tray) -> Result<(), Problem> {
+async fn watch(app: &AppHandle, node: &Node, tray: &Tray, notices: &mut Notices) -> Result<(), Problem> {
     let mut events = Box::pin(node.attached().await?.subscribe("watch_overview", 0).await?);
     while let Some(event) = events.next().await {
         let (_, value) = event?;
         match serde_json::from_value::<Overview>(value) {
-            Ok(overview) => tray.show(Ok(&overview)),
+            Ok(overview) => {
+                tray.show(Ok(&overview));
+                notices.see(app, node, &overview).await;
+            }
             Err(error) => {
                 return Err(Problem::new(
                     tender_base::Code::Internal,
@@ -228,8 +262,14 @@ fn clicked(app: &AppHandle, event: MenuEvent) {
             command(app, "sell", json!({ "on": on }));
         }
         "pause" => {
-            if let Some(pause) = tray.pause() {
-                command(app, "pause", json!({ "minutes": pause.minutes() }));
+            if let Some(pause) = tray.shown().and_then(|menu| menu.pause) {
+                let (name, input) = pause.command();
+                command(app, name, input);
+            }
+        }
+        "drain" => {
+            if let Some(drain) = tray.shown().and_then(|menu| menu.drain) {
+                command(app, "finish_then_pause", json!({ "on": drain == Drain::Begin }));
             }
         }
         _ => {}
@@ -253,12 +293,13 @@ fn command(app: &AppHandle, name: &'static str, input: Value) {
 }
 
 #[cfg(test)]
-mod tests {
+pub mod tests {
     use super::*;
     use tender_base::Code;
     use tender_node::api::types::Selling;
 
-    fn overview(on: bool, state: &str, stopped: bool) -> Overview {
+    /// A node that does nothing else.
+    pub fn overview(on: bool, state: &str, stopped: bool) -> Overview {
         Overview {
             name: "desk".into(),
             did: "did:key:z6Mk".into(),
@@ -267,6 +308,8 @@ mod tests {
                 state: state.into(),
                 reason: format!("It is {state}."),
                 paused_until: (state == "paused").then(|| "2026-11-21T12:00:00Z".into()),
+                trigger: None,
+                resumes_at: None,
                 trigger: None,
                 resumes_at: None,
             },
@@ -295,6 +338,13 @@ mod tests {
         assert_eq!(of(true, "busy", false), (Some(true), Some(Pause::Pause)));
         assert_eq!(of(true, "paused", false), (Some(true), Some(Pause::Resume)));
         assert_eq!(of(true, "stopped", true), (None, None));
+        let drain = |on, state, stopped| TrayMenu::of(Ok(&overview(on, state, stopped))).drain;
+        assert_eq!(drain(true, "busy", false), Some(Drain::Begin));
+        assert_eq!(drain(true, "draining", false), Some(Drain::End));
+        assert_eq!(
+            (drain(false, "off", false), drain(true, "paused", false), drain(true, "busy", true)),
+            (None, None, None)
+        );
     }
 
     #[test]
@@ -309,7 +359,13 @@ mod tests {
         let menu = TrayMenu::of(Err(&Problem::new(Code::Unavailable, "it does not start", "")));
         assert_eq!(
             menu,
-            TrayMenu { state: "No node: it does not start".into(), earned: String::new(), sell: None, pause: None }
+            TrayMenu {
+                state: "No node: it does not start".into(),
+                earned: String::new(),
+                sell: None,
+                pause: None,
+                drain: None,
+            }
         );
     }
 
@@ -322,6 +378,7 @@ mod tests {
 
     #[test]
     fn pausing_and_resuming_differ() {
-        assert_eq!((Pause::Pause.minutes(), Pause::Resume.minutes()), (PAUSE_MINUTES, 0));
+        assert_eq!(Pause::Pause.command(), ("pause", json!({ "minutes": 60 })));
+        assert_eq!(Pause::Resume.command(), ("sell", json!({ "on": true })));
     }
 }

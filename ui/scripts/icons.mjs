@@ -1,4 +1,4 @@
-// Renders icons/*.svg to the sizes that the shell, the bundles and the tray need. Run by hand after a change of the
+// Renders icons/icon.svg to the sizes that the shell, the tray and the packages need. Run by hand after a change of the
 // drawing: `npm run icons`. The outputs are committed, so that a build needs no browser.
 import { chromium } from '@playwright/test';
 import { copyFile, readFile, writeFile } from 'node:fs/promises';
@@ -49,16 +49,11 @@ function icns(images) {
 }
 
 const mark = await readFile(new URL('icon.svg', icons), 'utf8');
-const tray = await readFile(new URL('tray.svg', icons), 'utf8');
 const sizes = new Map();
-for (const size of [16, 32, 48, 128, 256, 512, 1024]) sizes.set(size, await png(mark, size));
+for (const size of [16, 24, 32, 48, 64, 128, 256, 512, 1024]) sizes.set(size, await png(mark, size));
 
 const write = (name, data) => writeFile(new URL(name, icons), data);
-await write('32x32.png', sizes.get(32));
-await write('128x128.png', sizes.get(128));
-await write('128x128@2x.png', sizes.get(256));
-await write('icon.png', sizes.get(512));
-await write('tray.png', await png(tray, 32));
+for (const size of [16, 24, 32, 48, 64, 128, 256, 512]) await write(`${size}x${size}.png`, sizes.get(size));
 await write('icon.ico', ico([16, 32, 48, 256].map((size) => ({ size, data: sizes.get(size) }))));
 await write(
   'icon.icns',

@@ -1,6 +1,6 @@
 //! What an owner does in the window.
 
-use crate::desktop::Desktop;
+use crate::{desktop::Desktop, place::wait_until};
 use serde_json::{Value, json};
 use std::time::Duration;
 
@@ -71,22 +71,22 @@ async fn the_page_reaches_the_node_and_nothing_else() {
 async fn the_tray_menu_follows_the_node_and_ends_both() {
     let desktop = Desktop::start().await;
     let sell = |on| format!("{{'label': <'Sell'>, 'enabled': <true>, 'toggle-state': <{on}>}}");
-    desktop.wait_for_tray(&sell(0), SOON).await;
-    desktop.click_in_tray("Sell");
-    desktop.wait_for_tray(&sell(1), SOON).await;
-    desktop.click_in_tray("Pause for an hour");
-    desktop.wait_for_tray("'Resume selling'>, 'enabled': <true>", SOON).await;
-    desktop.click_in_tray("Resume selling");
-    desktop.wait_for_tray("'Pause for an hour'>, 'enabled': <true>", SOON).await;
-    desktop.click_in_tray("Sell");
-    desktop.wait_for_tray(&sell(0), SOON).await;
+    desktop.place.wait_for_tray(&sell(0), SOON).await;
+    desktop.place.click_in_tray("Sell");
+    desktop.place.wait_for_tray(&sell(1), SOON).await;
+    desktop.place.click_in_tray("Pause for an hour");
+    desktop.place.wait_for_tray("'Resume selling'>, 'enabled': <true>", SOON).await;
+    for entry in ["Resume selling", "Finish, then pause", "Resume selling"] {
+        desktop.place.click_in_tray(entry);
+        // Nothing runs: what is sold is finished at once.
+        let then = if entry == "Resume selling" { "Pause for an hour" } else { "Resume selling" };
+        desktop.place.wait_for_tray(&format!("'{then}'>, 'enabled': <true>"), SOON).await;
+    }
+    desktop.place.click_in_tray("Sell");
+    desktop.place.wait_for_tray(&sell(0), SOON).await;
 
     // Nothing is sold, so nobody is asked; the node was started by the app and ends with it.
-    assert!(desktop.has_node());
-    desktop.click_in_tray("Quit");
-    let started = std::time::Instant::now();
-    while desktop.has_node() {
-        assert!(started.elapsed() < SOON, "the node outlives the app that started it");
-        tokio::time::sleep(Duration::from_millis(100)).await;
-    }
+    assert!(desktop.place.node_file().is_some());
+    desktop.place.click_in_tray("Quit");
+    wait_until("the node outlives the app that started it", SOON, async || desktop.place.node_file().is_none()).await;
 }

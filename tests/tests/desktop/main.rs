@@ -3,5 +3,10 @@
 
 #![allow(clippy::unwrap_used, reason = "a test stops at what it did not expect")]
 
+mod bars;
 mod desktop;
+mod in_the_tray;
 mod in_the_window;
+mod in_trouble;
+mod place;
+mod session;

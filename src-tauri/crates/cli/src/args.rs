@@ -9,7 +9,7 @@ use std::{net::SocketAddr, path::PathBuf};
 
 /// Sell spare GPU time to your peers, and buy it where it is really cheapest.
 #[derive(Parser)]
-#[command(name = "tender", version, about, max_term_width = 100)]
+#[command(name = "tender", version, max_term_width = 100)]
 pub(crate) struct Args {
     /// Print one JSON document instead of text.
     #[arg(long, global = true)]
@@ -151,6 +151,12 @@ pub(crate) enum Command {
     },
     /// Measure this machine.
     Bench(Bench),
+    /// Write the manual pages; packages are built with them.
+    #[command(hide = true)]
+    Manual {
+        /// A folder that exists.
+        to: PathBuf,
+    },
 }
 
 /// What to do with the sale.

@@ -23,9 +23,9 @@ mod simulate;
 mod submit;
 
 use args::{Args, Command};
-use clap::Parser;
-use std::{process::ExitCode, sync::Mutex};
-use tender_base::Problem;
+use clap::{CommandFactory, Parser};
+use std::{path::Path, process::ExitCode, sync::Mutex};
+use tender_base::{Code, Problem};
 
 fn main() -> ExitCode {
     let args = Args::parse();
@@ -35,7 +35,7 @@ fn main() -> ExitCode {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
     let outcome = match runtime {
         Ok(runtime) => runtime.block_on(run(args)),
-        Err(e) => Err(Problem::new(tender_base::Code::Internal, format!("the runtime does not start: {e}"), "")),
+        Err(e) => Err(Problem::new(Code::Internal, format!("the runtime does not start: {e}"), "")),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
@@ -91,6 +91,13 @@ async fn run(args: Args) -> Result<(), Problem> {
         Command::Backup { to } => offline::backup(&dir, &to, json).await,
         Command::Restore { from } => offline::restore(&from, &dir, json).await,
         Command::Bench(bench) => bench::run(bench, json).await,
+        Command::Manual { to } => manual(&to),
         other => ask::run(&dir, other, json).await,
     }
+}
+
+/// One page for each command, from the same words as `--help`.
+fn manual(to: &Path) -> Result<(), Problem> {
+    clap_mangen::generate_to(Args::command(), to)
+        .map_err(|error| Problem::new(Code::Storage, format!("cannot write into {}: {error}", to.display()), ""))
 }

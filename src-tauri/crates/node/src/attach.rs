@@ -126,12 +126,12 @@ impl Attached {
             }
             if let Ok(Some(status)) = child.try_wait() {
                 let said = fs::read_to_string(&log_path).unwrap_or_default();
-                let last = said.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or("nothing").to_owned();
-                return Err(Problem::new(
-                    Code::Unavailable,
-                    format!("the node ended with {status}: {last}"),
-                    format!("see {}", log_path.display()),
-                ));
+                let message = match said.lines().rev().find(|line| !line.trim().is_empty()) {
+                    // Its own words, which name the remedy.
+                    Some(last) => last.strip_prefix("tender: ").unwrap_or(last).to_owned(),
+                    None => format!("the node ended with {status} and said nothing"),
+                };
+                return Err(Problem::new(Code::Unavailable, message, format!("all it said: {}", log_path.display())));
             }
             tokio::time::sleep(Duration::from_millis(50)).await;
         }

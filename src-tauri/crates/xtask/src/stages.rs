@@ -99,7 +99,8 @@ fn desktop(workspace: &Workspace) -> Result<u64, Problem> {
     command::run_tests(nextest(workspace).args(["--profile", "desktop"]))
 }
 
-fn nextest(workspace: &Workspace) -> Command {
+/// The tests of the whole workspace; arguments say which.
+pub fn nextest(workspace: &Workspace) -> Command {
     let mut command = workspace.cargo();
     command.args(["nextest", "run", "--workspace", "--locked"]);
     // A bare machine has no session; the bus and the tray's icon want their folder.

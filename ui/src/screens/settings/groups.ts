@@ -70,6 +70,7 @@ const KNOWN: Record<string, Known> = {
   sensor: { group: 'energy', label: m.set_sensor },
   name: { group: 'machine', label: m.set_name },
   worker: { group: 'machine', label: m.set_worker },
+  notifications: { group: 'machine', label: m.set_notifications },
   stopped: { group: 'machine', label: m.set_stopped },
 };
 

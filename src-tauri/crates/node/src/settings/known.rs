@@ -41,6 +41,12 @@ pub const KNOWN: &[Known] = &[
         accepts: boolean,
     },
     Known {
+        key: "notifications",
+        default: || json!(true),
+        about: "Let the desktop app tell of yesterday's earnings and of own jobs that ended. Faults are told always.",
+        accepts: boolean,
+    },
+    Known {
         key: "paused_until",
         default: || Value::Null,
         about: "Selling pauses until this time (RFC 3339, UTC).",

@@ -1,0 +1,261 @@
+//! Notifications: own jobs that ended, the earnings of a day, faults. What is told is a pure function of what the node
+//! said; how it is told is the desktop's notification service, on Linux so far.
+
+use crate::{node::Node, window};
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+use std::{
+    collections::BTreeSet,
+    fs, mem,
+    time::{SystemTime, UNIX_EPOCH},
+};
+use tauri::{AppHandle, Manager, async_runtime::spawn_blocking};
+use tender_base::{JobState, MicroUsd, Problem, Role};
+use tender_node::api::types::{Earnings, EarningsDay, JobDetail, JobSummary, Overview, Settings};
+
+/// The node's setting that switches all of it off but faults.
+const SETTING: &str = "notifications";
+/// Remembers, across starts, of which day the earnings were told last.
+const TOLD: &str = "told-earnings";
+const SECONDS_PER_DAY: u64 = 86_400;
+
+/// What is told.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Notice {
+    about: About,
+    title: String,
+    body: String,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum About {
+    /// A newer one takes the place of the last one: many short jobs make one bubble.
+    Jobs,
+    Earnings,
+    /// Stays until it is dismissed.
+    Fault,
+}
+
+/// What the snapshots so far have said.
+#[derive(Default)]
+pub struct Notices {
+    /// Own jobs that were under way.
+    under_way: BTreeSet<String>,
+}
+
+impl Notices {
+    /// Tells what a new snapshot says.
+    pub async fn see(&mut self, app: &AppHandle, node: &Node, overview: &Overview) {
+        let ended = self.ended(overview);
+        let mut notices = Vec::new();
+        // Who looks at the window sees it there.
+        if !ended.is_empty() && !window::is_watched(app) {
+            let mut jobs = Vec::new();
+            for id in ended {
+                match ask::<JobDetail>(node, "job", json!({ "id": id })).await {
+                    Ok(detail) => jobs.push(detail.summary),
+                    Err(problem) => eprintln!("tender-app: job {id}: {problem}"),
+                }
+            }
+            notices.extend(of_jobs(&jobs));
+        }
+        if overview.active.is_empty() {
+            match earnings(app, node).await {
+                Ok(notice) => notices.extend(notice),
+                Err(problem) => eprintln!("tender-app: earnings: {problem}"),
+            }
+        }
+        if !notices.is_empty() && wanted(node).await {
+            notices.into_iter().for_each(tell);
+        }
+    }
+
+    /// Own jobs that were under way and no longer are.
+    fn ended(&mut self, overview: &Overview) -> Vec<String> {
+        let now: BTreeSet<String> =
+            overview.active.iter().filter(|job| job.role == Role::Client).map(|job| job.id.clone()).collect();
+        let before = mem::replace(&mut self.under_way, now);
+        before.difference(&self.under_way).cloned().collect()
+    }
+}
+
+/// Something that the owner has to know, whatever is set.
+pub fn fault(title: &str, body: &str) {
+    tell(Notice { about: About::Fault, title: title.to_owned(), body: body.to_owned() });
+}
+
+/// What is told of own jobs that ended; nothing of those that were cancelled.
+fn of_jobs(jobs: &[JobSummary]) -> Option<Notice> {
+    let with = |state| jobs.iter().filter(move |job| job.state == Some(state)).collect::<Vec<_>>();
+    let (completed, failed) = (with(JobState::Completed), with(JobState::Failed));
+    let (title, body) = match (completed.as_slice(), failed.as_slice()) {
+        ([], []) => return None,
+        ([job], []) => (format!("Job finished: {}", job.title), job.reason.clone()),
+        ([], [job]) => (format!("Job failed: {}", job.title), job.reason.clone()),
+        (some, []) => (format!("{} jobs finished", some.len()), String::new()),
+        (some, [first, ..]) => (format!("{} jobs finished, {} failed", some.len(), failed.len()), first.reason.clone()),
+    };
+    Some(Notice { about: About::Jobs, title, body })
+}
+
+/// What is told of the day before the last one, once it is over.
+fn of_earnings(days: &[EarningsDay]) -> Option<Notice> {
+    let [.., yesterday, _today] = days else { return None };
+    let earned = yesterday.earned_micro_usd;
+    (earned > 0).then(|| Notice {
+        about: About::Earnings,
+        title: format!("Earned yesterday: {}", MicroUsd(earned)),
+        body: format!("{} sold, before electricity.", jobs(yesterday.jobs_sold)),
+    })
+}
+
+fn jobs(count: u32) -> String {
+    if count == 1 { "1 job".to_owned() } else { format!("{count} jobs") }
+}
+
+/// Asks for yesterday's earnings on the first quiet moment of a day (UTC, as the node counts), and never again on it.
+async fn earnings(app: &AppHandle, node: &Node) -> Result<Option<Notice>, Problem> {
+    let Ok(folder) = app.path().app_config_dir() else { return Ok(None) };
+    let told = folder.join(TOLD);
+    let today = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs() / SECONDS_PER_DAY);
+    if fs::read_to_string(&told).is_ok_and(|day| day.trim() == today.to_string()) {
+        return Ok(None);
+    }
+    let earnings: Earnings = ask(node, "earnings", json!({ "days": 2 })).await?;
+    // When it cannot be remembered, it is better to say nothing than to say it at every change.
+    let remembered = fs::create_dir_all(&folder).and_then(|()| fs::write(&told, today.to_string()));
+    Ok(remembered.ok().and_then(|()| of_earnings(&earnings.days)))
+}
+
+/// Whether the owner wants notifications.
+async fn wanted(node: &Node) -> bool {
+    match ask::<Settings>(node, "settings", json!({})).await {
+        Ok(settings) => settings.settings.iter().any(|s| s.key == SETTING && s.value == Value::Bool(true)),
+        Err(problem) => {
+            eprintln!("tender-app: settings: {problem}");
+            false
+        }
+    }
+}
+
+async fn ask<O: DeserializeOwned>(node: &Node, name: &str, input: Value) -> Result<O, Problem> {
+    node.attached().await?.ask(name, &input).await
+}
+
+fn tell(notice: Notice) {
+    spawn_blocking(move || {
+        if let Err(error) = show(&notice) {
+            eprintln!("tender-app: {}: {} ({error})", notice.title, notice.body);
+        }
+    });
+}
+
+/// By the service that the freedesktop notification specification names.
+#[cfg(target_os = "linux")]
+fn show(notice: &Notice) -> zbus::Result<()> {
+    use std::{
+        collections::HashMap,
+        sync::{Mutex, PoisonError},
+    };
+    use zbus::zvariant::Value;
+    const SERVICE: &str = "org.freedesktop.Notifications";
+    const URGENT: u8 = 2;
+    const NORMAL: u8 = 1;
+    /// As long as the desktop shows such.
+    const TIMEOUT: i32 = -1;
+    static LAST_OF_JOBS: Mutex<u32> = Mutex::new(0);
+
+    let urgency = if notice.about == About::Fault { URGENT } else { NORMAL };
+    let hints = HashMap::from([("urgency", Value::U8(urgency)), ("desktop-entry", Value::from("dev.tender.desktop"))]);
+    let mut last = LAST_OF_JOBS.lock().unwrap_or_else(PoisonError::into_inner);
+    let replaces = if notice.about == About::Jobs { *last } else { 0 };
+    let no_actions: [&str; 0] = [];
+    let body = without_markup(&notice.body);
+    let bus = zbus::blocking::Connection::session()?;
+    let answer = bus.call_method(
+        Some(SERVICE),
+        "/org/freedesktop/Notifications",
+        Some(SERVICE),
+        "Notify",
+        &("Tender", replaces, "dev.tender.desktop", &notice.title, body, &no_actions[..], hints, TIMEOUT),
+    )?;
+    if notice.about == About::Jobs {
+        *last = answer.body().deserialize()?;
+    }
+    Ok(())
+}
+
+/// Said where the app's output goes; the other systems' services are not used yet.
+#[cfg(not(target_os = "linux"))]
+fn show(_: &Notice) -> Result<(), &'static str> {
+    Err("this system's notifications are not used yet")
+}
+
+/// Services read a few tags in the body; a peer's name must not become one.
+#[cfg(target_os = "linux")]
+fn without_markup(text: &str) -> String {
+    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn job(id: &str, role: &str, state: &str) -> JobSummary {
+        serde_json::from_value(json!({
+            "id": id, "role": role, "book": "real", "kind": "embed", "title": format!("{id} passages"),
+            "state": state, "contract_state": null, "reason": format!("It is {state}."), "with": null,
+            "amount_micro_usd": null, "progress": null, "created_at": "", "changed_at": "",
+        }))
+        .unwrap()
+    }
+
+    fn overview(active: Vec<JobSummary>) -> Overview {
+        Overview { active, ..crate::tray::tests::overview(true, "idle", false) }
+    }
+
+    #[test]
+    fn only_own_jobs_that_are_gone_have_ended_and_only_once() {
+        let mut notices = Notices::default();
+        assert_eq!(notices.ended(&overview(vec![])), Vec::<String>::new());
+        let both = || overview(vec![job("a", "client", "running"), job("b", "contractor", "running")]);
+        assert_eq!(notices.ended(&both()), Vec::<String>::new());
+        assert_eq!(notices.ended(&both()), Vec::<String>::new());
+        assert_eq!(notices.ended(&overview(vec![])), ["a"]);
+        assert_eq!(notices.ended(&overview(vec![])), Vec::<String>::new());
+    }
+
+    #[test]
+    fn one_job_is_named_and_many_are_counted() {
+        let title = |jobs: &[JobSummary]| of_jobs(jobs).map(|notice| notice.title);
+        let (good, bad) = (job("1", "client", "completed"), job("2", "client", "failed"));
+        assert_eq!(title(std::slice::from_ref(&good)).unwrap(), "Job finished: 1 passages");
+        assert_eq!(title(std::slice::from_ref(&bad)).unwrap(), "Job failed: 2 passages");
+        assert_eq!(title(&[good.clone(), good.clone()]).unwrap(), "2 jobs finished");
+        assert_eq!(title(&[good.clone(), bad.clone(), good]).unwrap(), "2 jobs finished, 1 failed");
+        assert_eq!(of_jobs(&[bad]).unwrap().body, "It is failed.");
+        assert_eq!(title(&[job("3", "client", "cancelled")]), None);
+    }
+
+    #[test]
+    fn earnings_are_told_of_a_day_that_is_over() {
+        let day = |earned_micro_usd| EarningsDay {
+            day: "2026-11-20".into(),
+            earned_micro_usd,
+            spent_micro_usd: 0,
+            jobs_sold: 3,
+            jobs_bought: 0,
+        };
+        let notice = of_earnings(&[day(420), day(0)]).unwrap();
+        assert_eq!(notice.title, "Earned yesterday: $0.00042");
+        assert_eq!(notice.body, "3 jobs sold, before electricity.");
+        assert_eq!(of_earnings(&[day(0), day(420)]), None);
+        assert_eq!(of_earnings(&[day(420)]), None);
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn a_peers_name_is_text() {
+        assert_eq!(without_markup("<a> & b"), "&lt;a&gt; &amp; b");
+    }
+}

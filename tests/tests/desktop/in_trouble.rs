@@ -1,0 +1,48 @@
+//! What goes wrong while the app is open, or before it opens: each says what happened and what to do.
+
+use crate::{
+    desktop::Desktop,
+    place::{Place, wait_until},
+};
+use std::{fs, time::Duration};
+
+const SOON: Duration = Duration::from_secs(20);
+const LOST: &str = "[data-testid=connection-lost]";
+
+#[tokio::test]
+async fn a_node_that_dies_is_started_again_once() {
+    let place = Place::new();
+    let notifications = place.notifications().await;
+    let desktop = Desktop::start_in(place).await;
+    desktop.wait_for("Run a first trade", SOON).await;
+    let dead = desktop.place.kill_node();
+    desktop.wait_for("ended by itself and was started again at", SOON).await;
+    let alive = async || desktop.place.node_file().is_some_and(|node| node.pid != dead);
+    wait_until("there is no new node", SOON, alive).await;
+    assert!(notifications.told().contains(&"The node was started again".into()), "{:?}", notifications.told());
+
+    desktop.place.kill_node();
+    desktop.wait_for("ended twice within 10 minutes and was not started again", SOON).await;
+    desktop.wait_for("serve.log", SOON).await;
+    wait_until("nobody was told", SOON, async || notifications.told().contains(&"The node ended again".into())).await;
+    desktop.place.wait_for_tray("No node: the node ended twice", SOON).await;
+
+    desktop.click_element(&format!("{LOST} button")).await;
+    wait_until("it cannot be started by hand", SOON, async || desktop.place.node().await.is_some()).await;
+    desktop.place.wait_for_tray("'Sell'>, 'enabled': <true>", SOON).await;
+    desktop.wait_for_element(&format!("body:not(:has({LOST}))"), SOON).await;
+}
+
+#[tokio::test]
+async fn a_database_of_a_newer_version_is_explained() {
+    let place = Place::new();
+    fs::create_dir_all(place.node_folder()).unwrap();
+    let fixture = concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/desktop/newer.db");
+    fs::copy(fixture, place.node_folder().join("tender.db")).unwrap();
+    // A file of a node that is long gone, and damaged, is no reason to fail.
+    fs::write(place.node_folder().join("node.json"), "{").unwrap();
+    let desktop = Desktop::start_in(place).await;
+    desktop.wait_for("this Tender only knows versions up to", SOON).await;
+    desktop.wait_for("Install the newer version of Tender", SOON).await;
+    desktop.shot("newer-database").await;
+}
