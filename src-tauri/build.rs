@@ -4,7 +4,8 @@
 use std::path::Path;
 
 /// All that the window may call. What is not named here cannot be granted.
-const COMMANDS: &[&str] = &["rpc", "subscribe", "unsubscribe", "autostart", "set_autostart", "node_health", "start_node"];
+const COMMANDS: &[&str] =
+    &["rpc", "subscribe", "unsubscribe", "autostart", "set_autostart", "node_health", "start_node"];
 
 /// Merged over `tauri.conf.json`: a page that names the command which builds the UI.
 const WITHOUT_UI: &str = r#"{"build":{"frontendDist":"without-ui"}}"#;
