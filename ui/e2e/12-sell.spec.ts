@@ -76,7 +76,7 @@ test('the suggestion follows the margin, and the ladders are a table too', async
   await expect(app.getByRole('dialog').getByText('speed', { exact: true })).toBeVisible();
   await accessible(app);
   await app.keyboard.press('Escape');
-  await app.getByRole('button', { name: 'Show as table' }).click();
+  await app.getByRole('region', { name: 'Prices', exact: true }).getByRole('button', { name: 'Show as table' }).click();
   await expect(app.getByRole('row', { name: /^Embeddings/ })).toContainText('$');
   await accessible(app);
 });
@@ -105,6 +105,61 @@ test('the prompt of a text gets a price of its own, and loses it again', async (
   await own.click();
   await expect(price).toHaveCount(0);
   await expect(text).toHaveValue('0.08');
+});
+
+test('what is not measured is measured, and every price has its floor then', async ({ app }) => {
+  test.setTimeout(240_000);
+  await visit(app, 'Sell');
+  await expect(ladder(app)).toBeVisible();
+  const measure = app.getByRole('button', { name: 'Measure what is not measured' });
+  // Where every kind of work was done before, there is nothing to measure.
+  if ((await measure.count()) > 0) await measure.click();
+  await expect(app.getByText('Floor: not measured.')).toHaveCount(0, { timeout: 200_000 });
+  await expect(measure).toHaveCount(0, { timeout: 30_000 });
+});
+
+test('selling finishes what runs, then pauses, and goes on when told', async ({ app }) => {
+  await visit(app, 'Sell');
+  const card = app.getByRole('region', { name: /selling|finishing|stopped/i });
+  const toggle = card.getByRole('switch', { name: 'Sell spare compute' });
+  const before = await toggle.getAttribute('aria-checked');
+  if (before !== 'true') await toggle.click();
+  await expect(toggle).toHaveAttribute('aria-checked', 'true');
+  await card.getByRole('button', { name: 'Pause' }).click();
+  await app.getByRole('menuitem', { name: 'When what runs is finished' }).click();
+  await expect(app.getByRole('heading', { name: /^(Finishing, then paused|Selling is paused)$/ })).toBeVisible();
+  await accessible(app);
+  await card.getByRole('button', { name: 'Go on selling' }).click();
+  await expect(app.getByRole('heading', { name: /^Selling, / })).toBeVisible();
+  if (before !== 'true') await toggle.click();
+  await expect(toggle).toHaveAttribute('aria-checked', before ?? 'false');
+});
+
+test('the guard tests itself, and says within which time memory is free', async ({ app }) => {
+  test.setTimeout(300_000);
+  await visit(app, 'Sell');
+  const guard = app.getByRole('region', { name: 'Giving the machine back', exact: true });
+  await expect(guard.getByText('Full-screen program')).toBeVisible();
+  await guard.getByRole('button', { name: 'Test now' }).click();
+  await expect(guard.getByText(/^\d+ of \d+ yields$/)).toBeVisible({ timeout: 60_000 });
+  await accessible(app);
+  await expect(guard.getByText(/^\d+ of \d+ yields$/)).toHaveCount(0, { timeout: 200_000 });
+  await expect(guard.getByText(/^Video memory is free within .+$/)).toBeVisible();
+  await expect(guard.getByText(/\d+ yields on .+ in the middle, .+ at the longest\./)).toBeVisible();
+  await accessible(app);
+  await guard.scrollIntoViewIfNeeded();
+  await picture(app, 'sell-guard');
+});
+
+test('why jobs came or did not is told by step and by day', async ({ app }) => {
+  await visit(app, 'Sell');
+  const demand = app.getByRole('region', { name: 'Why jobs came or did not', exact: true });
+  await expect(demand.getByText(/^(No peer has called in this time\.|Calls that came)/)).toBeVisible();
+  await demand.getByRole('radio', { name: '7 days' }).check({ force: true });
+  await demand.getByRole('button', { name: 'Show as table' }).click();
+  // A row for each day, and the head.
+  await expect(demand.getByRole('row')).toHaveCount(8);
+  await accessible(app);
 });
 
 test('a limit is changed where it is understood', async ({ app }) => {

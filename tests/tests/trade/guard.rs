@@ -10,7 +10,7 @@ use std::{
 };
 use tempfile::TempDir;
 use tender_base::{Code, JobState};
-use tender_node::api::types::{Guard, Nothing, Selling, Switch};
+use tender_node::api::types::{ById, Guard, Nothing, Overview, Selling, SubmitInput, Switch};
 use tender_tests::{
     Cli, TestNode, pair,
     work::{self, DOLLAR},
@@ -52,7 +52,7 @@ async fn guard(node: &TestNode) -> Guard {
 }
 
 async fn selling(node: &TestNode) -> Selling {
-    let overview: tender_node::api::types::Overview = node.ask("overview", &Nothing {}).await;
+    let overview: Overview = node.ask("overview", &Nothing {}).await;
     overview.selling
 }
 
@@ -73,6 +73,11 @@ fn present(guard: &Guard) -> Vec<&str> {
     guard.triggers.iter().filter(|trigger| trigger.present).map(|trigger| trigger.name.as_str()).collect()
 }
 
+/// Work that is still under way when the game begins, also on a fast adapter; nobody waits for its end.
+fn long(work: SubmitInput) -> SubmitInput {
+    SubmitInput { deadline_seconds: Some(3600), ..work }
+}
+
 /// A node that yields to one program only, and goes on a second after it.
 async fn player(game: &str) -> TestNode {
     let node = TestNode::seller().await;
@@ -86,7 +91,7 @@ async fn a_game_has_the_card_while_it_runs_and_the_sale_goes_on_without_a_click(
     let folder = TempDir::new().unwrap();
     let (seller, buyer) = (player("tt-doom").await, TestNode::buyer().await);
     pair(&seller, &buyer, DOLLAR).await;
-    let id = buyer.submit(&work::for_peers(work::wgsl(4000, 50_000))).await;
+    let id = buyer.submit(&long(work::for_peers(work::wgsl(4000, 50_000)))).await;
     seller.events().first(|seen| seen.moved_to("running")).await;
     assert_eq!(selling(&seller).await.state, "busy");
     let workers = seller.children();
@@ -116,7 +121,7 @@ async fn a_game_has_the_card_while_it_runs_and_the_sale_goes_on_without_a_click(
     let seen = guard(&seller).await;
     assert!(present(&seen).is_empty() && seen.yields[0].resumed_at.is_some(), "{:?}", seen.yields);
     // The job that was handed back found its way: to the same seller, once it could.
-    buyer.api.ask::<_, Nothing>("cancel_job", &tender_node::api::types::ById { id }).await.unwrap();
+    buyer.api.ask::<_, Nothing>("cancel_job", &ById { id }).await.unwrap();
     let bought = buyer.buy(&work::for_peers(work::wgsl(4, 100))).await;
     assert_eq!(bought.summary.state, Some(JobState::Completed));
 }
@@ -125,7 +130,7 @@ async fn a_game_has_the_card_while_it_runs_and_the_sale_goes_on_without_a_click(
 async fn own_jobs_wait_for_the_game_and_are_done_after_it() {
     let folder = TempDir::new().unwrap();
     let node = player("tt-quake").await;
-    let running = node.submit(&work::for_anyone(work::wgsl(4000, 50_000))).await;
+    let running = node.submit(&long(work::for_anyone(work::wgsl(4000, 50_000)))).await;
     let asked = Instant::now();
     while node.job(&running).await.summary.progress.is_none_or(|progress| progress.done == 0) {
         assert!(asked.elapsed() < WAIT);
@@ -148,7 +153,7 @@ async fn own_jobs_wait_for_the_game_and_are_done_after_it() {
     assert_eq!(node.children(), [0_u32; 0]);
     drop(game);
     assert_eq!(node.ended(&later).await.summary.state, Some(JobState::Completed));
-    let _: Nothing = node.ask("cancel_job", &tender_node::api::types::ById { id: running }).await;
+    let _: Nothing = node.ask("cancel_job", &ById { id: running }).await;
 }
 
 #[tokio::test]
@@ -190,10 +195,10 @@ async fn the_self_test_measures_with_real_work_and_says_so() {
     // Not while somebody's job would be interrupted for it.
     let buyer = TestNode::buyer().await;
     pair(&node, &buyer, DOLLAR).await;
-    let id = buyer.submit(&work::for_peers(work::wgsl(4000, 50_000))).await;
+    let id = buyer.submit(&long(work::for_peers(work::wgsl(4000, 50_000)))).await;
     node.events().first(|seen| seen.moved_to("running")).await;
     assert_eq!(node.refuses("test_guard", &Nothing {}).await.code, Code::Conflict);
-    let _: Nothing = buyer.ask("cancel_job", &tender_node::api::types::ById { id }).await;
+    let _: Nothing = buyer.ask("cancel_job", &ById { id }).await;
     // What was measured survives a restart.
     let node = node.restart().await;
     assert!(guard(&node).await.promise_ms.is_some());

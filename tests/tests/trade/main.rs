@@ -14,4 +14,5 @@ mod margins;
 mod namespaces;
 mod offline;
 mod runtimes;
+mod screens;
 mod text;

@@ -3,7 +3,7 @@
 use super::{types::*, views};
 use crate::node::Node;
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, HashMap, hash_map::Entry},
     sync::Arc,
 };
 use tender_base::{Book, ContractState, Did, JobKind, MicroUsd, Problem, Role, Timestamp, ledger::Account};
@@ -48,13 +48,19 @@ pub(super) async fn earnings(node: &Arc<Node>, query: EarningsQuery) -> Result<E
     };
     let (sold, bought) = (by_day(Role::Contractor).await?, by_day(Role::Client).await?);
     let lines = sold_since(node, book, from).await?;
+    let mut by_booking: HashMap<Timestamp, Vec<&Sold>> = HashMap::new();
+    for sold in &lines {
+        if let Some(at) = booked(&sold.line) {
+            by_booking.entry(at.start_of_day()).or_default().push(sold);
+        }
+    }
     let row = |offset: u32| {
         let day = Timestamp::from_millis(from.millis() + i64::from(offset) * DAY_MS);
         let (s, b) = (sold.get(&day), bought.get(&day));
         let accepted =
             |row: Option<&tender_store::DayRow>| row.map_or(0, |r| u32::try_from(r.accepted_count).unwrap_or(u32::MAX));
         let earned = s.map_or(0, |r| r.owed.0);
-        let costs = costs_of(lines.iter().filter(|sold| booked(&sold.line).is_some_and(|at| at.start_of_day() == day)));
+        let costs = costs_of(by_booking.get(&day).into_iter().flatten().copied());
         EarningsDay {
             day: day.to_string()[..10].to_owned(),
             earned_micro_usd: earned,
@@ -231,8 +237,8 @@ pub(super) async fn earnings_lines(node: &Arc<Node>, query: EarningsQuery) -> Re
     lines.sort_by_key(|sold| (sold.line.delivered_at, sold.line.contract));
     let mut names: HashMap<Did, String> = HashMap::new();
     for sold in &lines {
-        if !names.contains_key(&sold.line.peer) {
-            names.insert(sold.line.peer, views::name_of(node, &sold.line.peer).await);
+        if let Entry::Vacant(unknown) = names.entry(sold.line.peer) {
+            unknown.insert(views::name_of(node, &sold.line.peer).await);
         }
     }
     let mut csv = String::from(

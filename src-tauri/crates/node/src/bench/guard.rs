@@ -189,18 +189,18 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>) {
     SubmitWork::Wgsl {
         source: source.to_owned(),
         entry: "main".to_owned(),
-        workgroups: 65_535,
+        workgroups: 16_384,
         workgroup_size: 64,
         fuel: 50_001,
         element: "u32".to_owned(),
-        buffers: vec![SubmitBuffer { binding: 0, bytes: 65_535 * 64 * 4, data_base64: None }],
+        buffers: vec![SubmitBuffer { binding: 0, bytes: 16_384 * 64 * 4, data_base64: None }],
     }
 }
 
 fn constraints(client: &Running) -> Constraints {
     Constraints {
         budget: MicroUsd(1_000_000_000),
-        deadline: client.node.now().after(Duration::from_secs(600)),
+        deadline: client.node.now().after(Duration::from_secs(6 * 3600)),
         privacy: Privacy::Peers,
     }
 }
