@@ -10,6 +10,9 @@ const LOOKS = [
   { name: 'zoomed', colorScheme: 'light', width: 400, height: 300 },
 ] as const;
 
+// Every place is looked at by axe, which takes seconds.
+test.describe.configure({ timeout: 240_000 });
+
 for (const look of LOOKS) {
   test(`every screen, ${look.name}`, async ({ app }) => {
     await app.emulateMedia({ colorScheme: look.colorScheme });

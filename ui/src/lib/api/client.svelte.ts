@@ -78,7 +78,11 @@ export class Live<N extends WatchName> {
   #watch: Watch;
 
   constructor(readonly name: N) {
-    this.#watch = keepWatching(transport, name, {
+    this.#watch = this.#open();
+  }
+
+  #open(): Watch {
+    return keepWatching(transport, this.name, {
       data: (snapshot) => {
         this.data = snapshot;
         this.problem = null;
@@ -96,6 +100,12 @@ export class Live<N extends WatchName> {
 
   stop(): void {
     this.#watch.stop();
+  }
+
+  /** Opens again after a stop. */
+  resume(): void {
+    this.#watch.stop();
+    this.#watch = this.#open();
   }
 }
 

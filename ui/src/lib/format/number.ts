@@ -32,3 +32,10 @@ export const joules = (value: number, locale?: string): string =>
 
 /** The last characters of a key: what people compare. */
 export const keyTail = (did: string): string => `…${did.slice(-8)}`;
+
+/** Power in whole watts. */
+export const watts = (value: number, locale?: string): string => `${new Intl.NumberFormat(locale, { maximumFractionDigits: 0 }).format(value)} W`;
+
+/** A temperature in whole degrees. */
+export const celsius = (value: number, locale?: string): string =>
+  new Intl.NumberFormat(locale, { style: 'unit', unit: 'celsius', maximumFractionDigits: 0 }).format(value);

@@ -50,3 +50,10 @@ export const day = (date: string, locale?: string): string =>
   dateFormat(locale, { day: 'numeric', month: 'short', timeZone: 'UTC' }).format(
     new Date(`${date}T00:00:00Z`),
   );
+
+/** A Monday, from which the days of the week are counted. */
+const MONDAY = Date.UTC(2026, 0, 5);
+
+/** The name of a day of the week, 0 for Monday. */
+export const weekday = (day: number, length: 'long' | 'short' = 'long', locale?: string): string =>
+  new Intl.DateTimeFormat(locale, { weekday: length, timeZone: 'UTC' }).format(new Date(MONDAY + day * DAY));

@@ -2,6 +2,23 @@
 export const PLACES = ['overview', 'sell', 'jobs', 'buy', 'decisions', 'earnings', 'breakeven', 'simulator', 'network', 'settings', 'health'] as const;
 export type Place = (typeof PLACES)[number];
 
+/** What a place is for: every day's business, thinking it over, or this node itself. */
+export type Section = 'business' | 'analysis' | 'node';
+export const SECTIONS: Section[] = ['business', 'analysis', 'node'];
+export const SECTION_OF: Record<Place, Section> = {
+  overview: 'business',
+  sell: 'business',
+  jobs: 'business',
+  buy: 'business',
+  earnings: 'business',
+  decisions: 'analysis',
+  breakeven: 'analysis',
+  simulator: 'analysis',
+  network: 'node',
+  settings: 'node',
+  health: 'node',
+};
+
 /** Places in which something can be open, or gone to, that has an address of its own. */
 const WITH_ID: ReadonlySet<Place> = new Set(['jobs', 'decisions', 'settings']);
 

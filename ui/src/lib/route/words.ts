@@ -1,5 +1,5 @@
 import { m } from '$lib/paraglide/messages.js';
-import type { Place } from './route';
+import type { Place, Section } from './route';
 
 /** The names of the places. */
 export const PLACE_WORDS: Record<Place, () => string> = {
@@ -14,4 +14,11 @@ export const PLACE_WORDS: Record<Place, () => string> = {
   network: m.place_network,
   settings: m.place_settings,
   health: m.place_health,
+};
+
+/** What stands above a section of the rail; the first one needs no title. */
+export const SECTION_WORDS: Record<Section, () => string> = {
+  business: m.section_business,
+  analysis: m.section_analysis,
+  node: m.section_node,
 };

@@ -69,7 +69,6 @@ const KNOWN: Record<string, Known> = {
   wall_meter: { group: 'energy', label: m.set_wall_meter, unit: m.unit_watts },
   sensor: { group: 'energy', label: m.set_sensor },
   name: { group: 'machine', label: m.set_name },
-  onboarding: { group: 'machine', label: m.set_onboarding },
   worker: { group: 'machine', label: m.set_worker },
   stopped: { group: 'machine', label: m.set_stopped },
 };
