@@ -127,7 +127,7 @@ test('selling finishes what runs, then pauses, and goes on when told', async ({ 
   await expect(toggle).toHaveAttribute('aria-checked', 'true');
   await card.getByRole('button', { name: 'Pause' }).click();
   await app.getByRole('menuitem', { name: 'When what runs is finished' }).click();
-  await expect(app.getByRole('heading', { name: /^(Finishing, then paused|Selling is paused)$/ })).toBeVisible();
+  await expect(app.getByRole('heading', { name: /^(Finishing, then pausing|Selling is paused)$/ })).toBeVisible();
   await accessible(app);
   await card.getByRole('button', { name: 'Go on selling' }).click();
   await expect(app.getByRole('heading', { name: /^Selling, / })).toBeVisible();
