@@ -170,11 +170,14 @@ async fn a_task_whose_card_the_owner_takes_back_fails_with_a_sentence_and_costs_
     let job = serde_json::to_value(work::wgsl(800, 20_000)).unwrap();
     let quoted = client.send("m1", None, json!({"data": job})).await;
     let id = quoted["id"].as_str().unwrap();
-    client.send("m2", Some(id), text("yes")).await;
-    node.events().first(|e| e.moved_to("running")).await;
-    // An owner whose hours are over: any hour but this one.
-    let hour = (time_of_day_hours() + 12) % 24;
-    node.set("guard.hours", json!(format!("{hour:02}:00-{hour:02}:30"))).await;
+    let taken_back = async {
+        node.events().first(|e| e.moved_to("running")).await;
+        // An owner whose hours are over: any hour but this one.
+        let hour = (time_of_day_hours() + 12) % 24;
+        node.set("guard.hours", json!(format!("{hour:02}:00-{hour:02}:30"))).await;
+    };
+    // The answer waits for the end of the task.
+    tokio::join!(client.send("m2", Some(id), text("yes")), taken_back);
     let failed = client.ended(id).await;
     assert_eq!(state(&failed), "TASK_STATE_FAILED", "{failed}");
     let said = failed["status"]["message"]["parts"][0]["text"].as_str().unwrap();

@@ -243,6 +243,20 @@ fn write(file: &Path, bytes: &[u8]) -> Result<(), Problem> {
     fs::write(file, bytes).map_err(|e| Problem::new(Code::Storage, format!("cannot write {}: {e}", file.display()), ""))
 }
 
+async fn guard(source: &Source, test: bool, json: bool) -> Result<(), Problem> {
+    let mut guard: Guard =
+        if test { source.ask("test_guard", &Nothing {}).await? } else { source.ask("guard", &Nothing {}).await? };
+    while test && guard.testing.is_some() {
+        tokio::time::sleep(BETWEEN_LOOKS).await;
+        guard = source.ask("guard", &Nothing {}).await?;
+    }
+    if let Some(problem) = guard.test_problem.as_ref().filter(|_| test) {
+        return Err(Problem::new(Code::WorkFailed, problem.message.clone(), problem.hint.clone()));
+    }
+    print::answer(json, &guard, print::guard);
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
     use super::dollars;
@@ -256,18 +270,4 @@ mod tests {
             assert!(dollars(text).is_err(), "{text}");
         }
     }
-}
-
-async fn guard(source: &Source, test: bool, json: bool) -> Result<(), Problem> {
-    let mut guard: Guard =
-        if test { source.ask("test_guard", &Nothing {}).await? } else { source.ask("guard", &Nothing {}).await? };
-    while test && guard.testing.is_some() {
-        tokio::time::sleep(BETWEEN_LOOKS).await;
-        guard = source.ask("guard", &Nothing {}).await?;
-    }
-    if let Some(problem) = guard.test_problem.as_ref().filter(|_| test) {
-        return Err(Problem::new(Code::WorkFailed, problem.message.clone(), problem.hint.clone()));
-    }
-    print::answer(json, &guard, print::guard);
-    Ok(())
 }

@@ -296,21 +296,24 @@ impl Node {
 
     /// Whose orders the engine takes.
     fn engine_for(&self, held: Option<Reach>) {
-        self.engine.close(held.map(|reach| if reach == Reach::All { Closed::All } else { Closed::Clients }));
+        self.engine.close(held.map(closed));
         self.lookout.holds.send_if_modified(|now| std::mem::replace(now, held) != held);
     }
 
     /// Gives the machine back: nothing new, nothing that runs, memory read back.
     async fn give_back(self: &Arc<Self>, reach: Reach, cause: Sighting, began: Instant) {
         let at = self.now();
+        // Nothing new; then what is held is read, since work that is told to end is killed at once.
+        self.engine.close(Some(closed(reach)));
+        let workers = self.engine.processes();
+        let held = if workers.is_empty() { None } else { Some(self.memory_held(workers).await) };
         // The sold work is told before anything is killed, so that nobody takes that for a failure.
         let sold = if self.yielding.borrow().is_none() { self.yield_all_sold(reason(cause.trigger)) } else { 0 };
         self.engine_for(Some(reach));
-        let workers = self.engine.processes();
         let own_goes_on = reach == Reach::Sold && self.engine.own_orders() > 0;
-        let freed = match workers.is_empty() || own_goes_on {
-            true => None,
-            false => Some(self.kill_and_read_back(workers).await),
+        let freed = match held.filter(|_| !own_goes_on) {
+            Some(held) => Some(self.kill_and_read_back(held).await),
+            None => None,
         };
         let took = freed.as_ref().map(|freed| freed.at.saturating_duration_since(began));
         let freed_ms = took.map(|took| took.as_secs_f64() * 1e3);
@@ -476,6 +479,11 @@ impl Node {
     pub(crate) async fn card_released(&self) {
         self.lookout.released(ELSEWHERE).await;
     }
+}
+
+/// Whose orders are refused.
+fn closed(reach: Reach) -> Closed {
+    if reach == Reach::All { Closed::All } else { Closed::Clients }
 }
 
 /// The same as a client is told it.

@@ -44,8 +44,6 @@ mod looking;
 #[cfg(feature = "host")]
 mod metering;
 #[cfg(feature = "host")]
-mod samples;
-#[cfg(feature = "host")]
 mod models;
 #[cfg(feature = "host")]
 mod node;
@@ -57,6 +55,8 @@ mod peers;
 mod prices;
 #[cfg(feature = "host")]
 mod runtimes;
+#[cfg(feature = "host")]
+mod samples;
 #[cfg(feature = "host")]
 mod serve;
 #[cfg(feature = "host")]

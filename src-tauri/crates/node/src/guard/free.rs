@@ -22,8 +22,8 @@ pub(crate) struct Freed {
     pub(crate) at: Instant,
 }
 
-/// What was in use before.
-enum Before {
+/// What was in use before anything was killed.
+pub(super) enum Before {
     /// Of the card, by its sensor.
     Card(u64),
     /// Of the machine, by the processes themselves.
@@ -32,20 +32,22 @@ enum Before {
 }
 
 impl Node {
-    /// Kills the workers and reads back their memory: the card's by its sensor, the machine's as that of processes that
-    /// are gone.
-    pub(super) async fn kill_and_read_back(&self, workers: Vec<u32>) -> Freed {
+    /// What the workers hold: of the card by its sensor, of the machine by the processes themselves.
+    pub(super) async fn memory_held(&self, workers: Vec<u32>) -> Before {
         let adapter = self.engine.info().map(|worker| worker.adapter);
         let (chosen, in_main_memory) = (self.settings().sensor, self.engine.uses_main_memory() == Some(true));
-        let asked = (adapter.clone(), chosen.clone());
         let before = spawn_blocking(move || {
             if in_main_memory {
                 let resident = workers.iter().map(|pid| resident(*pid)).sum::<Option<u64>>();
                 return resident.map_or(Before::Unknown, Before::Processes);
             }
-            used(asked.0.as_deref(), asked.1.as_deref()).map_or(Before::Unknown, Before::Card)
+            used(adapter.as_deref(), chosen.as_deref()).map_or(Before::Unknown, Before::Card)
         });
-        let before = before.await.unwrap_or(Before::Unknown);
+        before.await.unwrap_or(Before::Unknown)
+    }
+
+    /// Kills the workers and reads their memory back.
+    pub(super) async fn kill_and_read_back(&self, before: Before) -> Freed {
         // Returns when the processes are gone.
         self.engine.stop().await;
         let gone = Instant::now();
@@ -53,6 +55,8 @@ impl Node {
             Before::Processes(bytes) => (Some(bytes), true, gone),
             Before::Unknown => (None, false, gone),
             Before::Card(before) => {
+                let adapter = self.engine.info().map(|worker| worker.adapter);
+                let chosen = self.settings().sensor;
                 let read = spawn_blocking(move || {
                     loop {
                         match used(adapter.as_deref(), chosen.as_deref()) {
