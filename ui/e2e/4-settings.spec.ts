@@ -24,7 +24,7 @@ test('a refused value is said at its field, a good one is kept', async ({ app })
 test('every setting has words of its own, and amounts are in dollars', async ({ app }) => {
   await visit(app, 'Settings');
   // What this version does not know would stand under "Other", by its key.
-  await expect(app.getByRole('heading', { level: 2, name: 'Machine' })).toBeVisible();
+  await expect(app.getByRole('heading', { level: 2, name: 'Machine', exact: true })).toBeVisible();
   await expect(app.getByRole('heading', { level: 2, name: 'Other' })).toHaveCount(0);
   const price = app.getByRole('textbox', { name: 'Text: price in dollars' });
   await expect(price).toHaveValue('0.00008');
