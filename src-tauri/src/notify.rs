@@ -105,7 +105,10 @@ fn of_earnings(days: &[EarningsDay]) -> Option<Notice> {
     (earned > 0).then(|| Notice {
         about: About::Earnings,
         title: format!("Earned yesterday: {}", MicroUsd(earned)),
-        body: format!("{} sold, before electricity.", jobs(yesterday.jobs_sold)),
+        body: match yesterday.net_micro_usd {
+            Some(net) => format!("{} sold; {} after electricity and wear.", jobs(yesterday.jobs_sold), MicroUsd(net)),
+            None => format!("{} sold, before electricity and wear.", jobs(yesterday.jobs_sold)),
+        },
     })
 }
 
@@ -245,10 +248,17 @@ mod tests {
             spent_micro_usd: 0,
             jobs_sold: 3,
             jobs_bought: 0,
+            electricity_micro_usd: None,
+            wear_micro_usd: None,
+            net_micro_usd: None,
+            predicted_micro_usd: None,
+            measured: false,
         };
         let notice = of_earnings(&[day(420), day(0)]).unwrap();
         assert_eq!(notice.title, "Earned yesterday: $0.00042");
-        assert_eq!(notice.body, "3 jobs sold, before electricity.");
+        assert_eq!(notice.body, "3 jobs sold, before electricity and wear.");
+        let costed = EarningsDay { net_micro_usd: Some(-80), ..day(420) };
+        assert_eq!(of_earnings(&[costed, day(0)]).unwrap().body, "3 jobs sold; -$0.00008 after electricity and wear.");
         assert_eq!(of_earnings(&[day(0), day(420)]), None);
         assert_eq!(of_earnings(&[day(420)]), None);
     }

@@ -310,8 +310,6 @@ pub mod tests {
                 paused_until: (state == "paused").then(|| "2026-11-21T12:00:00Z".into()),
                 trigger: None,
                 resumes_at: None,
-                trigger: None,
-                resumes_at: None,
             },
             stopped,
             earned_today_micro_usd: 420,
