@@ -211,16 +211,18 @@ mod tests {
         let store = Store::open(dir.path()).await.unwrap();
         store.apply(vec![setting("price", json!(7))], vec![]).await.unwrap();
         store.close().await.unwrap();
-        assert!(!dir.path().join("tender.db.before-3").exists(), "a new database has nothing to back up");
+        let known = Options::default().known_version();
+        let backup = dir.path().join(format!("tender.db.before-{known}"));
+        assert!(!backup.exists(), "a new database has nothing to back up");
 
         let store = Store::open_with(dir.path(), &later().await).await.unwrap();
         assert_eq!(store.setting("price").await.unwrap(), Some(json!(7)));
         store.close().await.unwrap();
 
         let error = Store::open(dir.path()).await.err().unwrap();
-        assert_eq!(error, StoreError::NewerDatabase { found: 9000, known: 3 });
+        assert_eq!(error, StoreError::NewerDatabase { found: 9000, known });
         let problem = error.problem();
-        assert!(problem.message.contains("9000") && problem.message.contains('3') && !problem.hint.is_empty());
+        assert!(problem.message.contains("9000") && problem.message.contains(&known.to_string()) && !problem.hint.is_empty());
         assert_eq!(Store::open_read_only(dir.path()).await.err(), Some(error));
 
         // The backup is a whole database of the old version.
@@ -236,7 +238,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         Store::open(dir.path()).await.unwrap().close().await.unwrap();
         let error = check_readable(dir.path(), &later().await).await.unwrap_err();
-        assert_eq!(error, StoreError::OlderDatabase { found: 3, known: 9000 });
+        assert_eq!(error, StoreError::OlderDatabase { found: Options::default().known_version(), known: 9000 });
     }
 
     #[tokio::test]
