@@ -222,7 +222,11 @@ mod tests {
         let error = Store::open(dir.path()).await.err().unwrap();
         assert_eq!(error, StoreError::NewerDatabase { found: 9000, known });
         let problem = error.problem();
-        assert!(problem.message.contains("9000") && problem.message.contains(&known.to_string()) && !problem.hint.is_empty());
+        assert!(
+            problem.message.contains("9000")
+                && problem.message.contains(&known.to_string())
+                && !problem.hint.is_empty()
+        );
         assert_eq!(Store::open_read_only(dir.path()).await.err(), Some(error));
 
         // The backup is a whole database of the old version.
