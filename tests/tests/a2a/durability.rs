@@ -132,8 +132,8 @@ async fn nothing_acknowledged_is_lost_and_no_event_comes_twice_when_the_node_is_
         let mut asking = Vec::new();
         for connection in 0..CONNECTIONS {
             let mut keys = Vec::new();
-            for _ in 0..KEYS {
-                keys.push(key(&node, "load", work::DOLLAR).await.key);
+            for number in 0..KEYS {
+                keys.push(key(&node, &format!("load {round}.{connection}.{number}"), work::DOLLAR).await.key);
             }
             let (http, asks) = (connect(&node), keys.clone());
             let sending = send(Duration::ZERO, move |sent| {

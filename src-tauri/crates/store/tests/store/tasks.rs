@@ -240,6 +240,7 @@ async fn contracts_of_an_older_database_become_the_tasks_that_they_would_have_be
     let file = SqliteConnectOptions::new().filename(dir.join("tender.db"));
     let mut connection = SqliteConnection::connect_with(&file).await.unwrap();
     for statement in [
+        "DROP TABLE refused_calls",
         "DROP TABLE offered",
         "DROP TABLE work_done",
         "DROP TABLE hooks",
