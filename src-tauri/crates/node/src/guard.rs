@@ -253,12 +253,8 @@ impl Node {
         } else {
             Seen::off(Trigger::Schedule)
         });
-        seen.push(if settings.guard.metered {
-            let why = "nobody on this machine is asked whether the network is metered".to_owned();
-            Seen::looked(Trigger::Metered, Err(why), String::new())
-        } else {
-            Seen::off(Trigger::Metered)
-        });
+        // The strongest first.
+        seen.sort_by_key(|seen| seen.trigger);
         if self.lookout.test_is_on() {
             seen.push(Seen::looked(Trigger::Test, Ok(Some(String::new())), String::new()));
         }

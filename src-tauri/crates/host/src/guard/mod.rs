@@ -5,6 +5,7 @@
 
 mod battery;
 mod card;
+mod network;
 mod pace;
 mod programs;
 mod screen;

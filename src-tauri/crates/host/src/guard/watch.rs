@@ -2,6 +2,7 @@
 
 use super::{
     battery, card,
+    network::Network,
     pace::Paced,
     programs,
     screen::{self, Eyes, Screen},
@@ -15,6 +16,8 @@ use std::{
 
 /// How often the power supply is asked.
 const SUPPLY: Duration = Duration::from_secs(2);
+/// How often the network is asked about: it changes when somebody carries the machine elsewhere.
+const NETWORK: Duration = Duration::from_secs(10);
 
 /// What the owner wants to yield to. Zero and empty are: not.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -35,6 +38,8 @@ pub struct Limits {
     pub battery: bool,
     /// Somebody counts as there for so long after keyboard or mouse were used.
     pub activity: Duration,
+    /// A network that is paid by volume.
+    pub metered: bool,
 }
 
 /// What one look found of one trigger.
@@ -92,6 +97,8 @@ pub struct Watch {
     running: Paced<Result<Option<String>, String>>,
     card: Paced<CardLook>,
     battery: Paced<Result<bool, String>>,
+    network: Network,
+    metered: Paced<Result<bool, String>>,
 }
 
 /// What the card said.
@@ -119,6 +126,8 @@ impl Watch {
             running: Paced::default(),
             card: Paced::default(),
             battery: Paced::default(),
+            network: Network::default(),
+            metered: Paced::default(),
         }
     }
 
@@ -130,6 +139,7 @@ impl Watch {
         all.extend(of_card.zip(self.of_card(limits, every, card)).map(|(_, seen)| seen));
         all.push(self.battery(limits));
         all.push(self.activity(limits, every));
+        all.push(self.metered(limits));
         Look(all)
     }
 
@@ -223,6 +233,15 @@ impl Watch {
         let found = self.battery.get(SUPPLY, || battery::on_battery(&supplies)).clone();
         let detail = if found == Ok(false) { "The machine is plugged in." } else { "Looks at the power supply." };
         Seen::looked(Trigger::Battery, found.map(|on| on.then(String::new)), detail.to_owned())
+    }
+
+    fn metered(&mut self, limits: &Limits) -> Seen {
+        if !limits.metered {
+            return Seen::off(Trigger::Metered);
+        }
+        let found = self.metered.get(NETWORK, || self.network.metered()).clone();
+        let detail = if found == Ok(false) { "The network is not metered." } else { "Asks NetworkManager." };
+        Seen::looked(Trigger::Metered, found.map(|on| on.then(String::new)), detail.to_owned())
     }
 
     fn activity(&mut self, limits: &Limits, every: Duration) -> Seen {

@@ -55,7 +55,7 @@ fn unseen(node: &Node, trigger: Trigger) -> Seen {
         Trigger::Battery => rules.limits.battery,
         Trigger::Activity => !rules.limits.activity.is_zero(),
         Trigger::Schedule => rules.hours.are_set(),
-        Trigger::Metered => rules.metered,
+        Trigger::Metered => rules.limits.metered,
         Trigger::Test => false,
     };
     Seen { on, ..Seen::off(trigger) }

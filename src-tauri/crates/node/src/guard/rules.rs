@@ -23,8 +23,6 @@ pub(crate) struct Rules {
     pub(crate) limits: Limits,
     /// When to sell.
     pub(crate) hours: Hours,
-    /// Not over a network that is paid by volume.
-    pub(crate) metered: bool,
     /// From the end of a trigger until selling goes on.
     pub(crate) resume: Duration,
 }
@@ -53,9 +51,9 @@ impl Rules {
                 card_watts: float("guard.card_watts"),
                 battery: flag("guard.battery"),
                 activity: MINUTE * u32::try_from(whole("guard.activity_minutes")).unwrap_or(0),
+                metered: flag("guard.metered"),
             },
             hours: hours.ahead_of_utc(offset.unwrap_or_default()),
-            metered: flag("guard.metered"),
             resume: Duration::from_secs(whole("guard.resume_seconds").max(1)),
         }
     }
@@ -123,7 +121,7 @@ mod tests {
     #[test]
     fn rules_are_read_from_what_is_stored() {
         let rules = Rules::read(&BTreeMap::new());
-        assert!(rules.limits.full_screen && rules.limits.battery && !rules.metered && !rules.hours.are_set());
+        assert!(rules.limits.full_screen && rules.limits.battery && !rules.limits.metered && !rules.hours.are_set());
         assert_eq!((rules.resume, rules.limits.activity), (MINUTE, Duration::ZERO));
         assert_eq!(rules.limits.programs, ["gamescope", "wineserver"]);
         assert!(rules.limits.ignored.iter().any(|name| name == "gnome-shell"), "{:?}", rules.limits.ignored);
