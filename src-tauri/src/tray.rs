@@ -34,7 +34,7 @@ pub struct TrayMenu {
     earned: String,
     /// Whether "Sell" is ticked; none when it cannot be switched.
     sell: Option<bool>,
-    /// Pause or resume; none when there is nothing to pause.
+    /// Pause or go on; none when there is nothing to pause.
     pause: Option<Pause>,
     /// Finish what is sold and then pause, or go on after all; none when there is nothing to finish.
     drain: Option<Drain>,
@@ -67,7 +67,7 @@ impl Pause {
     fn text(self) -> &'static str {
         match self {
             Self::Pause => "Pause for an hour",
-            Self::Resume => "Resume selling",
+            Self::Resume => "Go on selling",
         }
     }
 
@@ -92,7 +92,12 @@ impl TrayMenu {
         };
         let selling = &overview.selling;
         Self {
-            state: cut(&selling.reason),
+            state: if selling.state == "paused" && selling.paused_until.is_some() {
+                // The node's reason has its end in UTC; the window says it in local time.
+                "Paused by you".to_owned()
+            } else {
+                cut(&selling.reason)
+            },
             earned: format!("Earned today: {}", MicroUsd(overview.earned_today_micro_usd)),
             // The switch that stops everything is turned back where it was turned: in the window.
             sell: (!overview.stopped).then_some(selling.on),
@@ -350,6 +355,7 @@ pub mod tests {
         let menu = TrayMenu::of(Ok(&overview(true, "idle", false)));
         assert_eq!(menu.state, "It is idle.");
         assert_eq!(menu.earned, "Earned today: $0.00042");
+        assert_eq!(TrayMenu::of(Ok(&overview(true, "paused", false))).state, "Paused by you");
     }
 
     #[test]

@@ -126,7 +126,7 @@ test('selling finishes what runs, then pauses, and goes on when told', async ({ 
   if (before !== 'true') await toggle.click();
   await expect(toggle).toHaveAttribute('aria-checked', 'true');
   await card.getByRole('button', { name: 'Pause' }).click();
-  await app.getByRole('menuitem', { name: 'When what runs is finished' }).click();
+  await app.getByRole('menuitem', { name: 'Finish, then pause' }).click();
   await expect(app.getByRole('heading', { name: /^(Finishing, then pausing|Selling is paused)$/ })).toBeVisible();
   await accessible(app);
   await card.getByRole('button', { name: 'Go on selling' }).click();
@@ -141,11 +141,11 @@ test('the guard tests itself, and says within which time memory is free', async 
   const guard = app.getByRole('region', { name: 'Giving the machine back', exact: true });
   await expect(guard.getByText('Full-screen program')).toBeVisible();
   await guard.getByRole('button', { name: 'Test now' }).click();
-  await expect(guard.getByText(/^\d+ of \d+ yields$/)).toBeVisible({ timeout: 60_000 });
+  await expect(guard.getByText(/^\d+ of \d+ times given back$/)).toBeVisible({ timeout: 60_000 });
   await accessible(app);
-  await expect(guard.getByText(/^\d+ of \d+ yields$/)).toHaveCount(0, { timeout: 200_000 });
+  await expect(guard.getByText(/^\d+ of \d+ times given back$/)).toHaveCount(0, { timeout: 200_000 });
   await expect(guard.getByText(/^Video memory is free within .+$/)).toBeVisible();
-  await expect(guard.getByText(/\d+ yields on .+ in the middle, .+ at the longest\./)).toBeVisible();
+  await expect(guard.getByText(/Given back \d+ times on .+ in the middle, .+ at the longest\./)).toBeVisible();
   await accessible(app);
   await guard.scrollIntoViewIfNeeded();
   await picture(app, 'sell-guard');

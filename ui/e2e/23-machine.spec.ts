@@ -18,7 +18,7 @@ test('the machine is shown live, by pointer, by keyboard and as a table', async 
   await expect.poll(line, { timeout: 15_000 }).not.toBe(first);
   await strip.focus();
   await strip.press('End');
-  await expect(strip).toHaveAttribute('aria-valuetext', /^now: .*Processor \d+%/);
+  await expect(strip).toHaveAttribute('aria-valuetext', /^now: .*Processor load \d+%/);
   await strip.press('Home');
   await expect(strip).toHaveAttribute('aria-valuetext', /(ago|now): /);
   await strip.press('Escape');

@@ -55,7 +55,7 @@ test('selling is switched, paused and stopped', async ({ app }) => {
   await expect(app.getByRole('menuitem', { name: '30 minutes' })).toBeFocused();
   await app.keyboard.press('Enter');
   await expect(app.getByRole('heading', { name: 'Selling is paused' })).toBeVisible();
-  await card.getByRole('button', { name: 'End the pause' }).click();
+  await card.getByRole('button', { name: 'Go on selling' }).click();
   await expect(app.getByRole('heading', { name: /^Selling, / })).toBeVisible();
 
   await card.getByRole('button', { name: 'Stop everything' }).click();

@@ -75,11 +75,11 @@ async fn the_tray_menu_follows_the_node_and_ends_both() {
     desktop.place.click_in_tray("Sell");
     desktop.place.wait_for_tray(&sell(1), SOON).await;
     desktop.place.click_in_tray("Pause for an hour");
-    desktop.place.wait_for_tray("'Resume selling'>, 'enabled': <true>", SOON).await;
-    for entry in ["Resume selling", "Finish, then pause", "Resume selling"] {
+    desktop.place.wait_for_tray("'Go on selling'>, 'enabled': <true>", SOON).await;
+    for entry in ["Go on selling", "Finish, then pause", "Go on selling"] {
         desktop.place.click_in_tray(entry);
         // Nothing runs: what is sold is finished at once.
-        let then = if entry == "Resume selling" { "Pause for an hour" } else { "Resume selling" };
+        let then = if entry == "Go on selling" { "Pause for an hour" } else { "Go on selling" };
         desktop.place.wait_for_tray(&format!("'{then}'>, 'enabled': <true>"), SOON).await;
     }
     desktop.place.click_in_tray("Sell");

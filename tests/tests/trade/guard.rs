@@ -202,7 +202,7 @@ async fn the_self_test_measures_with_real_work_and_says_so() {
     assert_eq!(measured["yields"], json!([]));
     assert_eq!(selling(&node).await.state, "idle");
     let said = Cli::on(node.dir()).run(&["doctor"]).out;
-    assert!(said.contains("Yield time") && said.contains("99 of 100"), "{said}");
+    assert!(said.contains("Time to give back") && said.contains("99 of 100"), "{said}");
 
     // Not while somebody's job would be interrupted for it.
     let buyer = TestNode::buyer().await;

@@ -200,7 +200,7 @@ pub(crate) fn guard(guard: &Guard) -> String {
             test.adapter,
             if test.memory_measured { "memory read back" } else { "memory not measured" }
         ),
-        None => "\nHow long a yield takes is not measured: tender guard --test".to_owned(),
+        None => "\nHow long it takes to give the machine back is not measured: tender guard --test".to_owned(),
     });
     lines.extend(guard.yields.iter().map(|of| {
         let freed = of.freed_ms.map_or_else(String::new, |ms| format!(", free after {ms:.0} ms"));

@@ -45,6 +45,16 @@ export const moment = (at: string | number, locale?: string): string =>
 export const clock = (at: string | number, locale?: string): string =>
   dateFormat(locale, { timeStyle: 'short' }).format(new Date(at));
 
+/** A moment that is near: the time of day, with its date when it is more than half a day away. */
+export const soon = (at: string, locale?: string): string =>
+  Math.abs(Date.parse(at) - Date.now()) <= DAY / 2
+    ? clock(at, locale)
+    : dateFormat(locale, { dateStyle: 'medium', timeStyle: 'short' }).format(new Date(at));
+
+/** Day of the week and time of day on a clock that is so many minutes ahead of UTC. */
+export const clockAhead = (now: number, minutes: number, locale?: string): string =>
+  dateFormat(locale, { weekday: 'long', hour: 'numeric', minute: '2-digit', timeZone: 'UTC' }).format(new Date(now + minutes * MINUTE));
+
 /** A UTC date `2026-11-21` as the locale writes it, short. */
 export const day = (date: string, locale?: string): string =>
   dateFormat(locale, { day: 'numeric', month: 'short', timeZone: 'UTC' }).format(

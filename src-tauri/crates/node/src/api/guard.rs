@@ -137,7 +137,7 @@ pub(super) fn checks(node: &Node) -> Vec<DoctorCheck> {
     };
     let watch = match (looking, blind.is_empty()) {
         (false, _) => line("Guard", "ok", "looks while selling is on, or work runs".to_owned(), ""),
-        (true, true) => line("Guard", "ok", "sees everything that it is told to yield to".to_owned(), ""),
+        (true, true) => line("Guard", "ok", "sees everything that it is told to look for".to_owned(), ""),
         (true, false) => line(
             "Guard",
             "warning",
@@ -147,10 +147,10 @@ pub(super) fn checks(node: &Node) -> Vec<DoctorCheck> {
     };
     let promise = match test.last {
         Some(tested) => line(
-            "Yield time",
+            "Time to give back",
             "ok",
             format!(
-                "{} ms at most in 99 of 100 yields (median {:.0}, longest {:.0} of {}, {})",
+                "{} ms at most in 99 of 100 times (median {:.0}, longest {:.0} of {}, {})",
                 tested.promise_ms(),
                 tested.p50_ms,
                 tested.max_ms,
@@ -159,7 +159,7 @@ pub(super) fn checks(node: &Node) -> Vec<DoctorCheck> {
             ),
             "",
         ),
-        None => line("Yield time", "warning", "not measured".to_owned(), "measure it: tender guard --test"),
+        None => line("Time to give back", "warning", "not measured".to_owned(), "measure it: tender guard --test"),
     };
     vec![watch, promise]
 }

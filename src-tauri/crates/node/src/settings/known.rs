@@ -55,7 +55,7 @@ pub const KNOWN: &[Known] = &[
     Known {
         key: "finish_then_pause",
         default: || json!(false),
-        about: "Take no new jobs; when those that run are done, selling pauses until you resume it.",
+        about: "Take no new jobs; when those that run are done, selling pauses until you go on.",
         accepts: boolean,
     },
     Known {
@@ -74,7 +74,7 @@ pub const KNOWN: &[Known] = &[
     Known {
         key: "guard.ignored",
         default: || json!(crate::guard::IGNORED),
-        about: "Programs that the guard never yields to, in the foreground or on the card: names with commas between \
+        about: "Programs that the card is never given back for, full-screen or computing: names with commas between \
                 them, 64 at most.",
         accepts: names,
     },
