@@ -165,8 +165,8 @@ async fn set_up(data: &Path, worker: Option<&Path>) -> Result<Vec<String>, Probl
             node.set("worker", worker.display().to_string().into()).await?;
         }
         // Together, so that they share what is flushed.
-        let issue = async |_| {
-            let input = KeyInput { name: "load".to_owned(), credit_limit_micro_usd: 1_000_000 };
+        let issue = async |number| {
+            let input = KeyInput { name: format!("load {number}"), credit_limit_micro_usd: 1_000_000 };
             node.issue_key(input).await.map(|issued| issued.key)
         };
         stream::iter(0..KEYS).map(issue).buffered(CONNECTIONS).try_collect().await
