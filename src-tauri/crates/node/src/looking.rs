@@ -74,11 +74,17 @@ impl Looking {
 
 /// What works on this machine, when no node runs.
 pub async fn doctor(data_dir: &Path) -> Doctor {
-    if let Ok(looking) = Looking::at(data_dir).await
-        && let Ok(report) = handlers::dispatch(&looking.0, "doctor", Value::Object(Default::default())).await
-        && let Ok(report) = serde_json::from_value(report)
-    {
-        return report;
+    let mut unread = None;
+    match Looking::at(data_dir).await {
+        Ok(looking) => {
+            if let Ok(report) = handlers::dispatch(&looking.0, "doctor", Value::Object(Default::default())).await
+                && let Ok(report) = serde_json::from_value(report)
+            {
+                return report;
+            }
+        }
+        // Before the first start there is nothing to read.
+        Err(problem) => unread = (problem.code != Code::NotFound).then_some(problem),
     }
     let worker = tender_engine::find_worker(None);
     let sandbox = match &worker {
@@ -87,7 +93,8 @@ pub async fn doctor(data_dir: &Path) -> Doctor {
     };
     let places = Places { data_dir: data_dir.to_owned(), worker, sandbox };
     let checks = tokio::task::spawn_blocking(move || tender_host::checks(&places)).await.unwrap_or_default();
-    Doctor { checks: checks.into_iter().map(shown).collect() }
+    let database = unread.map(|problem| crate::api::views::check("Database", Err(problem)));
+    Doctor { checks: database.into_iter().chain(checks.into_iter().map(shown)).collect() }
 }
 
 pub(crate) fn shown(check: tender_host::Check) -> crate::api::types::DoctorCheck {

@@ -127,7 +127,7 @@ impl Node {
         let tls = crate::serve::server_tls(&config, &listener)?;
         let a2a_address = crate::serve::public_address(&config, &listener, tls.is_some())?;
         let api_listener = config.api.map(|api| bind("--api", api)).transpose()?;
-        let token = URL_SAFE_NO_PAD.encode(OsEntropy.draw32());
+        let token = kept_token(&config.data_dir).unwrap_or_else(|| URL_SAFE_NO_PAD.encode(OsEntropy.draw32()));
 
         let node = Arc::new(Self::assemble(config, store, identity, a2a_address, worker).await?);
         node.spawn({
@@ -388,6 +388,18 @@ impl Running {
     }
 }
 
+/// The token of the last start, so that open windows know the node again; none when anybody else could have read it.
+fn kept_token(dir: &Path) -> Option<String> {
+    let file = dir.join(TOKEN_FILE);
+    #[cfg(unix)]
+    if std::os::unix::fs::PermissionsExt::mode(&fs::symlink_metadata(&file).ok()?.permissions()) & 0o077 != 0 {
+        return None;
+    }
+    let token = fs::read_to_string(file).ok()?;
+    let drawn = URL_SAFE_NO_PAD.decode(&token).is_ok_and(|bytes| bytes.len() == 32);
+    drawn.then_some(token)
+}
+
 pub(crate) fn lock_directory(dir: &Path) -> Result<fs::File, Problem> {
     let cannot = |e: std::io::Error| {
         Problem::new(
@@ -426,4 +438,25 @@ fn bind(option: &str, address: SocketAddr) -> Result<TcpListener, Problem> {
 
 pub(crate) fn local_address(listener: &TcpListener) -> Result<SocketAddr, Problem> {
     listener.local_addr().map_err(|e| Problem::new(Code::Internal, format!("a listener has no address: {e}"), ""))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[cfg(unix)]
+    #[test]
+    fn a_token_is_kept_while_nobody_else_could_read_it() {
+        use std::os::unix::fs::PermissionsExt;
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join(TOKEN_FILE);
+        assert_eq!(kept_token(dir.path()), None);
+        let token = URL_SAFE_NO_PAD.encode([7; 32]);
+        write_private(&file, token.as_bytes()).unwrap();
+        assert_eq!(kept_token(dir.path()), Some(token.clone()));
+        fs::set_permissions(&file, fs::Permissions::from_mode(0o640)).unwrap();
+        assert_eq!(kept_token(dir.path()), None, "others could have read it");
+        write_private(&file, b"short").unwrap();
+        assert_eq!(kept_token(dir.path()), None);
+    }
 }

@@ -356,7 +356,7 @@ pub(super) async fn name_of(node: &Node, did: &Did) -> String {
 }
 
 /// A line of `doctor`.
-pub(super) fn check(name: &str, found: Result<String, Problem>) -> DoctorCheck {
+pub(crate) fn check(name: &str, found: Result<String, Problem>) -> DoctorCheck {
     let (state, message, remedy) = match found {
         Ok(message) => ("ok", message, String::new()),
         Err(problem) => ("fault", problem.message, problem.hint),
