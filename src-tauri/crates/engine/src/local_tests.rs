@@ -122,7 +122,7 @@ async fn an_order_starts_the_worker_reports_progress_and_leaves_it_warm() {
 
 #[tokio::test]
 async fn tokens_are_counted() {
-    let stage = Stage::new("cat ready counted; sleep 60");
+    let stage = Stage::new("cat counted; sleep 60");
     let engine = stage.engine();
     let counted = engine.count_tokens(stage.folder.path(), Bytes::from_static(b"[]"), Tenant::Own).await;
     assert_eq!(counted, Ok(vec![3, 5]));
