@@ -9,6 +9,8 @@ use std::{
 use tauri::{AppHandle, Manager};
 use tender_base::{Code, Problem};
 
+/// Where the package puts this program.
+const INSTALLED: &str = "/usr/bin/tender-app";
 /// Name of the file, as the package names its own.
 const FILE: &str = "dev.tender.desktop.desktop";
 
@@ -34,10 +36,13 @@ pub fn autostart(app: AppHandle) -> Result<Option<bool>, Problem> {
 pub fn set_autostart(app: AppHandle, on: bool) -> Result<Option<bool>, Problem> {
     let Some(file) = file(&app)? else { return Ok(None) };
     if on {
-        let program = env::current_exe().map_err(|error| refused(&file, "written", &error))?;
+        let program = program().map_err(|error| refused(&file, "written", &error))?;
         let folder = file.parent().unwrap_or(&file);
+        // Not a name that a desktop would read before it is whole.
+        let part = file.with_extension("part");
         fs::create_dir_all(folder)
-            .and_then(|()| fs::write(&file, entry(&program)))
+            .and_then(|()| fs::write(&part, entry(&program)))
+            .and_then(|()| fs::rename(&part, &file))
             .map_err(|error| refused(&file, "written", &error))?;
     } else if let Err(error) = fs::remove_file(&file)
         && error.kind() != io::ErrorKind::NotFound
@@ -45,6 +50,19 @@ pub fn set_autostart(app: AppHandle, on: bool) -> Result<Option<bool>, Problem> 
         return Err(refused(&file, "removed", &error));
     }
     autostart(app)
+}
+
+/// Where this program lies: by the name that stays with every upgrade, when it was installed.
+fn program() -> io::Result<PathBuf> {
+    let said = env::current_exe()?;
+    let said = said.to_str().ok_or_else(|| io::Error::other("the program's path is no text"))?;
+    // Linux says so of a program that an upgrade has replaced.
+    let path = Path::new(said.strip_suffix(" (deleted)").unwrap_or(said));
+    if said.contains(char::is_control) {
+        return Err(io::Error::other("the program's path has a control character"));
+    }
+    let installed = fs::canonicalize(INSTALLED).is_ok_and(|program| program == path);
+    Ok(if installed { PathBuf::from(INSTALLED) } else { path.to_owned() })
 }
 
 fn file(app: &AppHandle) -> Result<Option<PathBuf>, Problem> {

@@ -1,11 +1,11 @@
 //! The node this app is attached to. One that died is started again once; a second death soon after is a fault that
-//! the owner has to look at.
+//! the owner has to look at. One that was ended, as by `systemctl --user stop tender`, is started when the owner says so.
 
 use crate::notify;
 use serde::Serialize;
 use std::{
     env::{self, consts::EXE_SUFFIX},
-    fs,
+    fs, io,
     path::{Path, PathBuf},
     sync::Arc,
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
@@ -107,6 +107,14 @@ impl Node {
         let found_running = running.is_some();
         let found = match running {
             Some(attached) => Ok(attached),
+            // A node that ends in order takes its file with it: somebody ended it, and may not want it back.
+            None if link.answered && !self.data_dir.join(NODE_FILE).exists() => {
+                return Err(Problem::new(
+                    Code::Unavailable,
+                    "the node was ended",
+                    "choose to try now and it is started again",
+                ));
+            }
             None => {
                 self.count_death(&mut link);
                 match &link.deaths.too_many {
@@ -160,7 +168,7 @@ impl Node {
     /// and it drains by itself: nobody waits here.
     ///
     /// # Errors
-    /// When `node.json` is gone or the process cannot be signalled.
+    /// When `node.json` cannot be read or the process cannot be signalled.
     pub async fn end(&self) -> Result<(), Problem> {
         let mut link = self.link.lock().await;
         link.ending = true;
@@ -170,7 +178,12 @@ impl Node {
         }
         let unreadable =
             |error: String| Problem::new(Code::Storage, format!("{NODE_FILE} cannot be read: {error}"), "");
-        let bytes = fs::read(self.data_dir.join(NODE_FILE)).map_err(|e| unreadable(e.to_string()))?;
+        let bytes = match fs::read(self.data_dir.join(NODE_FILE)) {
+            Ok(bytes) => bytes,
+            // It has ended, or is about to.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            Err(error) => return Err(unreadable(error.to_string())),
+        };
         let file: NodeFile = serde_json::from_slice(&bytes).map_err(|e| unreadable(e.to_string()))?;
         terminate(file.pid)
     }
@@ -191,7 +204,7 @@ pub async fn node_health(node: State<'_, Arc<Node>>) -> Result<NodeHealth, Probl
     Ok(NodeHealth { restarted_at_ms: since_1970.and_then(|since| u64::try_from(since.as_millis()).ok()) })
 }
 
-/// Starts the node although it died too often: the owner says so.
+/// Starts the node although it died too often or was ended: the owner says so.
 ///
 /// # Errors
 /// As [`Node::attached`].
@@ -201,6 +214,7 @@ pub async fn start_node(node: State<'_, Arc<Node>>) -> Result<(), Problem> {
         let mut link = node.link.lock().await;
         link.deaths = Deaths::default();
         link.failed = None;
+        link.answered = false;
     }
     node.attached().await.map(|_| ())
 }

@@ -41,6 +41,8 @@ enum About {
 pub struct Notices {
     /// Own jobs that were under way.
     under_way: BTreeSet<String>,
+    /// The day, since 1970, on which earnings were told or looked for last.
+    earnings_on: u64,
 }
 
 impl Notices {
@@ -60,7 +62,7 @@ impl Notices {
             notices.extend(of_jobs(&jobs));
         }
         if overview.active.is_empty() {
-            match earnings(app, node).await {
+            match self.earnings(app, node).await {
                 Ok(notice) => notices.extend(notice),
                 Err(problem) => eprintln!("tender-app: earnings: {problem}"),
             }
@@ -68,6 +70,25 @@ impl Notices {
         if !notices.is_empty() && wanted(node).await {
             notices.into_iter().for_each(tell);
         }
+    }
+
+    /// Asks for yesterday's earnings on the first quiet moment of a day (UTC, as the node counts), and never again on it.
+    async fn earnings(&mut self, app: &AppHandle, node: &Node) -> Result<Option<Notice>, Problem> {
+        let today = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs() / SECONDS_PER_DAY);
+        if self.earnings_on == today {
+            return Ok(None);
+        }
+        let Ok(folder) = app.path().app_config_dir() else { return Ok(None) };
+        let told = folder.join(TOLD);
+        if fs::read_to_string(&told).is_ok_and(|day| day.trim() == today.to_string()) {
+            self.earnings_on = today;
+            return Ok(None);
+        }
+        let earnings: Earnings = ask(node, "earnings", json!({ "days": 2 })).await?;
+        self.earnings_on = today;
+        // When it cannot be remembered, it is better to say nothing than to say it again at every start.
+        let remembered = fs::create_dir_all(&folder).and_then(|()| fs::write(&told, today.to_string()));
+        Ok(remembered.ok().and_then(|()| of_earnings(&earnings.days)))
     }
 
     /// Own jobs that were under way and no longer are.
@@ -116,20 +137,6 @@ fn jobs(count: u32) -> String {
     if count == 1 { "1 job".to_owned() } else { format!("{count} jobs") }
 }
 
-/// Asks for yesterday's earnings on the first quiet moment of a day (UTC, as the node counts), and never again on it.
-async fn earnings(app: &AppHandle, node: &Node) -> Result<Option<Notice>, Problem> {
-    let Ok(folder) = app.path().app_config_dir() else { return Ok(None) };
-    let told = folder.join(TOLD);
-    let today = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs() / SECONDS_PER_DAY);
-    if fs::read_to_string(&told).is_ok_and(|day| day.trim() == today.to_string()) {
-        return Ok(None);
-    }
-    let earnings: Earnings = ask(node, "earnings", json!({ "days": 2 })).await?;
-    // When it cannot be remembered, it is better to say nothing than to say it at every change.
-    let remembered = fs::create_dir_all(&folder).and_then(|()| fs::write(&told, today.to_string()));
-    Ok(remembered.ok().and_then(|()| of_earnings(&earnings.days)))
-}
-
 /// Whether the owner wants notifications.
 async fn wanted(node: &Node) -> bool {
     match ask::<Settings>(node, "settings", json!({})).await {
@@ -159,31 +166,52 @@ fn show(notice: &Notice) -> zbus::Result<()> {
     use std::{
         collections::HashMap,
         sync::{Mutex, PoisonError},
+        time::Duration,
     };
-    use zbus::zvariant::Value;
+    use zbus::{
+        blocking::{Connection, connection::Builder},
+        zvariant::Value,
+    };
     const SERVICE: &str = "org.freedesktop.Notifications";
     const URGENT: u8 = 2;
     const NORMAL: u8 = 1;
     /// As long as the desktop shows such.
     const TIMEOUT: i32 = -1;
+    /// A service that does not answer within it must not hold up the next notification.
+    const ANSWER_LIMIT: Duration = Duration::from_secs(2);
+    static BUS: Mutex<Option<Connection>> = Mutex::new(None);
     static LAST_OF_JOBS: Mutex<u32> = Mutex::new(0);
 
     let urgency = if notice.about == About::Fault { URGENT } else { NORMAL };
     let hints = HashMap::from([("urgency", Value::U8(urgency)), ("desktop-entry", Value::from("dev.tender.desktop"))]);
-    let mut last = LAST_OF_JOBS.lock().unwrap_or_else(PoisonError::into_inner);
-    let replaces = if notice.about == About::Jobs { *last } else { 0 };
+    // Held until the answer, as the next of jobs takes its place; nothing else waits for it.
+    let mut last = (notice.about == About::Jobs).then(|| LAST_OF_JOBS.lock().unwrap_or_else(PoisonError::into_inner));
+    let replaces = last.as_deref().copied().unwrap_or(0);
     let no_actions: [&str; 0] = [];
     let body = without_markup(&notice.body);
-    let bus = zbus::blocking::Connection::session()?;
+    let connected = BUS.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    let bus = match connected {
+        Some(bus) => bus,
+        None => {
+            let bus = Builder::session()?.method_timeout(ANSWER_LIMIT).build()?;
+            BUS.lock().unwrap_or_else(PoisonError::into_inner).insert(bus).clone()
+        }
+    };
     let answer = bus.call_method(
         Some(SERVICE),
         "/org/freedesktop/Notifications",
         Some(SERVICE),
         "Notify",
         &("Tender", replaces, "dev.tender.desktop", &notice.title, body, &no_actions[..], hints, TIMEOUT),
-    )?;
-    if notice.about == About::Jobs {
-        *last = answer.body().deserialize()?;
+    );
+    if answer.is_err() {
+        // The bus may have gone with its session: the next one connects anew.
+        *BUS.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+    if let Some(last) = &mut last {
+        **last = answer?.body().deserialize()?;
+    } else {
+        answer?;
     }
     Ok(())
 }

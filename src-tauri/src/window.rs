@@ -9,7 +9,8 @@ use std::{
         Mutex, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
-    time::Duration,
+    thread,
+    time::{Duration, Instant},
 };
 use tauri::{AppHandle, Manager, WebviewUrl, WebviewWindow, WebviewWindowBuilder, async_runtime::spawn};
 
@@ -19,6 +20,8 @@ const TOLD: &str = "told-about-tray";
 const MAIN: &str = "main";
 /// A window hidden for so long is taken down: its web view holds most of the app's memory.
 const KEEP_HIDDEN: Duration = Duration::from_secs(600);
+/// How long after a login someone who shows tray icons may take to come.
+const TRAY_COMES_WITHIN: Duration = Duration::from_secs(20);
 /// Overrides [`KEEP_HIDDEN`], in seconds.
 const KEEP_HIDDEN_SETTING: &str = "TENDER_KEEP_HIDDEN_SECONDS";
 
@@ -44,6 +47,25 @@ pub fn show(app: &AppHandle) {
         match make(&app) {
             Ok(window) => to_front(&window),
             Err(error) => eprintln!("tender-app: the window cannot be made: {error}"),
+        }
+    });
+}
+
+/// Shows the window unless someone shows tray icons. At login the panel that does may start after this app.
+pub fn show_without_tray(app: &AppHandle) {
+    let app = app.clone();
+    // A thread of its own: the question blocks.
+    thread::spawn(move || {
+        let begun = Instant::now();
+        while !tray_is_shown() {
+            if begun.elapsed() >= TRAY_COMES_WITHIN {
+                // Meanwhile a second start may have shown it.
+                if app.get_webview_window(MAIN).is_none() {
+                    show(&app);
+                }
+                return;
+            }
+            thread::sleep(Duration::from_millis(500));
         }
     });
 }
@@ -137,13 +159,18 @@ fn tell_once(app: &AppHandle) {
 /// Whether someone shows tray icons. On Linux that is a program of its own, which some desktops lack.
 #[cfg(target_os = "linux")]
 pub fn tray_is_shown() -> bool {
+    use std::sync::mpsc;
     const HOST: &str = "org.kde.StatusNotifierWatcher";
+    /// Closing the window waits for it.
+    const BUS_LIMIT: Duration = Duration::from_secs(1);
     let asked = || -> zbus::Result<bool> {
         let bus = zbus::blocking::Connection::session()?;
         Ok(zbus::blocking::fdo::DBusProxy::new(&bus)?.name_has_owner(HOST.try_into()?)?)
     };
-    // No session bus, no tray.
-    asked().unwrap_or(false)
+    let (sender, answer) = mpsc::channel();
+    thread::spawn(move || sender.send(asked().unwrap_or(false)));
+    // No session bus, or one that does not answer: no tray.
+    answer.recv_timeout(BUS_LIMIT).unwrap_or(false)
 }
 
 /// Whether someone shows tray icons: the system does.

@@ -126,26 +126,26 @@ fn named(place: &Place, name: &str) -> Option<Process> {
 
 /// Memory of a process, what it shares with others in proportion.
 fn pss_mib(pid: u32) -> f64 {
-    let rollup = fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).unwrap_or_default();
-    let line = rollup.lines().find_map(|line| line.strip_prefix("Pss:")).unwrap_or_default();
-    line.trim().trim_end_matches(" kB").parse::<f64>().unwrap_or_default() / 1024.0
+    // A process that is gone, or may not be read, would count as nothing in a figure that is published.
+    let rollup = fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).unwrap();
+    let line = rollup.lines().find_map(|line| line.strip_prefix("Pss:")).unwrap();
+    line.trim().trim_end_matches(" kB").parse::<f64>().unwrap() / 1024.0
 }
 
-/// Fields of `/proc/PID/stat` after the name, which may contain anything.
-fn stat(pid: u32) -> Vec<f64> {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-    let fields = stat.rsplit_once(") ").map(|(_, fields)| fields.to_owned()).unwrap_or_default();
-    fields.split(' ').map(|field| field.parse().unwrap_or_default()).collect()
+/// Field of `/proc/PID/stat`, counted from 0 after the name, which may contain anything.
+fn stat(pid: u32, field: usize) -> f64 {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+    let (_, fields) = stat.rsplit_once(") ").unwrap();
+    fields.split(' ').nth(field).unwrap().parse().unwrap()
 }
 
 fn processor_seconds(pid: u32) -> f64 {
-    let fields = stat(pid);
-    (fields.get(11).unwrap_or(&0.0) + fields.get(12).unwrap_or(&0.0)) / TICKS_PER_SECOND
+    (stat(pid, 11) + stat(pid, 12)) / TICKS_PER_SECOND
 }
 
 /// When the process began, in milliseconds since 1970, to a hundredth of a second.
 fn began_ms(pid: u32) -> f64 {
-    let after_boot = stat(pid)[19] / TICKS_PER_SECOND;
+    let after_boot = stat(pid, 19) / TICKS_PER_SECOND;
     let uptime = fs::read_to_string("/proc/uptime").unwrap();
     let uptime: f64 = uptime.split(' ').next().unwrap().parse().unwrap();
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs_f64();

@@ -34,6 +34,22 @@ async fn a_node_that_dies_is_started_again_once() {
 }
 
 #[tokio::test]
+async fn a_node_that_was_ended_stays_ended_until_the_owner_starts_it() {
+    let place = Place::new();
+    let desktop = Desktop::start_in(place).await;
+    desktop.wait_for("Run a first trade", SOON).await;
+    desktop.place.end_node();
+    desktop.wait_for("The node was ended", SOON).await;
+    // Several attempts of the window and of the tray.
+    tokio::time::sleep(Duration::from_secs(8)).await;
+    assert!(desktop.place.node_file().is_none(), "the app started what somebody ended");
+
+    desktop.click_element(&format!("{LOST} button")).await;
+    wait_until("it cannot be started by hand", SOON, async || desktop.place.node().await.is_some()).await;
+    desktop.wait_for_element(&format!("body:not(:has({LOST}))"), SOON).await;
+}
+
+#[tokio::test]
 async fn a_database_of_a_newer_version_is_explained() {
     let place = Place::new();
     fs::create_dir_all(place.node_folder()).unwrap();

@@ -169,8 +169,17 @@ impl Place {
 
     /// Kills the node as a crash would, and answers its number.
     pub fn kill_node(&self) -> u32 {
+        self.signal_node("-KILL")
+    }
+
+    /// Ends the node as its owner or a service would.
+    pub fn end_node(&self) {
+        self.signal_node("-TERM");
+    }
+
+    fn signal_node(&self, signal: &str) -> u32 {
         let pid = self.node_file().unwrap().pid;
-        assert!(Command::new("kill").args(["-KILL", &pid.to_string()]).status().unwrap().success());
+        assert!(Command::new("kill").args([signal, &pid.to_string()]).status().unwrap().success());
         pid
     }
 

@@ -157,14 +157,21 @@ async fn own_jobs_wait_for_the_game_and_are_done_after_it() {
     }
     // One that comes meanwhile is taken and waits, too.
     let later = node.submit(&work::for_anyone(work::gemm(16))).await;
+    // Also one whose result would be checked here.
+    let checked = node.submit(&work::for_anyone(work::wgsl(4, 100))).await;
     tokio::time::sleep(Duration::from_secs(2)).await;
-    for id in [&running, &later] {
-        let state = node.job(id).await.summary.state;
-        assert!(matches!(state, Some(JobState::Queued | JobState::Running)), "{state:?}");
+    for id in [&running, &later, &checked] {
+        let job = node.job(id).await.summary;
+        assert!(matches!(job.state, Some(JobState::Queued | JobState::Running)), "{job:?}");
+        assert!(job.reason.contains("Waits: game in foreground (tt-quake)"), "{job:?}");
     }
+    let said = Cli::on(node.dir()).run(&["doctor"]).out;
+    assert!(said.contains("in use by you: game in foreground"), "{said}");
     assert_eq!(node.children(), [0_u32; 0]);
     drop(game);
-    assert_eq!(node.ended(&later).await.summary.state, Some(JobState::Completed));
+    for id in [&later, &checked] {
+        assert_eq!(node.ended(id).await.summary.state, Some(JobState::Completed));
+    }
     assert_eq!(node.ended(&running).await.summary.state, Some(JobState::Completed), "it begins anew");
 }
 
@@ -186,6 +193,18 @@ async fn the_owner_lets_what_runs_finish_and_then_has_a_pause() {
     assert_eq!(selling(&seller).await.state, "paused");
     seller.sell(true).await;
     assert_eq!(selling(&seller).await.state, "idle");
+}
+
+#[tokio::test]
+async fn an_own_job_in_the_middle_of_a_self_test_is_done_after_it() {
+    let node = TestNode::seller().await;
+    let begun: Guard = node.ask("test_guard", &Nothing {}).await;
+    assert!(begun.testing.is_some(), "{begun:?}");
+    assert_eq!(node.refuses("test_guard", &Nothing {}).await.code, Code::Conflict);
+    let job = node.ended(&node.submit(&work::for_anyone(work::gemm(16))).await).await;
+    assert_eq!(job.summary.state, Some(JobState::Completed));
+    let after = guard(&node).await;
+    assert!(after.testing.is_none() && after.promise_ms.is_some() && after.test_problem.is_none(), "{after:?}");
 }
 
 #[tokio::test]

@@ -193,7 +193,6 @@ async fn peers(source: &Source, command: Option<PeersCommand>, json: bool) -> Re
     Ok(())
 }
 
-/// Asks the running node; without one, looks at the machine alone.
 async fn support(dir: &Path, file: Option<&Path>, json: bool) -> Result<(), Problem> {
     let report: SupportBundle = Source::of(dir, true).await?.ask("support_bundle", &Nothing {}).await?;
     if let Some(file) = file {
@@ -207,6 +206,7 @@ async fn support(dir: &Path, file: Option<&Path>, json: bool) -> Result<(), Prob
     Ok(())
 }
 
+/// Asks the running node; without one, looks at the machine alone.
 async fn doctor(dir: &Path, json: bool) -> Result<(), Problem> {
     let report: Doctor = match Attached::find(dir).await {
         Some(node) => node.ask("doctor", &Nothing {}).await?,

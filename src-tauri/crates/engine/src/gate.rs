@@ -30,6 +30,11 @@ impl Gate {
         *self.closed.lock().unwrap_or_else(PoisonError::into_inner) = closed;
     }
 
+    pub(crate) fn is_closed(&self, tenant: &Tenant) -> bool {
+        let closed = self.closed.lock().unwrap_or_else(PoisonError::into_inner);
+        refuses(*closed, tenant)
+    }
+
     pub(crate) fn own_orders(&self) -> usize {
         self.own.load(Ordering::Acquire)
     }
@@ -38,15 +43,19 @@ impl Gate {
     /// closed it.
     pub(crate) fn pass(&self, tenant: &Tenant) -> Result<Passed<'_>, Problem> {
         let closed = self.closed.lock().unwrap_or_else(PoisonError::into_inner);
-        match (*closed, tenant) {
-            (Some(Closed::All), _) | (Some(Closed::Clients), Tenant::Peer(_)) => Err(taken_back()),
-            (_, Tenant::Own) => {
+        match tenant {
+            _ if refuses(*closed, tenant) => Err(taken_back()),
+            Tenant::Own => {
                 self.own.fetch_add(1, Ordering::AcqRel);
                 Ok(Passed(Some(&self.own)))
             }
-            (_, Tenant::Peer(_)) => Ok(Passed(None)),
+            Tenant::Peer(_) => Ok(Passed(None)),
         }
     }
+}
+
+fn refuses(closed: Option<Closed>, tenant: &Tenant) -> bool {
+    matches!((closed, tenant), (Some(Closed::All), _) | (Some(Closed::Clients), Tenant::Peer(_)))
 }
 
 impl Drop for Passed<'_> {
@@ -70,6 +79,7 @@ mod tests {
         let theirs = gate.pass(&peer).unwrap();
         assert_eq!(gate.own_orders(), 1);
         gate.close(Some(Closed::Clients));
+        assert!(gate.is_closed(&peer) && !gate.is_closed(&Tenant::Own));
         assert!(gate.pass(&peer).is_err() && gate.pass(&Tenant::Own).is_ok());
         gate.close(Some(Closed::All));
         assert!(gate.pass(&peer).is_err() && gate.pass(&Tenant::Own).is_err());

@@ -1,7 +1,8 @@
 //! What a model file is, found out before it is loaded.
 
 use crate::{
-    local::{limited, text_of, unexpected},
+    local::{limited, unexpected},
+    prepare::text_of,
     worker::{Worker, find_worker},
 };
 use bytes::Bytes;

@@ -4,7 +4,7 @@
 use crate::{
     Engine, Order, Output, Progress, ProgressSender, Scores, Tenant,
     gate::{Closed, Gate, Passed},
-    prepare::{prepare, text_order, total},
+    prepare::{prepare, text_of, text_order, total},
     text::TextEngine,
     worker::{Worker, find_worker},
 };
@@ -205,6 +205,12 @@ impl LocalEngine {
     /// [`Self::stop`], or dropping an order.
     pub fn close(&self, closed: Option<Closed>) {
         self.gate.close(closed);
+    }
+
+    /// Whether orders of this tenant are refused now.
+    #[must_use]
+    pub fn is_closed(&self, tenant: &Tenant) -> bool {
+        self.gate.is_closed(tenant)
     }
 
     /// Orders of the owner that wait or run.
@@ -541,18 +547,6 @@ impl Desk {
         }
         self.state.send_modify(|state| state.process = None);
     }
-}
-
-/// A path as the worker gets it: absolute, since the worker runs elsewhere.
-pub(crate) fn text_of(path: &Path) -> Result<String, Problem> {
-    let absolute = std::path::absolute(path).ok().and_then(|path| path.into_os_string().into_string().ok());
-    absolute.ok_or_else(|| {
-        Problem::new(
-            Code::Invalid,
-            format!("the folder {} cannot be named in UTF-8", path.display()),
-            "move it to a folder with a plain name",
-        )
-    })
 }
 
 /// What the worker must answer within `limit`; after that it is in the middle of something.

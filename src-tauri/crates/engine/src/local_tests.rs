@@ -122,7 +122,7 @@ async fn an_order_starts_the_worker_reports_progress_and_leaves_it_warm() {
 
 #[tokio::test]
 async fn tokens_are_counted() {
-    let stage = Stage::new("cat ready counted; sleep 60");
+    let stage = Stage::new("cat counted; sleep 60");
     let engine = stage.engine();
     let counted = engine.count_tokens(stage.folder.path(), Bytes::from_static(b"[]"), Tenant::Own).await;
     assert_eq!(counted, Ok(vec![3, 5]));
@@ -130,7 +130,7 @@ async fn tokens_are_counted() {
 
 #[tokio::test]
 async fn counting_for_peers_leaves_the_owners_queue_free() {
-    let stage = Stage::new("cat ready; sleep 60");
+    let stage = Stage::new("exec sleep 60");
     let (engine, prompt) = (Arc::new(stage.engine()), stage.folder.path().join("model.gguf"));
     let count = |tenant| {
         let (engine, prompt) = (engine.clone(), prompt.clone());
@@ -168,7 +168,7 @@ async fn a_process_in_which_a_kernel_failed_is_not_used_again() {
 
 #[tokio::test]
 async fn a_worker_is_granted_the_models_that_orders_named_and_nothing_else() {
-    let stage = Stage::new("echo \"$@\" >> granted; cat ready counted counted counted; sleep 60");
+    let stage = Stage::new("echo \"$@\" >> granted; cat counted counted counted; sleep 60");
     let engine = stage.engine();
     let (one, other) = (stage.folder.path().join("one"), stage.folder.path().join("other"));
     fs::create_dir_all(one.join("inside")).unwrap();
@@ -344,8 +344,7 @@ async fn tenants_never_share_a_process_with_a_kernel() {
 
 #[tokio::test]
 async fn nothing_is_opened_counted_or_measured_in_a_process_where_a_strangers_kernel_ran() {
-    let stage =
-        Stage::new("cat ready; if [ $(wc -l < pids) = 1 ]; then cat done; else cat counted counted; fi; sleep 60");
+    let stage = Stage::new("if [ $(wc -l < pids) = 1 ]; then cat ready done; else cat counted counted; fi; sleep 60");
     let (engine, prompt) = (stage.engine(), stage.folder.path().join("model.gguf"));
     // The model is granted from the start, so that only the kernel is a reason for another process.
     let with_model = Order { model: Some(prompt.clone()), ..kernel(peer(1)) };

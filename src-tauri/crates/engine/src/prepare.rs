@@ -1,6 +1,7 @@
 //! From an order to the request that the worker gets.
 
-use crate::{Order, local::text_of, text::TextOrder};
+use crate::{Order, text::TextOrder};
+use std::path::Path;
 use tender_base::{Code, Problem, Work, frames::Request};
 
 /// Bytes of one embedding: 384 little-endian f32.
@@ -60,4 +61,16 @@ pub(crate) fn text_order(order: Order) -> Result<TextOrder, Problem> {
     let Some(path) = order.model else { return Err(no_model(&work.model.name)) };
     let model = (path, work.model.sha256);
     Ok(TextOrder { model, work, prompt: order.input, wall_limit: order.wall_limit, tenant: order.tenant })
+}
+
+/// A path as the worker gets it: absolute, since the worker runs elsewhere.
+pub(crate) fn text_of(path: &Path) -> Result<String, Problem> {
+    let absolute = std::path::absolute(path).ok().and_then(|path| path.into_os_string().into_string().ok());
+    absolute.ok_or_else(|| {
+        Problem::new(
+            Code::Invalid,
+            format!("the folder {} cannot be named in UTF-8", path.display()),
+            "move it to a folder with a plain name",
+        )
+    })
 }

@@ -3,7 +3,8 @@
 
 use crate::{
     Output, Progress, ProgressSender, Scores, Tenant,
-    local::{Settings, gone, taken_back, text_of, unexpected},
+    local::{Settings, gone, taken_back, unexpected},
+    prepare::text_of,
     worker::{Feed, Replies, Worker, find_worker},
 };
 use bytes::Bytes;

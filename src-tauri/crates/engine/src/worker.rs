@@ -329,7 +329,8 @@ async fn log(stderr: ChildStderr, last_words: Arc<Mutex<String>>) {
             let text: String =
                 String::from_utf8_lossy(&line).trim().chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
             if !text.is_empty() {
-                tracing::info!(target: "tender_worker", "{text}");
+                // A field, not the sentence: a fault of a shader or a prompt names what a client wrote.
+                tracing::info!(target: "tender_worker", line = text, "the worker said");
                 *last_words.lock().unwrap_or_else(PoisonError::into_inner) = text;
             }
         }

@@ -13,7 +13,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
-use tender_base::{Code, ContractState, JobKind, Problem, Role, Work};
+use tender_base::{Code, ContractState, JobKind, Problem, Role, Work, ids::JobId};
 use tender_engine::{Engine, Order, Output, Progress, Tenant};
 use tender_store::ContractFilter;
 use tokio::sync::watch;
@@ -32,27 +32,29 @@ const STEP_LIMIT: Duration = Duration::from_secs(12);
 const STEP_EXPECTED: Duration = Duration::from_secs(7);
 /// Longest run: a language model on a slow processor included.
 const WALL_LIMIT: Duration = Duration::from_secs(120);
-/// Its place among the work under way, so that it can be dropped as a job can.
-const ID: Uuid = Uuid::nil();
-
 /// The benchmark that runs, or the last one.
-pub(crate) struct Benchmarking(Mutex<Benchmark>);
+pub(crate) struct Benchmarking {
+    shown: Mutex<Benchmark>,
+    /// Its place among the work under way, so that it can be dropped as a job can. Of each its own: one that was stopped
+    /// may end after the next has begun.
+    id: Mutex<Uuid>,
+}
 
 impl Default for Benchmarking {
     fn default() -> Self {
-        Self(Mutex::new(Benchmark {
-            state: "idle".to_owned(),
-            steps: Vec::new(),
-            adapter: None,
-            remaining_ms: None,
-            problem: None,
-        }))
+        let shown =
+            Benchmark { state: "idle".to_owned(), steps: Vec::new(), adapter: None, remaining_ms: None, problem: None };
+        Self { shown: Mutex::new(shown), id: Mutex::new(Uuid::nil()) }
     }
 }
 
 impl Benchmarking {
     fn lock(&self) -> MutexGuard<'_, Benchmark> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.shown.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn id(&self) -> MutexGuard<'_, Uuid> {
+        self.id.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(crate) fn shown(&self) -> Benchmark {
@@ -80,7 +82,9 @@ impl Node {
             *shown = Benchmark { state: "running".to_owned(), steps, adapter: None, remaining_ms, problem: None };
         }
         let node = self.clone();
-        self.spawn_work(ID, async move {
+        let id = JobId::new(self.clock.as_ref(), self.entropy.as_ref()).uuid();
+        *self.benchmark.id() = id;
+        self.spawn_work(id, async move {
             let measured = node.measure_all(&kinds).await;
             node.benchmark_ended(measured);
         });
@@ -91,7 +95,8 @@ impl Node {
     /// Stops the benchmark; what was measured stays learned.
     pub(crate) async fn stop_benchmark(&self) -> Benchmark {
         if self.benchmark.lock().state == "running" {
-            self.halt(ID);
+            let id = *self.benchmark.id();
+            self.halt(id);
             // Its run would go on for seconds; nothing else runs beside it.
             self.benchmark_ended(Err(Problem::new(Code::Conflict, "stopped by you", "")));
         }

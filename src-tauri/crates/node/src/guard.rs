@@ -8,29 +8,29 @@
 mod free;
 mod rules;
 mod selftest;
+mod sight;
+mod standing;
 
 pub(crate) use rules::{Hours, IGNORED, Rules};
 pub(crate) use selftest::Tested;
 
-use crate::{metering, node::Node};
+use crate::node::Node;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use sight::{Eyes, Sight};
 use std::{
-    collections::VecDeque,
+    collections::{BTreeSet, VecDeque},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicU64, AtomicUsize, Ordering},
+        atomic::{AtomicU64, Ordering},
     },
     time::{Duration, Instant},
 };
-use tender_base::{Code, Problem, Timestamp, documents::HandbackReason};
-use tender_engine::Closed;
-use tender_host::guard::{Guard, Look, Owner, Reach, Seen, Sighting, Standing, Trigger, Watch};
+use tender_base::{Code, Problem, Timestamp, documents::HandbackReason, ids::JobId};
+use tender_engine::{Closed, Tenant};
+use tender_host::guard::{Guard, Look, Reach, Seen, Sighting, Trigger};
 use tender_store::{JobRecord, Store};
-use tokio::{
-    sync::{Notify, oneshot, watch},
-    task::spawn_blocking,
-};
+use tokio::sync::{Notify, oneshot, watch};
 
 /// How often it is looked while something of ours is on the card: what a yield takes begins with it.
 const WORKING: Duration = Duration::from_millis(250);
@@ -64,7 +64,16 @@ pub(crate) struct Lookout {
     asked: AtomicU64,
     answered: watch::Sender<u64>,
     /// Own jobs that wait for the card.
-    waiting: AtomicUsize,
+    waiting: Mutex<BTreeSet<JobId>>,
+}
+
+/// An own job that waits, until it is dropped: also when it is cancelled meanwhile.
+struct Waiting<'a>(&'a Lookout, JobId);
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.waiting().remove(&self.1);
+    }
 }
 
 #[derive(Default)]
@@ -73,6 +82,10 @@ struct State {
     look: Look,
     looked_at: Option<Instant>,
     looking: bool,
+    /// What is held, is held for a self-test.
+    held_for_test: bool,
+    /// A worker did not end when it was told to; it is told again.
+    stuck: bool,
     yields: VecDeque<Yielded>,
     /// Yields since the start.
     count: u64,
@@ -97,14 +110,6 @@ pub(crate) struct Yielded {
     pub(crate) freed_at: Option<Instant>,
 }
 
-/// Where the sale stands, for those who show it.
-pub(crate) struct Now {
-    pub(crate) state: &'static str,
-    pub(crate) reason: String,
-    pub(crate) trigger: Option<Trigger>,
-    pub(crate) resumes_at: Option<Timestamp>,
-}
-
 impl Lookout {
     /// With what earlier starts stored.
     pub(crate) async fn of(store: &Store) -> Result<Self, Problem> {
@@ -120,7 +125,7 @@ impl Lookout {
             wake: Notify::new(),
             asked: AtomicU64::new(0),
             answered: watch::Sender::new(0),
-            waiting: AtomicUsize::new(0),
+            waiting: Mutex::default(),
         })
     }
 
@@ -134,6 +139,11 @@ impl Lookout {
         if self.state().looked_at.is_some_and(|at| at.elapsed() < FRESH) {
             return;
         }
+        self.looked_anew().await;
+    }
+
+    /// Returns after a look that began after this call.
+    async fn looked_anew(&self) {
         let mine = self.asked.fetch_add(1, Ordering::AcqRel) + 1;
         self.wake();
         let mut answered = self.answered.subscribe();
@@ -143,9 +153,9 @@ impl Lookout {
         }
     }
 
-    /// Whether the card is given back whole, so that own jobs do not run either.
+    /// Whether the card is given back whole, so that own jobs do not run either; a self-test would interrupt them.
     pub(crate) fn takes_all(&self) -> bool {
-        *self.holds.borrow() == Some(Reach::All)
+        *self.holds.borrow() == Some(Reach::All) || self.testing()
     }
 
     /// Waits until the card is given back whole.
@@ -156,17 +166,21 @@ impl Lookout {
     }
 
     /// Waits until own jobs may run again, or this long.
-    pub(crate) async fn released(&self, at_most: Duration) {
-        self.waiting.fetch_add(1, Ordering::AcqRel);
+    pub(crate) async fn released(&self, job: JobId, at_most: Duration) {
+        self.waiting().insert(job);
+        let _waiting = Waiting(self, job);
         self.wake();
         let mut holds = self.holds.subscribe();
-        let _ = tokio::time::timeout(at_most, holds.wait_for(|held| *held != Some(Reach::All))).await;
-        self.waiting.fetch_sub(1, Ordering::AcqRel);
+        // The end of a self-test is told here, too.
+        let free = holds.wait_for(|held| *held != Some(Reach::All) && !self.testing());
+        let _ = tokio::time::timeout(at_most, free).await;
     }
 
     /// For what the card is given back, in words.
     pub(crate) fn cause(&self) -> Option<String> {
-        self.state().guard.cause(Reach::All).map(Sighting::words)
+        let state = self.state();
+        let testing = state.test.running.map(|_| Trigger::Test.words().to_owned());
+        state.guard.cause(Reach::All).map(Sighting::words).or(testing)
     }
 
     /// Yields since the start.
@@ -187,6 +201,16 @@ impl Lookout {
         (state.look.clone(), state.looking, state.yields.iter().cloned().collect(), state.test.clone())
     }
 
+    /// For what this job waits, if it does.
+    pub(crate) fn waits_for(&self, job: JobId) -> Option<String> {
+        let waits = self.waiting().contains(&job);
+        self.cause().filter(|_| waits)
+    }
+
+    fn waiting(&self) -> MutexGuard<'_, BTreeSet<JobId>> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -195,19 +219,26 @@ impl Lookout {
 impl Node {
     /// Looks again and again, until the node ends.
     pub(crate) async fn keep_guard(self: Arc<Self>) {
-        let mut eyes = Eyes::default();
+        let mut sight = Sight::default();
         let mut processes = self.engine.watch_processes();
         loop {
             let asked = self.lookout.asked.load(Ordering::Acquire);
             let settings = self.settings();
             let working = self.engine.is_running();
-            let wanted = asked > *self.lookout.answered.borrow() || self.lookout.waiting.load(Ordering::Acquire) > 0;
-            let looking = settings.selling && !settings.stopped || working || wanted || self.lookout.testing();
+            let wanted = asked > *self.lookout.answered.borrow() || !self.lookout.waiting().is_empty();
+            // What is held ends by what is seen, whatever is switched off meanwhile.
+            let held = self.lookout.holds.borrow().is_some();
+            let busy = working || wanted || held || self.lookout.testing();
+            let looking = settings.selling && !settings.stopped || busy;
             let began = Instant::now();
-            let seen = if looking { self.look(&mut eyes).await } else { Look::default() };
-            if !looking {
-                eyes = Eyes::default();
-            }
+            let seen = if looking {
+                self.look(&mut sight, !busy).await
+            } else {
+                if let Sight::Here(eyes) = &mut sight {
+                    **eyes = Eyes::default();
+                }
+                Ok(Look::default())
+            };
             self.note(seen, looking, began).await;
             self.lookout.answered.send_replace(asked);
             let held = self.lookout.holds.borrow().is_some();
@@ -227,25 +258,13 @@ impl Node {
     }
 
     /// One look at everything, the strongest trigger first.
-    async fn look(&self, eyes: &mut Eyes) -> Look {
+    async fn look(&self, sight: &mut Sight, at_rest: bool) -> Result<Look, String> {
         let settings = self.settings();
         let limits = settings.guard.limits.clone();
         let adapter = self.engine.info().map(|worker| worker.adapter);
-        let (chosen, mut moved) = (settings.sensor.clone(), std::mem::take(eyes));
-        let looked = spawn_blocking(move || {
-            let look = moved.look(&limits, adapter.as_deref(), chosen.as_deref());
-            (look, moved)
-        });
-        let Look(mut seen) = match looked.await {
-            Ok((look, back)) => {
-                *eyes = back;
-                look
-            }
-            Err(e) => {
-                tracing::error!("a look of the guard ended early: {e}");
-                Look::default()
-            }
-        };
+        let chosen = settings.sensor.clone();
+        let looked = sight.look(move |eyes| eyes.look(&limits, adapter.as_deref(), chosen.as_deref(), at_rest));
+        let Look(mut seen) = looked.await?;
         let hours = &settings.guard.hours;
         seen.push(if hours.are_set() {
             let outside = (!hours.open(self.now())).then(String::new);
@@ -258,36 +277,53 @@ impl Node {
         if self.lookout.test_is_on() {
             seen.push(Seen::looked(Trigger::Test, Ok(Some(String::new())), String::new()));
         }
-        Look(seen)
+        Ok(Look(seen))
     }
 
     /// Takes note of a look that began then, and does what follows from it.
-    async fn note(self: &Arc<Self>, look: Look, looking: bool, began: Instant) {
+    async fn note(self: &Arc<Self>, look: Result<Look, String>, looking: bool, began: Instant) {
         let delay = self.settings().guard.resume;
         // What was carried out; a self-test ends without a look.
         let before = *self.lookout.holds.borrow();
-        let (after, cause) = {
+        let (before, after, cause) = {
             let mut state = self.lookout.state();
-            if looking {
-                let now = began.saturating_duration_since(self.lookout.begun);
-                state.guard.observe(now, &look.sightings(), delay);
-            } else {
-                state.guard = Guard::default();
-            }
+            let look = match look {
+                Ok(look) => {
+                    if looking {
+                        let now = began.saturating_duration_since(self.lookout.begun);
+                        state.guard.observe(now, &look.sightings(), delay);
+                    } else {
+                        state.guard = Guard::default();
+                    }
+                    look
+                }
+                // Everything stays as it is, and it is said.
+                Err(why) => unseen(&state.look, &why),
+            };
             let told = |look: &Look| look.0.iter().map(|s| (s.on, s.present.clone(), s.unavailable.clone())).collect();
             let (was, is): (Vec<_>, Vec<_>) = (told(&state.look), told(&look));
             if was != is || state.looking != looking {
                 self.live.touch();
             }
-            (state.look, state.looked_at, state.looking) = (look, Some(began), looking);
+            (state.look, state.looking) = (look, looking);
             let after = state.guard.holds();
-            (after, after.and_then(|reach| state.guard.cause(reach).cloned()))
+            let cause = after.and_then(|reach| state.guard.cause(reach).cloned());
+            // What was held for a self-test only was not given back to anybody.
+            let tested = state.held_for_test && cause.as_ref().is_some_and(|cause| cause.trigger != Trigger::Test);
+            (before.filter(|_| !tested), after, cause)
         };
         match (after, cause) {
             (Some(reach), Some(cause)) if before < after => self.give_back(reach, cause, began).await,
-            (Some(reach), _) => self.engine_for(Some(reach)),
+            (Some(reach), _) => {
+                self.engine_for(Some(reach));
+                if self.lookout.state().stuck {
+                    self.stop_workers().await;
+                }
+            }
             (None, _) => self.go_on(before.is_some()).await,
         }
+        // Only now: who relies on this look finds what followed from it.
+        self.lookout.state().looked_at = Some(began);
     }
 
     /// Whose orders the engine takes.
@@ -307,9 +343,16 @@ impl Node {
         let sold = if self.yielding.borrow().is_none() { self.yield_all_sold(reason(cause.trigger)) } else { 0 };
         self.engine_for(Some(reach));
         let own_goes_on = reach == Reach::Sold && self.engine.own_orders() > 0;
+        self.lookout.state().held_for_test = cause.trigger == Trigger::Test;
         let freed = match held.filter(|_| !own_goes_on) {
             Some(held) => Some(self.kill_and_read_back(held).await),
-            None => None,
+            None => {
+                // An order that came in before the gate closed is about to start a worker.
+                if reach == Reach::All {
+                    self.stop_workers().await;
+                }
+                None
+            }
         };
         let took = freed.as_ref().map(|freed| freed.at.saturating_duration_since(began));
         let freed_ms = took.map(|took| took.as_secs_f64() * 1e3);
@@ -338,7 +381,7 @@ impl Node {
                 state.yields.truncate(KEPT);
                 state.count += 1;
             }
-            self.keep_yields();
+            self.keep_yields().await;
         }
         self.live.touch();
     }
@@ -351,109 +394,25 @@ impl Node {
             self.yield_over();
             self.live.touch();
         }
-        // Of an earlier start, too.
+        // Also what began as less, or in an earlier start.
         let now = self.now();
-        let mut state = self.lookout.state();
-        let open = state.yields.front_mut().filter(|last| last.resumed_at.is_none());
-        if let Some(last) = open {
-            last.resumed_at = Some(now);
-            drop(state);
-            self.keep_yields();
+        let open = {
+            let mut state = self.lookout.state();
+            state.held_for_test = false;
+            let open = state.yields.iter_mut().filter(|of| of.resumed_at.is_none());
+            open.map(|of| of.resumed_at = Some(now)).count()
+        };
+        if open > 0 {
+            self.keep_yields().await;
         }
     }
 
-    /// Stores the last yields; nobody waits for it.
-    fn keep_yields(&self) {
-        let yields = self.lookout.state().yields.clone();
-        let value = serde_json::to_value(yields);
-        let store = self.store.clone();
-        let at = self.now();
-        self.spawn(async move {
-            let Ok(value) = value else { return };
-            let event = tender_store::Event::SettingChanged { key: YIELDS.to_owned(), value, at };
-            if let Err(e) = store.apply(vec![event], Vec::new()).await {
-                tracing::warn!(problem = %e.problem(), "a yield was not stored");
-            }
-        });
-    }
-
-    fn owner(&self) -> Owner {
-        let settings = self.settings();
-        Owner {
-            stopped: settings.stopped,
-            selling: settings.selling,
-            paused: settings.paused_until.is_some_and(|until| until > self.now()),
-            finishing: settings.finishing,
-        }
-    }
-
-    /// Where the sale stands, with so many sold jobs that run.
-    pub(crate) fn sale(&self, running: usize) -> Now {
-        let now = self.now();
-        let state = self.lookout.state();
-        let elapsed = self.lookout.begun.elapsed();
-        let plain = |state, reason: &str| Now { state, reason: reason.to_owned(), trigger: None, resumes_at: None };
-        let jobs = if running == 1 { "job" } else { "jobs" };
-        match state.guard.standing(elapsed, self.owner(), running > 0) {
-            Standing::Stopped => plain("stopped", "Everything is stopped by your switch"),
-            Standing::Off => plain("off", "Selling is switched off"),
-            Standing::Paused => {
-                let until = self.settings().paused_until;
-                Now {
-                    resumes_at: until,
-                    ..plain("paused", &format!("Paused until {}", until.map(|t| t.to_string()).unwrap_or_default()))
-                }
-            }
-            Standing::Finished => plain("paused", "Paused: everything that ran is finished, until you resume selling"),
-            Standing::Draining => plain("draining", &format!("Finishing {running} {jobs}, then pausing")),
-            Standing::Yielding { cause, resumes_in, delay } => {
-                let (what, seconds) = (cause.words(), delay.as_secs());
-                let (reason, resumes_at) = match resumes_in {
-                    Some(wait) => (
-                        format!("Paused: {what} has ended; selling goes on {seconds} s after that"),
-                        Some(now.after(wait)),
-                    ),
-                    None if cause.trigger == Trigger::Test => (format!("Paused: {what}"), None),
-                    None => {
-                        let opens = (cause.trigger == Trigger::Schedule)
-                            .then(|| self.settings().guard.hours.opens_after(now))
-                            .flatten();
-                        (
-                            format!("Paused: {what}. Selling goes on {seconds} s after it ends"),
-                            opens.map(|opens| opens.after(delay)),
-                        )
-                    }
-                };
-                Now { state: "yielding", reason, trigger: Some(cause.trigger), resumes_at }
-            }
-            Standing::Open if running > 0 => plain("busy", &format!("Running {running} {jobs}")),
-            Standing::Open => plain("idle", "Waiting for calls from your peers"),
-        }
-    }
-
-    /// Whether this node takes new work of clients at this moment.
-    pub(crate) fn willing(&self, now: Timestamp) -> Result<(), Problem> {
-        let refuse = |message: &str, hint: &str| Err(Problem::new(Code::Unavailable, message, hint));
-        let state = self.lookout.state();
-        match state.guard.standing(self.lookout.begun.elapsed(), self.owner(), false) {
-            Standing::Stopped => refuse("this node was stopped by its owner", "try another peer"),
-            Standing::Off => refuse("this node is not selling now", "try later or another peer"),
-            Standing::Paused => {
-                let until = self.settings().paused_until.unwrap_or(now);
-                refuse("this node pauses selling", &format!("try again after {until}"))
-            }
-            Standing::Finished | Standing::Draining => {
-                refuse("this node takes nothing new for a while", "try later or another peer")
-            }
-            Standing::Yielding { cause, .. } => {
-                // Which program it is, is nobody else's business.
-                let message = format!("this node pauses selling: {}", reason(cause.trigger).words());
-                refuse(&message, "try again in a while, or another peer")
-            }
-            Standing::Open if state.test.running.is_some() => {
-                refuse("this node pauses selling: it tests itself", "try again in a minute")
-            }
-            Standing::Open => Ok(()),
+    /// Stores the last yields. One after the other: an older list must not be the last.
+    async fn keep_yields(&self) {
+        let Ok(value) = serde_json::to_value(&self.lookout.state().yields) else { return };
+        let event = tender_store::Event::SettingChanged { key: YIELDS.to_owned(), value, at: self.now() };
+        if let Err(e) = self.store.apply(vec![event], Vec::new()).await {
+            tracing::warn!(problem = %e.problem(), "a yield was not stored");
         }
     }
 }
@@ -468,13 +427,22 @@ impl Node {
 
     /// Whether a job could run here if its owner did not need the card.
     pub(crate) fn waits_for_card(&self, job: &JobRecord) -> bool {
-        self.lookout.takes_all() && self.settings().use_own_gpu && !job.peers_only
+        // The gate closes a moment before it is said for what.
+        let taken = self.lookout.takes_all() || self.engine.is_closed(&Tenant::Own);
+        taken && self.settings().use_own_gpu && !job.peers_only
     }
 
     /// Waits for the card, and now and then for somebody else who may do it instead.
-    pub(crate) async fn card_released(&self) {
-        self.lookout.released(ELSEWHERE).await;
+    pub(crate) async fn card_released(&self, job: JobId) {
+        self.live.touch();
+        self.lookout.released(job, ELSEWHERE).await;
     }
+}
+
+/// What was seen last, when nobody can look.
+fn unseen(last: &Look, why: &str) -> Look {
+    let blind = |seen: &Seen| Seen { unavailable: seen.on.then(|| why.to_owned()), ..seen.clone() };
+    Look(last.0.iter().map(blind).collect())
 }
 
 /// Whose orders are refused.
@@ -497,20 +465,6 @@ fn reason(trigger: Trigger) -> HandbackReason {
     }
 }
 
-/// What looking keeps open.
-#[derive(Default)]
-struct Eyes {
-    watch: Watch,
-    cards: Option<metering::Cards>,
-}
-
-impl Eyes {
-    /// Looks at the machine. Blocks; the first look at a card loads its driver's library.
-    fn look(&mut self, limits: &tender_host::guard::Limits, adapter: Option<&str>, chosen: Option<&str>) -> Look {
-        let wants_card = limits.program_bytes > 0 || limits.temperature_c > 0.0 || limits.card_watts > 0.0;
-        let cards = if wants_card { Some(&*self.cards.get_or_insert_with(metering::open)) } else { None };
-        let card = cards.ok_or("the card is not looked at").and_then(|cards| metering::working(cards, adapter, chosen));
-        // Half of the pause: a look that comes a little early is a new one all the same.
-        self.watch.look(limits, WORKING / 2, card)
-    }
-}
+#[cfg(test)]
+#[cfg(unix)]
+mod tests;

@@ -375,6 +375,8 @@ impl Running {
     /// Ends the node: no new work, the worker killed, tasks ended, the database closed. What was under way is
     /// taken up again at the next start.
     pub async fn stop(self) {
+        // First, as nothing answers from here on: who finds the file and no answer takes the node for dead.
+        let _ = fs::remove_file(self.node.config.data_dir.join(NODE_FILE));
         self.node.shutdown.cancel();
         self.node.runtimes.stop();
         self.node.engine.stop().await;
@@ -384,7 +386,6 @@ impl Running {
         if let Err(e) = self.node.store.close().await {
             tracing::error!(problem = %e.problem(), "the database did not close");
         }
-        let _ = fs::remove_file(self.node.config.data_dir.join(NODE_FILE));
     }
 }
 

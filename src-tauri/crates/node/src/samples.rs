@@ -3,13 +3,14 @@
 
 use crate::{metering, node::Node};
 use std::{
-    collections::VecDeque,
+    collections::{HashMap, VecDeque},
     sync::{Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 use tender_base::Timestamp;
 use tender_host::{CpuTimes, HostMemory, Reading};
 use tokio::{sync::watch, task::spawn_blocking};
+use uuid::Uuid;
 
 /// How often it is looked.
 pub(crate) const EVERY: Duration = Duration::from_secs(2);
@@ -57,11 +58,13 @@ pub(crate) struct Seen {
 pub(crate) struct Samples {
     tick: watch::Sender<u64>,
     seen: Mutex<Seen>,
+    /// Titles of the ended work that was shown last: they never change, and are asked for with every sample.
+    titles: Mutex<HashMap<Uuid, String>>,
 }
 
 impl Default for Samples {
     fn default() -> Self {
-        Self { tick: watch::Sender::new(1), seen: Mutex::default() }
+        Self { tick: watch::Sender::new(1), seen: Mutex::default(), titles: Mutex::default() }
     }
 }
 
@@ -76,6 +79,11 @@ impl Samples {
         let mut seen = self.lock();
         seen.forget(now);
         seen.clone()
+    }
+
+    /// The titles of ended work that are known.
+    pub(crate) fn titles(&self) -> MutexGuard<'_, HashMap<Uuid, String>> {
+        self.titles.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Whether the caller is to sample from now on: nobody else does.

@@ -18,8 +18,8 @@ use tender_store::Event;
 const EVENTS: u64 = 200;
 /// How much of the log is read.
 const LOG_BYTES: u64 = 128 << 10;
-/// Settings that name the owner, or a place that only the owner knows.
-const PRIVATE: [&str; 2] = ["name", "models_source"];
+/// Settings that the owner wrote: names, programs, or a place that only the owner knows.
+const PRIVATE: [&str; 4] = ["name", "models_source", "guard.programs", "guard.ignored"];
 
 impl Node {
     /// The report, redacted. `checks` are the lines of `doctor`.
@@ -84,11 +84,11 @@ impl Node {
         out
     }
 
-    /// Names, addresses and keys of everybody here.
+    /// Names, addresses and keys of everybody here; of those that were removed, too: the log may still name them.
     async fn known_secrets(&self) -> Result<Vec<String>, Problem> {
         let settings = self.settings();
         let mut known = vec![settings.name.clone(), self.did().to_string(), self.a2a_address.clone()];
-        for peer in self.circle().await? {
+        for peer in self.store.peers().await.map_err(|e| e.problem())? {
             known.extend([peer.name, peer.did.to_string()]);
             known.extend(peer.address);
         }
@@ -145,14 +145,28 @@ mod tests {
         node.apply(vec![Event::PeerPaired { peer: peer.clone() }], Vec::new()).await.unwrap();
         node.set("name", "My own computer".into()).await.unwrap();
         node.set("slots", 3.into()).await.unwrap();
+        for list in ["guard.programs", "guard.ignored"] {
+            node.set(list, "secret-game, other".into()).await.unwrap();
+        }
+        let left = PeerRecord {
+            did: KeySigner::from_seed(&[8; 32]).did(),
+            name: "Berta".to_owned(),
+            address: Some("berta.example.org:7443".to_owned()),
+            ..peer.clone()
+        };
+        node.apply(vec![Event::PeerPaired { peer: left.clone() }], Vec::new()).await.unwrap();
+        node.apply(vec![Event::PeerRemoved { did: left.did, at: node.now() }], Vec::new()).await.unwrap();
         let (token, key) = ("dG9rZW4tdG9rZW4tdG9rZW4tdG9rZW4", "a2V5LWtleS1rZXkta2V5LWtleS1rZXk");
         fs::write(dir.path().join(TOKEN_FILE), token).unwrap();
         fs::write(dir.path().join(KEY_FILE), key).unwrap();
         let prompt = "write a poem about my neighbour";
         let mut log = log_file::LogFile::open(dir.path()).unwrap();
-        writeln!(log, "2026-11-21T21:00:00.5Z  WARN tender_node::client: the job failed problem={prompt} ms=7")
+        writeln!(log, "2026-11-21T21:00:00.5Z  WARN tender_node::client: the job failed ms=7 problem={prompt}")
             .unwrap();
         writeln!(log, "{prompt} {token}").unwrap();
+        let said = format!("tender-worker: no definition in scope for identifier: `{prompt}`");
+        writeln!(log, "2026-11-21T21:00:00.7Z  INFO tender_worker: the worker said line={said:?}").unwrap();
+        writeln!(log, "2026-11-21T21:00:00.9Z  INFO tender_node::peers: Berta was removed").unwrap();
         writeln!(
             log,
             "2026-11-21T21:00:01.5Z  INFO tender_node::peers: heard of {} at anna.example.org:7443",
@@ -166,14 +180,35 @@ mod tests {
             remedy: String::new(),
         }];
         let text = node.support_text(&checks).await.unwrap();
-        for part in
-            ["Tender ", "slots = 3", "name = (set)", "1 peers", "setting_changed", "peer_paired", "the job failed"]
-        {
+        for part in [
+            "Tender ",
+            "slots = 3",
+            "name = (set)",
+            "guard.programs = (set)",
+            "the worker said",
+            "1 peers",
+            "setting_changed",
+            "peer_paired",
+            "the job failed",
+        ] {
             assert!(text.contains(part), "{part} is missing:\n{text}");
         }
-        assert!(text.contains("problem=… ms=7") && text.contains("ok: Identity"), "{text}");
+        assert!(text.contains("ms=7 problem=…") && text.contains("ok: Identity"), "{text}");
         let (own, theirs, place) = (node.did().to_string(), peer.did.to_string(), dir.path().display().to_string());
-        let secrets = [token, key, prompt, "Anna", "anna.example.org", "7443", "My own", &own, &theirs, &place];
+        let secrets = [
+            token,
+            key,
+            prompt,
+            "Anna",
+            "Berta",
+            "secret-game",
+            "anna.example.org",
+            "7443",
+            "My own",
+            &own,
+            &theirs,
+            &place,
+        ];
         for secret in secrets {
             assert!(!text.contains(secret), "{secret} is in the report:\n{text}");
         }

@@ -113,8 +113,12 @@ impl Node {
             }
             (ContractState::Delivered, Role::Client) => {
                 // Both sides count the same silence; the job has its output, unchecked.
-                let unchecked =
-                    Problem::new(Code::Expired, "accepted by silence: the check did not come to an end", "");
+                let why = if self.lookout.takes_all() {
+                    "accepted by silence, unchecked: the card that checks was given back to its owner"
+                } else {
+                    "accepted by silence: the check did not come to an end"
+                };
+                let unchecked = Problem::new(Code::Expired, why, "set review_seconds higher to have longer to check");
                 let amount = record.amount.unwrap_or(MicroUsd::ZERO);
                 let mut events =
                     vec![self.contract_event(record, Step::AcceptBySilence, Vec::new(), amount, Some(unchecked))?];

@@ -37,7 +37,7 @@ pub enum Refused {
     NoSuchModel,
     /// The model does not fit the memory.
     DoesNotFit,
-    /// The deadline cannot be met, or is too far away.
+    /// The deadline is too far away.
     Deadline,
     /// A client's kernel, and the sandbox lacks a layer.
     Unconfined,

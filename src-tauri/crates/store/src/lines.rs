@@ -8,7 +8,7 @@ use sqlx::{Row, sqlite::SqliteRow};
 use tender_base::{Book, ContractState, Did, JobKind, MicroUsd, Role, Timestamp, documents::Message, ids::ContractId};
 
 /// Most contracts that are read at once: some tens of megabytes with their proposals.
-const MAX_LINES: i64 = 50_000;
+const MAX_LINES: usize = 50_000;
 
 /// A contract that came to a delivery.
 #[derive(Clone, Debug, PartialEq)]
@@ -60,26 +60,31 @@ fn line(row: &SqliteRow) -> Result<TradeLine, StoreError> {
 }
 
 impl Store {
-    /// The contracts that were delivered or accepted at or after `since`, oldest first; of more than 50,000 the newest.
+    /// The contracts that were delivered or accepted at or after `since`, oldest first; of more than 50,000 the newest,
+    /// and whether there were more.
     ///
     /// # Errors
     /// When the database cannot be read.
-    pub async fn trade_lines(&self, book: Book, since: Timestamp) -> Result<Vec<TradeLine>, StoreError> {
-        let rows = sqlx::query(
+    pub async fn trade_lines(&self, book: Book, since: Timestamp) -> Result<(Vec<TradeLine>, bool), StoreError> {
+        // Two ranges of one index; an OR of them would read every delivery that ever was.
+        let mut rows = sqlx::query(
             "SELECT c.id, c.role, c.peer, c.kind, c.state, c.amount, c.opened_at, d.at AS delivered_at,
                  (SELECT min(a.at) FROM contract_states a WHERE a.contract = c.id AND a.state = 'accepted') AS accepted_at,
                  (SELECT p.body FROM documents p WHERE p.contract = c.id AND p.type = 'proposal') AS body
-             FROM contract_states d JOIN contracts c ON c.id = d.contract
-             WHERE d.state = 'delivered' AND c.book = ?1
-                 AND (d.at >= ?2 OR EXISTS (SELECT 1 FROM contract_states a
-                     WHERE a.contract = c.id AND a.state = 'accepted' AND a.at >= ?2))
+             FROM (SELECT contract FROM contract_states WHERE state = 'delivered' AND at >= ?2
+                 UNION SELECT contract FROM contract_states WHERE state = 'accepted' AND at >= ?2) AS recent
+             JOIN contracts c ON c.id = recent.contract
+             JOIN contract_states d ON d.contract = c.id AND d.state = 'delivered'
+             WHERE c.book = ?1
              ORDER BY d.at DESC, c.id DESC LIMIT ?3",
         )
         .bind(rows::word(book)?)
         .bind(since.millis())
-        .bind(MAX_LINES)
+        .bind(MAX_LINES as i64 + 1)
         .fetch_all(&mut *self.read().await?)
         .await?;
-        rows.iter().rev().map(line).collect()
+        let more = rows.len() > MAX_LINES;
+        rows.truncate(MAX_LINES);
+        Ok((rows.iter().rev().map(line).collect::<Result<_, _>>()?, more))
     }
 }

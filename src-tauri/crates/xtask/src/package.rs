@@ -116,7 +116,8 @@ impl Package {
             write_folder(&link)?;
             symlink(format!("../lib/tender/{program}"), &link).map_err(|error| unwritable(&link, &error))?;
         }
-        copy(&source("tender.service"), &root.join("usr/lib/systemd/user/tender.service"), 0o644)?;
+        let unit = if self.app { "tender-desktop.service" } else { "tender.service" };
+        copy(&source(unit), &root.join("usr/lib/systemd/user/tender.service"), 0o644)?;
         let manual = root.join("usr/share/man/man1");
         fs::create_dir_all(&manual).map_err(|error| unwritable(&manual, &error))?;
         command::run(Command::new(release("tender")).arg("manual").arg(&manual))?;

@@ -3078,6 +3078,10 @@ days: Array<EarningsDay>,
  */
 hours: Array<EarningsHour>, 
 /**
+ * There were more contracts than are read at once: costs, what is left, and hours lack the oldest of them.
+ */
+truncated: boolean, 
+/**
  * What peers owe now.
  */
 owed_to_us_micro_usd: number, 
@@ -3205,7 +3209,11 @@ csv: string,
 /**
  * How many contracts.
  */
-lines: number, };
+lines: number, 
+/**
+ * There are more, older ones than are read at once.
+ */
+truncated: boolean, };
 
 /**
  * The machine now and in the last ten minutes. What is not told is absent.

@@ -9,14 +9,15 @@ const SHARE: u32 = 50;
 #[derive(Debug)]
 pub(super) struct Paced<T> {
     last: Option<T>,
-    due: Option<Instant>,
-    /// What the last looks took. The cheapest counts: the others waited for a processor on a busy machine.
+    at: Option<Instant>,
+    /// What the last looks took. The cheapest of three counts: the others waited for a processor on a busy machine, and
+    /// the first may load a driver. So nothing is slowed before its third look.
     took: [Duration; 3],
 }
 
 impl<T> Default for Paced<T> {
     fn default() -> Self {
-        Self { last: None, due: None, took: [Duration::ZERO; 3] }
+        Self { last: None, at: None, took: [Duration::ZERO; 3] }
     }
 }
 
@@ -24,12 +25,13 @@ impl<T> Paced<T> {
     /// What `look` says now, or said less than `every` ago.
     pub(super) fn get(&mut self, every: Duration, look: impl FnOnce() -> T) -> &T {
         let started = Instant::now();
-        let kept = self.last.take().filter(|_| self.due.is_some_and(|due| started < due));
+        let cost = self.took.into_iter().min().unwrap_or_default();
+        let pause = every.max(cost * SHARE);
+        let kept = self.last.take().filter(|_| self.at.is_some_and(|at| started < at + pause));
         let now = kept.unwrap_or_else(|| {
             let seen = look();
             self.took = [started.elapsed(), self.took[0], self.took[1]];
-            let cost = self.took.into_iter().min().unwrap_or_default();
-            self.due = Some(started + every.max(cost * SHARE));
+            self.at = Some(started);
             seen
         });
         self.last.insert(now)

@@ -28,6 +28,23 @@ pub(super) fn name(proc: &Path, pid: u32) -> Option<String> {
     Some(name.trim_end_matches('\n').to_owned())
 }
 
+/// The name of a process of this user. A window may name the process as its own namespace numbers it (Flatpak does),
+/// and then the number is somebody else's here.
+pub(super) fn own_name(proc: &Path, pid: u32) -> Option<String> {
+    (owner(&proc.join(pid.to_string()))? == owner(&proc.join("self"))?).then(|| name(proc, pid))?
+}
+
+#[cfg(unix)]
+fn owner(folder: &Path) -> Option<u32> {
+    use std::os::unix::fs::MetadataExt as _;
+    fs::metadata(folder).ok().map(|of| of.uid())
+}
+
+#[cfg(not(unix))]
+fn owner(_: &Path) -> Option<u32> {
+    None
+}
+
 /// The parent of a process that still runs.
 pub(super) fn parent(proc: &Path, pid: u32) -> Option<u32> {
     let stat = fs::read_to_string(proc.join(pid.to_string()).join("stat")).ok()?;
@@ -65,6 +82,11 @@ mod tests {
         assert_eq!(wanted(&["doom-the-dark-ages"]), Ok(Some("Doom-The-Dark-A".to_owned())));
         assert_eq!(wanted(&["quake", "doom"]), Ok(None));
         assert_eq!(parent(root.path(), 8), Some(7));
+        assert_eq!(own_name(root.path(), 7), None, "nobody knows who we are");
+        fs::create_dir(root.path().join("self")).unwrap();
+        assert_eq!((own_name(root.path(), 7).as_deref(), own_name(root.path(), 10)), (Some("bash"), None));
+        let others = (own_name(Path::new("/proc"), 1), owner(Path::new("/proc/1")) == owner(Path::new("/proc/self")));
+        assert_eq!(others.0.is_some(), others.1);
         assert!(running(&root.path().join("none"), &["doom".to_owned()]).is_err());
     }
 }

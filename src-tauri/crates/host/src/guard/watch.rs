@@ -131,12 +131,19 @@ impl Watch {
         }
     }
 
-    /// Looks at everything that is wanted, no more often than `every`. Takes some milliseconds; blocks. `card` is the
-    /// card that works, or why nobody can tell which or ask it.
-    pub fn look(&mut self, limits: &Limits, every: Duration, card: Result<&dyn Sensor, &str>) -> Look {
+    /// Looks at everything that is wanted, no more often than `every`, and at the card no more often than `every_card`.
+    /// Takes some milliseconds; blocks. `card` is the card that works, or why nobody can tell which or ask it; it is
+    /// opened only for a look.
+    pub fn look<'a>(
+        &mut self,
+        limits: &Limits,
+        every: Duration,
+        every_card: Duration,
+        card: impl FnOnce() -> Result<&'a dyn Sensor, &'a str>,
+    ) -> Look {
         let of_card = [Trigger::OtherProgram, Trigger::Temperature, Trigger::Power].into_iter();
         let mut all = vec![self.game(limits, every)];
-        all.extend(of_card.zip(self.of_card(limits, every, card)).map(|(_, seen)| seen));
+        all.extend(of_card.zip(self.of_card(limits, every_card, card)).map(|(_, seen)| seen));
         all.push(self.battery(limits));
         all.push(self.activity(limits, every));
         all.push(self.metered(limits));
@@ -170,11 +177,13 @@ impl Watch {
                     } else {
                         "Looks for a full-screen window in the foreground.".to_owned()
                     });
-                    let window = full_screen.as_ref().map(|(pid, class)| {
-                        pid.and_then(|pid| programs::name(&proc, pid)).unwrap_or_else(|| class.clone())
+                    let ignored = |name: &str| programs::named(name, &limits.ignored);
+                    let window = full_screen.as_ref().and_then(|(pid, class)| {
+                        let name = pid.and_then(|pid| programs::own_name(&proc, pid));
+                        let counts = !ignored(class) && !name.as_deref().is_some_and(ignored);
+                        counts.then(|| name.unwrap_or_else(|| class.clone()))
                     });
-                    let counts = |name: &String| !programs::named(name, &limits.ignored);
-                    found = found.or_else(|| window.filter(counts));
+                    found = found.or(window);
                 }
                 Err(why) => blind.push(format!("full-screen windows are not seen: {why}")),
             }
@@ -189,13 +198,18 @@ impl Watch {
         Seen::looked(Trigger::Game, found, detail.join(" "))
     }
 
-    fn of_card(&mut self, limits: &Limits, every: Duration, sensor: Result<&dyn Sensor, &str>) -> [Seen; 3] {
+    fn of_card<'a>(
+        &mut self,
+        limits: &Limits,
+        every: Duration,
+        sensor: impl FnOnce() -> Result<&'a dyn Sensor, &'a str>,
+    ) -> [Seen; 3] {
         let wanted = limits.program_bytes > 0 || limits.temperature_c > 0.0 || limits.card_watts > 0.0;
         if !wanted {
             return [Seen::off(Trigger::OtherProgram), Seen::off(Trigger::Temperature), Seen::off(Trigger::Power)];
         }
         let (proc, history) = (self.root.join("proc"), &mut self.limits);
-        let looked = self.card.get(every, || match sensor {
+        let looked = self.card.get(every, || match sensor() {
             Ok(sensor) => look_at_card(sensor, &proc, limits, history),
             Err(why) => CardLook { foreign: Err(why.into()), heat: Err(why.into()), power: Err(why.into()) },
         });

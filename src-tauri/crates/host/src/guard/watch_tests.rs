@@ -49,7 +49,7 @@ fn a_game_is_seen_by_name_and_its_end_too() {
     process(root.path(), 30, "bash", 1);
     let mut watch = Watch::under(root.path());
     let limits = Limits { programs: vec!["doom".to_owned()], ..Limits::default() };
-    let mut look = || watch.look(&limits, Duration::ZERO, Err("no card"));
+    let mut look = || watch.look(&limits, Duration::ZERO, Duration::ZERO, || Err("no card"));
     assert_eq!(look().sightings(), []);
     process(root.path(), 31, "doom", 30);
     thread::sleep(Duration::from_millis(50));
@@ -78,7 +78,12 @@ fn another_program_on_the_card_is_told_from_our_own_and_from_the_desktop() {
     let card = Told::default();
     let told = |processes: Vec<Process>| *card.0.lock().unwrap() = (50.0, 100.0, processes);
     let limits = Limits { program_bytes: 1 << 30, ignored: vec!["gnome-shell".to_owned()], ..Limits::default() };
-    let look = || of(&Watch::under(root.path()).look(&limits, Duration::ZERO, Ok(&card)), Trigger::OtherProgram);
+    let look = || {
+        of(
+            &Watch::under(root.path()).look(&limits, Duration::ZERO, Duration::ZERO, || Ok(&card)),
+            Trigger::OtherProgram,
+        )
+    };
     told(vec![
         holds(40, 9000),
         holds(41, 9000),
@@ -99,15 +104,16 @@ fn a_sensor_that_fails_says_so_and_does_not_stop_the_sale() {
     let card = Told(Mutex::new((91.0, 100.0, Vec::new())));
     let mut watch = Watch::under(root.path());
     let limits = Limits { temperature_c: 87.0, card_watts: 300.0, ..Limits::default() };
-    let look = watch.look(&limits, Duration::ZERO, Ok(&card));
+    let look = watch.look(&limits, Duration::ZERO, Duration::ZERO, || Ok(&card));
     assert_eq!(of(&look, Trigger::Temperature).present.as_deref(), Some("91 °C, limit 87"));
     assert_eq!(of(&look, Trigger::Power).detail, "100 W now, limit 300.");
     assert!(!of(&look, Trigger::OtherProgram).on && !of(&look, Trigger::Activity).on);
     card.0.lock().unwrap().0 = 0.0;
     thread::sleep(Duration::from_millis(20));
-    let look = watch.look(&limits, Duration::ZERO, Ok(&card));
+    let look = watch.look(&limits, Duration::ZERO, Duration::ZERO, || Ok(&card));
     assert_eq!(look.sightings(), []);
     assert_eq!(of(&look, Trigger::Temperature).unavailable.as_deref(), Some("the card fell off the bus"));
-    let look = Watch::under(root.path()).look(&limits, Duration::ZERO, Err("no sensor of this card"));
+    let look =
+        Watch::under(root.path()).look(&limits, Duration::ZERO, Duration::ZERO, || Err("no sensor of this card"));
     assert_eq!(of(&look, Trigger::Power).unavailable.as_deref(), Some("no sensor of this card"));
 }

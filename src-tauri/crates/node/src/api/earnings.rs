@@ -47,7 +47,8 @@ pub(super) async fn earnings(node: &Arc<Node>, query: EarningsQuery) -> Result<E
         Ok(rows.into_iter().map(|row| (row.day, row)).collect())
     };
     let (sold, bought) = (by_day(Role::Contractor).await?, by_day(Role::Client).await?);
-    let lines = sold_since(node, book, from).await?;
+    let (lines, truncated) = node.store.trade_lines(book, from).await.map_err(|e| e.problem())?;
+    let lines = costed(node, lines.into_iter().filter(|line| line.role == Role::Contractor).collect()).await?;
     let mut by_booking: HashMap<Timestamp, Vec<&Sold>> = HashMap::new();
     for sold in &lines {
         if let Some(at) = booked(&sold.line) {
@@ -87,6 +88,7 @@ pub(super) async fn earnings(node: &Arc<Node>, query: EarningsQuery) -> Result<E
         book,
         days: (0..days).map(row).collect(),
         hours: hours(&lines, offset),
+        truncated,
         owed_to_us_micro_usd: balances.values().map(|b| b.owes_us.0).sum(),
         owed_by_us_micro_usd: balances.values().map(|b| b.we_owe.0).sum(),
         delivered_micro_usd: in_state(Role::Contractor, ContractState::Delivered).await?,
@@ -111,10 +113,8 @@ fn booked(line: &TradeLine) -> Option<Timestamp> {
     line.accepted_at.or(Some(line.delivered_at).filter(|_| !waits))
 }
 
-/// The contracts sold since `from`, with what they cost.
-async fn sold_since(node: &Arc<Node>, book: Book, from: Timestamp) -> Result<Vec<Sold>, Problem> {
-    let lines = node.store.trade_lines(book, from).await.map_err(|e| e.problem())?;
-    let lines: Vec<TradeLine> = lines.into_iter().filter(|line| line.role == Role::Contractor).collect();
+/// Contracts that were sold, with what they cost.
+async fn costed(node: &Arc<Node>, lines: Vec<TradeLine>) -> Result<Vec<Sold>, Problem> {
     let Some(oldest) = lines.iter().map(|line| line.delivered_at).min() else { return Ok(Vec::new()) };
     // What ran at the same time began at most a day before: no job here takes longer.
     let since = Timestamp::from_millis(oldest.millis() - DAY_MS);
@@ -202,7 +202,8 @@ fn costs_of<'a>(sold: impl Iterator<Item = &'a Sold> + Clone) -> Costs {
         electricity_or_rent: sum(|sold| Some(sold.cost?.electricity.unwrap_or(0.0))),
         wear: sum(|sold| Some(sold.cost?.wear)),
         predicted: sum(|sold| sold.predicted),
-        measured: sold.clone().all(|sold| sold.cost.is_some_and(|cost| cost.measured)),
+        // Of a day without a sale nothing was measured.
+        measured: sold.clone().next().is_some() && sold.clone().all(|sold| sold.cost.is_some_and(|cost| cost.measured)),
     }
 }
 
@@ -229,10 +230,9 @@ fn hours(sold: &[Sold], utc_offset_minutes: i32) -> Vec<EarningsHour> {
 
 pub(super) async fn earnings_lines(node: &Arc<Node>, query: EarningsQuery) -> Result<EarningsLines, Problem> {
     let (book, _, from) = asked(node, query);
-    let sold = sold_since(node, book, from).await?;
-    let mut bought = node.store.trade_lines(book, from).await.map_err(|e| e.problem())?;
-    bought.retain(|line| line.role == Role::Client);
-    let mut lines: Vec<Sold> = sold;
+    let (all, truncated) = node.store.trade_lines(book, from).await.map_err(|e| e.problem())?;
+    let (sold, bought): (Vec<_>, Vec<_>) = all.into_iter().partition(|line| line.role == Role::Contractor);
+    let mut lines = costed(node, sold).await?;
     lines.extend(bought.into_iter().map(|line| Sold { line, work: None, cost: None, predicted: None }));
     lines.sort_by_key(|sold| (sold.line.delivered_at, sold.line.contract));
     let mut names: HashMap<Did, String> = HashMap::new();
@@ -249,7 +249,7 @@ pub(super) async fn earnings_lines(node: &Arc<Node>, query: EarningsQuery) -> Re
         csv.push_str(&line(sold, names.get(&sold.line.peer).map_or("", String::as_str)).join(","));
         csv.push('\n');
     }
-    Ok(EarningsLines { csv, lines: views::count(lines.len()) })
+    Ok(EarningsLines { csv, lines: views::count(lines.len()), truncated })
 }
 
 fn line(Sold { line, work, cost, predicted }: &Sold, peer: &str) -> [String; 18] {

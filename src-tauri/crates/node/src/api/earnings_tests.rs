@@ -102,7 +102,7 @@ fn a_day_with_something_unknown_is_unknown_and_one_without_sales_costs_nothing()
     let rented = costs_of([sold(None, Some(Cost { electricity: None, wear: 0.000_3, measured: false }))].iter());
     assert_eq!((rented.electricity, rented.electricity_or_rent), (None, Some(0.0)));
     let none = costs_of([].iter());
-    assert_eq!((none.electricity, none.wear, none.measured), (Some(0.0), Some(0.0), true));
+    assert_eq!((none.electricity, none.wear, none.measured), (Some(0.0), Some(0.0), false));
 }
 
 #[test]
@@ -136,7 +136,7 @@ async fn every_day_and_every_hour_is_there_without_any_sale() {
     let node = Arc::new(crate::metering::tests::node(&dir).await);
     let found = earnings(&node, EarningsQuery { book: None, days: Some(3) }).await.unwrap();
     assert_eq!((found.days.len(), found.hours.len()), (3, 168));
-    assert!(found.days.iter().all(|day| day.net_micro_usd == Some(0) && day.measured));
+    assert!(found.days.iter().all(|day| day.net_micro_usd == Some(0) && !day.measured));
     let lines = earnings_lines(&node, EarningsQuery { book: None, days: None }).await.unwrap();
     assert_eq!((lines.lines, lines.csv.lines().count()), (0, 1));
     assert_eq!(lines.csv.trim_end().split(',').count(), 18);

@@ -21,7 +21,7 @@ pub(super) async fn guard(node: &Arc<Node>, _: Nothing) -> Answer<Guard> {
         looking,
         triggers: triggers.map(|t| row(t, seen(t).unwrap_or_else(|| unseen(node, t)), looking)).collect(),
         yields: yields.into_iter().map(yielded).collect(),
-        promise_ms: last.map(Tested::promise_ms),
+        promise_ms: node.promise_ms(),
         tested_at: last.map(|tested| tested.at.to_string()),
         tests: last.map_or(0, |tested| tested.n),
         test: test.last.map(tested),
@@ -146,6 +146,12 @@ pub(super) fn checks(node: &Node) -> Vec<DoctorCheck> {
         ),
     };
     let promise = match test.last {
+        Some(tested) if node.promise_ms().is_none() => line(
+            "Yield time",
+            "warning",
+            format!("measured on {} ({}), which is not what works now", tested.adapter, tested.driver),
+            "measure it again: `tender guard --test`",
+        ),
         Some(tested) => line(
             "Time to give back",
             "ok",

@@ -172,12 +172,16 @@ async fn doctor(node: &Arc<Node>, _: Nothing) -> Answer<Doctor> {
     // Looks at the file system and may load a driver: not on the runtime's own threads.
     let found = tokio::task::spawn_blocking(move || tender_host::checks(&places)).await;
     let mut checks: Vec<DoctorCheck> = found.unwrap_or_default().into_iter().map(crate::looking::shown).collect();
+    let opened = node.engine.open().await;
     checks.push(views::check(
         "GPU",
-        node.engine
-            .open()
-            .await
-            .map(|worker| format!("{} ({}, {}), test kernel passed", worker.adapter, worker.backend, worker.driver)),
+        match (opened, node.lookout.cause()) {
+            // That its owner needs it is no fault.
+            (Err(_), Some(cause)) => Ok(format!("in use by you: {cause}")),
+            (opened, _) => opened.map(|worker| {
+                format!("{} ({}, {}), test kernel passed", worker.adapter, worker.backend, worker.driver)
+            }),
+        },
     ));
     checks.extend(crate::models::checks(&node.models().await));
     checks.extend(crate::runtimes::checks(&node.list_runtimes()));

@@ -6,10 +6,10 @@ use crate::{
     node::Node,
     samples::{CardNow, EVERY, KEPT, Sample},
 };
-use std::sync::Arc;
+use std::{collections::HashMap, sync::Arc};
 use tender_base::{ContractState, JobState, Problem, Role, Timestamp};
 use tender_market::decision::Source;
-use tender_store::{ContractFilter, JobFilter, JobRecord, Place};
+use tender_store::{ContractFilter, JobFilter, JobRecord, Place, WorkRecord};
 
 /// Most pieces of ended work on the axis, the latest: more would not be told apart on a screen.
 const MAX_ENDED: usize = 100;
@@ -64,34 +64,44 @@ async fn jobs(node: &Arc<Node>, now: Timestamp) -> Result<Vec<MachineJob>, Probl
     let span = i64::try_from(KEPT.as_millis()).unwrap_or(i64::MAX);
     let worked = node.store.work_since(Timestamp::from_millis(now.millis() - span)).await.map_err(|e| e.problem())?;
     let here = worked.iter().map(|logged| &logged.work).filter(|work| work.place != Place::Bought);
+    let known = node.samples.titles().clone();
+    let mut titles = HashMap::new();
     let mut jobs = Vec::new();
     for work in here.rev().take(MAX_ENDED) {
         let role = if work.place == Place::Own { Role::Client } else { Role::Contractor };
-        let id = work.id.to_string();
-        let title = match role {
-            Role::Client => {
-                let job = node.store.job(super::handlers::parse_job(&id)?).await.map_err(|e| e.problem())?;
-                job.map(|job| views::title(&job.spec.work))
-            }
-            Role::Contractor => {
-                let record =
-                    node.store.contract(super::handlers::parse_contract(&id)?).await.map_err(|e| e.problem())?;
-                record.and_then(|record| Some(views::title(&record.call()?.document.job.work)))
-            }
+        let title = match known.get(&work.id) {
+            Some(title) => title.clone(),
+            None => title(node, work, role).await?.unwrap_or_else(|| work.kind.name().to_owned()),
         };
+        titles.insert(work.id, title.clone());
         let took = i64::try_from(work.wall_ms).unwrap_or(i64::MAX);
         let from = Timestamp::from_millis(work.ended_at.millis().saturating_sub(took));
         jobs.push(MachineJob {
-            id,
-            title: title.unwrap_or_else(|| work.kind.name().to_owned()),
+            id: work.id.to_string(),
+            title,
             role,
             from: from.to_string(),
             until: Some(work.ended_at.to_string()),
         });
     }
+    *node.samples.titles() = titles;
     jobs.extend(running(node).await?);
     jobs.sort_by(|a, b| a.from.cmp(&b.from).then_with(|| a.id.cmp(&b.id)));
     Ok(jobs)
+}
+
+async fn title(node: &Arc<Node>, work: &WorkRecord, role: Role) -> Result<Option<String>, Problem> {
+    let id = work.id.to_string();
+    Ok(match role {
+        Role::Client => {
+            let job = node.store.job(super::handlers::parse_job(&id)?).await.map_err(|e| e.problem())?;
+            job.map(|job| views::title(&job.spec.work))
+        }
+        Role::Contractor => {
+            let record = node.store.contract(super::handlers::parse_contract(&id)?).await.map_err(|e| e.problem())?;
+            record.and_then(|record| Some(views::title(&record.call()?.document.job.work)))
+        }
+    })
 }
 
 async fn running(node: &Arc<Node>) -> Result<Vec<MachineJob>, Problem> {
@@ -140,7 +150,7 @@ mod tests {
     use std::time::Instant;
     use tender_base::{Book, JobKind};
     use tender_host::{Reading, Throttle};
-    use tender_store::{Event, WorkRecord};
+    use tender_store::Event;
     use uuid::Uuid;
 
     #[tokio::test]

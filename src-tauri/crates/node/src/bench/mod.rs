@@ -98,6 +98,8 @@ pub struct BenchReport {
     pub driver: Option<String>,
     /// Tender's version.
     pub version: &'static str,
+    /// How this program was built: `debug` has no optimisation, `release` has all of it.
+    pub build: &'static str,
     /// When it ended.
     pub measured_at: Timestamp,
     /// Logical processors of the machine.
@@ -118,6 +120,7 @@ impl BenchReport {
             adapter,
             driver,
             version: env!("CARGO_PKG_VERSION"),
+            build: if cfg!(debug_assertions) { "debug" } else { "release" },
             measured_at: SystemClock.now(),
             processors: std::thread::available_parallelism().map_or(0, usize::from),
             load: load.and_then(|load| load.split(' ').next()?.parse().ok()),

@@ -109,7 +109,7 @@ impl Node {
             match receipt.problem() {
                 // Peers that are full or down may answer differently in a moment; a budget will not.
                 Some(problem) if problem.code == Code::OverLimit => return Err(problem),
-                Some(_) if self.waits_for_card(&job) => self.card_released().await,
+                Some(_) if self.waits_for_card(&job) => self.card_released(id).await,
                 Some(problem) => {
                     empty += 1;
                     if empty >= ROUNDS && wait_until.is_none_or(|until| self.now() >= until) {
@@ -119,7 +119,7 @@ impl Node {
                 None => match self.try_in_order(&job, &receipt).await {
                     Ok(()) => return Ok(()),
                     // It is no failure that the owner's game needed the card, and the job waits for its end.
-                    Err(_) if self.waits_for_card(&job) => self.card_released().await,
+                    Err(_) if self.waits_for_card(&job) => self.card_released(id).await,
                     Err(problem) => {
                         let before = std::mem::replace(&mut excused, Excused::of(&self.contracts_of(id).await?));
                         failed += u32::from(excused == before);
@@ -129,7 +129,11 @@ impl Node {
                             return Err(problem);
                         }
                         let lost = problem.code == Code::Lost;
-                        if (lost && wait_until.is_none()) || excused.handed_back > before.handed_back {
+                        if excused.handed_back > before.handed_back {
+                            // At least until who handed it back is asked again.
+                            let asked_again = tendering::after_handback(excused.handed_back) * 2;
+                            wait_until = Some(self.now().after(RECOVERY.max(asked_again)));
+                        } else if lost && wait_until.is_none() {
                             wait_until = Some(self.now().after(RECOVERY));
                         }
                         if !lost {

@@ -152,15 +152,6 @@ impl Node {
 
     async fn prepare(&self, work: SubmitWork, constraints: Constraints) -> Result<(JobSpec, Vec<u8>), Problem> {
         let (work, bytes) = self.work_and_input(work, Tokens::CountedFor(Tenant::Own)).await?;
-        // Texts and kernels are checked by computing parts of them again here; a machine that cannot would pay
-        // unchecked.
-        if verification::parts(&work).is_some() || matches!(work, Work::Generate(_)) {
-            match self.engine.open().await {
-                // It waits for the card, which was fine when it last worked.
-                Err(_) if self.lookout.takes_all() => {}
-                opened => drop(opened?),
-            }
-        }
         self.can_check(&work).await?;
         let input = BlobRef::of(&bytes);
         work.check(&input)?;
@@ -170,7 +161,11 @@ impl Node {
     /// Texts and kernels are checked by computing parts of them again here; a machine that cannot would pay unchecked.
     async fn can_check(&self, work: &Work) -> Result<(), Problem> {
         if verification::parts(work).is_some() || matches!(work, Work::Generate(_)) {
-            self.engine.open().await?;
+            match self.engine.open().await {
+                // It waits for the card, which was fine when it last worked.
+                Err(_) if self.lookout.takes_all() => {}
+                opened => drop(opened?),
+            }
         }
         Ok(())
     }

@@ -25,6 +25,18 @@ const RETELL_AFTER: Duration = Duration::from_millis(500);
 const RETELL_AFTER_AT_MOST: Duration = Duration::from_secs(60);
 /// Who handed a job back is not asked for it again so soon: its owner has hardly finished.
 const AFTER_HANDBACK: Duration = Duration::from_secs(30);
+/// That is doubled each time that it hands it back, up to the longest.
+const AFTER_HANDBACK_AT_MOST: Duration = Duration::from_secs(1800);
+
+/// How long who handed a job back so often is not asked for it.
+pub(super) fn after_handback(times: usize) -> Duration {
+    let doublings = u32::try_from(times.saturating_sub(1)).unwrap_or(u32::MAX).min(16);
+    (AFTER_HANDBACK * (1 << doublings)).min(AFTER_HANDBACK_AT_MOST)
+}
+
+fn handbacks(contracts: &[ContractRecord], by: &Did) -> usize {
+    contracts.iter().filter(|record| record.state == ContractState::HandedBack && record.peer == *by).count()
+}
 
 /// What became of one call.
 struct Answered {
@@ -191,14 +203,16 @@ impl Node {
     /// back.
     async fn not_asked_for(&self, job: JobId) -> Result<HashMap<Did, Problem>, Problem> {
         let now = self.now();
+        let contracts = self.contracts_of(job).await?;
         let why = |record: &ContractRecord| {
             if record.rejection().is_some() {
                 return Some(Problem::new(Code::WorkFailed, "its result for this job was rejected", ""));
             }
-            let lately = record.state == ContractState::HandedBack && record.changed_at.after(AFTER_HANDBACK) > now;
+            let times = handbacks(&contracts, &record.peer);
+            let lately =
+                record.state == ContractState::HandedBack && record.changed_at.after(after_handback(times)) > now;
             record.reason.clone().filter(|_| lately)
         };
-        let contracts = self.contracts_of(job).await?;
         Ok(contracts.iter().filter_map(|record| Some((record.peer, why(record)?))).collect())
     }
 
@@ -348,4 +362,15 @@ impl Node {
 
 pub(super) fn peers_only() -> Problem {
     Problem::new(Code::Unavailable, "the job was submitted for peers only", "")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_hands_back_again_and_again_is_asked_ever_less() {
+        let minutes = |times| after_handback(times).as_secs_f64() / 60.0;
+        assert_eq!([1, 2, 3, 6, 7, 8, 23_000].map(minutes), [0.5, 1.0, 2.0, 16.0, 30.0, 30.0, 30.0]);
+    }
 }

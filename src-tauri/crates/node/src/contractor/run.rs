@@ -14,7 +14,7 @@ use tender_a2a::{
 };
 use tender_base::{
     BlobRef, Code, ContractState, MicroUsd, Problem, Signed, Work,
-    documents::{Delivery, Message},
+    documents::{Delivery, HandbackReason, Message},
     ids::ContractId,
     text::Generation,
     units::Meter,
@@ -27,6 +27,8 @@ use tender_store::{ContractRecord, Event, Place};
 /// at least a minute is allowed.
 const WALL_LIMIT_FACTOR: u64 = 3;
 const LEAST_WALL_LIMIT: Duration = Duration::from_secs(60);
+/// Longest wait for why the card was taken back.
+const REASON_LIMIT: Duration = Duration::from_secs(5);
 
 /// Work that came to its end, and what belongs to it.
 struct Ran {
@@ -54,7 +56,15 @@ impl Node {
             // The owner first: nothing begins that would be handed back, and a killed worker is no failure.
             biased;
             reason = must_yield(&mut yielding) => Err(reason),
-            ran = self.run_sold(id, &mut metering) => Ok(ran?),
+            ran = self.run_sold(id, &mut metering) => match ran {
+                Ok(ran) => Ok(ran),
+                // Refused since the gate closed; for what, is told in a moment.
+                Err(_) if self.engine.is_closed(&Tenant::Peer(self.record(id).await?.peer)) => {
+                    let reason = tokio::time::timeout(REASON_LIMIT, must_yield(&mut yielding)).await;
+                    Err(reason.unwrap_or(HandbackReason::Owner))
+                }
+                Err(problem) => return Err(problem),
+            },
         };
         let Ran { record, place, estimate, output } = match ran {
             Ok(ran) => ran,
@@ -267,3 +277,6 @@ fn used(record: &ContractRecord, place: &Workplace, step: &Progress) -> Option<c
 pub(crate) fn wall_limit(estimated_ms: u64) -> Duration {
     Duration::from_millis(estimated_ms.saturating_mul(WALL_LIMIT_FACTOR)).max(LEAST_WALL_LIMIT)
 }
+
+#[cfg(test)]
+mod tests;

@@ -79,9 +79,9 @@ impl Lookout {
         }
     }
 
-    /// What is promised, once it was tested.
-    pub(crate) fn promise_ms(&self) -> Option<u32> {
-        self.state().test.last.as_ref().map(Tested::promise_ms)
+    /// What the last test measured.
+    pub(crate) fn last_test(&self) -> Option<Tested> {
+        self.state().test.last.clone()
     }
 }
 
@@ -93,6 +93,10 @@ impl Node {
     /// everything is stopped or the machine is given back.
     pub(crate) fn test_guard(self: &Arc<Self>) -> Result<(), Problem> {
         self.not_stopped()?;
+        let twice = || Problem::new(Code::Conflict, "the guard already tests itself", "wait for its end");
+        if self.lookout.testing() {
+            return Err(twice());
+        }
         if let Some(cause) = self.lookout.cause() {
             let hint = "test the guard when that has ended";
             return Err(Problem::new(Code::Unavailable, format!("the machine is given back: {cause}"), hint));
@@ -104,7 +108,7 @@ impl Node {
         {
             let mut state = self.lookout.state();
             if state.test.running.is_some() {
-                return Err(Problem::new(Code::Conflict, "the guard already tests itself", "wait for its end"));
+                return Err(twice());
             }
             (state.test.running, state.test.problem) = (Some((0, ROUNDS)), None);
         }
@@ -123,6 +127,8 @@ impl Node {
                 }
             }
             node.lookout.wake();
+            // Own jobs that wait look again.
+            node.lookout.holds.send_modify(|_| ());
             if let Some(value) = stored {
                 node.remember(TESTED, Ok(value)).await;
             }
@@ -193,8 +199,6 @@ impl Node {
             let mut state = self.lookout.state();
             state.test.on = false;
             state.guard.end_test();
-            // The next round waits for the look that opens the gate.
-            state.looked_at = None;
         }
         work.abort();
         let freed = match outcome {
@@ -204,7 +208,7 @@ impl Node {
             Err(_) => return Err(broken("the yield did not come to its end")),
         };
         // Until the gate is open again.
-        self.lookout.looked().await;
+        self.lookout.looked_anew().await;
         Ok((freed.at.saturating_duration_since(trigger).as_secs_f64() * 1e3, freed))
     }
 }

@@ -63,6 +63,24 @@ impl Node {
         self.figures.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
+    /// As if a worker had opened this adapter in an earlier start.
+    #[cfg(test)]
+    pub(crate) fn works_with(&self, adapter: &str) {
+        let known =
+            Adapter { name: adapter.to_owned(), backend: String::new(), worker: String::new(), memory_bytes: None };
+        self.figures.write().unwrap_or_else(PoisonError::into_inner).adapter = Some(known);
+    }
+
+    /// Longest that a yield takes, in milliseconds, once it was tested: on the adapter that works now and with its driver.
+    pub(crate) fn promise_ms(&self) -> Option<u32> {
+        let tested = self.lookout.last_test()?;
+        let same = match self.engine.info() {
+            Some(worker) => worker.adapter == tested.adapter && worker.driver == tested.driver,
+            None => self.figures().adapter.is_none_or(|adapter| adapter.name == tested.adapter),
+        };
+        same.then(|| tested.promise_ms())
+    }
+
     /// The adapter that the worker opened last.
     async fn adapter(&self) -> Option<Adapter> {
         let worker = self.engine.info()?;
@@ -82,7 +100,7 @@ impl Node {
     pub(super) fn on_the_card(&self) -> impl PartialEq + use<> {
         let settings = self.settings();
         let models = JobKind::ALL.map(|kind| self.for_sale(&settings, kind));
-        (settings, models, self.figures(), self.willing(self.now()).is_ok(), self.lookout.promise_ms())
+        (settings, models, self.figures(), self.willing(self.now()).is_ok(), self.promise_ms())
     }
 
     /// The signed card.
@@ -162,7 +180,7 @@ impl Node {
             benchmarks: benchmarks.collect(),
             availability: Some(Availability::Always),
             max_quote_seconds: u32::try_from(PROPOSAL_VALID.as_secs()).ok(),
-            yield_ms: self.lookout.promise_ms(),
+            yield_ms: self.promise_ms(),
         }
     }
 

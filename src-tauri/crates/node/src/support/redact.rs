@@ -84,38 +84,49 @@ fn is_id(word: &str) -> bool {
 pub(crate) fn log_lines(log: &str) -> String {
     let mut out = String::new();
     for line in log.lines().filter(|line| line.as_bytes().first().is_some_and(u8::is_ascii_digit)) {
-        let mut fields = fields(line);
-        out.push_str(&fields.next().unwrap_or_default());
-        for field in fields {
-            let (name, value) = field.split_once('=').unwrap_or((&field, ""));
-            let plain = value.trim_matches('"');
-            let stays = plain.parse::<f64>().is_ok() || is_id(plain) || matches!(plain, "true" | "false");
-            out.push_str(&format!(" {name}={}", if stays { plain } else { GONE }));
-        }
+        let sentence: Vec<&str> = line.split(' ').take_while(|word| field(word).is_none()).collect();
+        let sentence = sentence.join(" ");
+        out.push_str(&sentence);
+        out.push_str(&values(line[sentence.len()..].trim_start()));
         out.push('\n');
     }
     out
 }
 
-/// The sentence of a line, then `name=value` each. A value may have spaces: it ends before the next name.
-fn fields(line: &str) -> impl Iterator<Item = String> {
-    let mut parts: Vec<String> = vec![String::new()];
-    for (at, word) in line.split(' ').enumerate() {
-        let begins = word.split_once('=').is_some_and(|(name, _)| {
-            !name.is_empty()
-                && name.chars().all(|c| c.is_ascii_lowercase() || c == '_' || c == '.' || c.is_ascii_digit())
-        });
-        match parts.last_mut() {
-            Some(part) if !begins => {
-                if at > 0 {
-                    part.push(' ');
-                }
-                part.push_str(word);
-            }
-            _ => parts.push(word.to_owned()),
+/// The fields `name=value` of a line. Where a text without quotes ends cannot be told: it may hold what looks like the
+/// next field, so all behind it is left out.
+fn values(mut rest: &str) -> String {
+    let mut out = String::new();
+    while let Some((name, value)) = field(rest) {
+        let quoted = value.strip_prefix('"').and_then(|text| Some((text, closing_quote(text)?)));
+        let (value, behind) = match quoted {
+            Some((text, end)) => (&text[..end], &text[end + 1..]),
+            None => value.split_once(' ').unwrap_or((value, "")),
+        };
+        let stays = value.parse::<f64>().is_ok() || is_id(value) || matches!(value, "true" | "false");
+        out.push_str(&format!(" {name}={}", if stays { value } else { GONE }));
+        if !stays && quoted.is_none() {
+            break;
         }
+        rest = behind.trim_start();
     }
-    parts.into_iter()
+    out
+}
+
+/// Name and value, when `text` begins with a field.
+fn field(text: &str) -> Option<(&str, &str)> {
+    let part = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '_' | '.');
+    text.split_once('=').filter(|(name, _)| !name.is_empty() && name.chars().all(part))
+}
+
+/// Where a text that was written with escapes ends.
+fn closing_quote(text: &str) -> Option<usize> {
+    let mut escaped = false;
+    text.char_indices().find_map(|(at, c)| {
+        let ends = c == '"' && !escaped;
+        escaped = c == '\\' && !escaped;
+        ends.then_some(at)
+    })
 }
 
 #[cfg(test)]
@@ -144,15 +155,23 @@ mod tests {
     #[test]
     fn of_the_log_only_sentences_numbers_and_ids_stay() {
         let log = "2026-11-21T21:00:00.1Z  WARN tender_node::client: the job failed \
-                   job=01a1fc8d-5ad6-78cf-a26a-44d64a688119 problem=the agent said: my secret text=x ms=12 sold=true\n\
+                   job=01a1fc8d-5ad6-78cf-a26a-44d64a688119 ms=12 sold=true problem=the agent said: my secret text=7\n\
                    second line of what the agent said\n\
                    2026-11-21T21:00:01.1Z  INFO tender_node: it goes on\n";
         assert_eq!(
             log_lines(log),
             "2026-11-21T21:00:00.1Z  WARN tender_node::client: the job failed \
-             job=01a1fc8d-5ad6-78cf-a26a-44d64a688119 problem=… text=… ms=12 sold=true\n\
+             job=01a1fc8d-5ad6-78cf-a26a-44d64a688119 ms=12 sold=true problem=…\n\
              2026-11-21T21:00:01.1Z  INFO tender_node: it goes on\n"
         );
+    }
+
+    #[test]
+    fn what_the_worker_said_goes_with_all_that_looks_like_a_field_in_it() {
+        let said = |line: &str| format!("2026-11-21T21:00:00.1Z  INFO tender_worker: the worker said line={line}\n");
+        let shader = r#""tender-worker: no definition in scope for identifier: `my_secret` \"let key=41\" pin=1234""#;
+        assert_eq!(log_lines(&said(shader)), said("…"));
+        assert_eq!(log_lines(&said(&format!("{shader} ms=3"))), said("… ms=3"));
     }
 
     proptest! {

@@ -90,17 +90,18 @@ async fn a_line_of_the_trade_knows_what_was_promised_and_when_it_was_accepted() 
     let (sold, open) = (Trade::new(Role::Contractor, None, 3), Trade::new(Role::Contractor, None, 4));
     store.apply(sold.until_accepted(), vec![]).await.unwrap();
     store.apply(open.until_accepted()[..1].to_vec(), vec![]).await.unwrap();
-    let lines = store.trade_lines(sold.book, at(0)).await.unwrap();
+    let (lines, more) = store.trade_lines(sold.book, at(0)).await.unwrap();
+    assert!(!more);
     assert_eq!(lines.len(), 1, "what was not delivered is no line");
     let proposal = &sold.proposal.document;
     assert_eq!((lines[0].contract, lines[0].proposed), (sold.contract, Some(proposal.amount)));
     assert_eq!(lines[0].estimated_ms, Some(proposal.estimated_ms));
     let accepted = lines[0].accepted_at.unwrap();
     assert!(lines[0].delivered_at <= accepted);
-    assert_eq!(store.trade_lines(sold.book, accepted).await.unwrap().len(), 1, "accepted then");
+    assert_eq!(store.trade_lines(sold.book, accepted).await.unwrap().0.len(), 1, "accepted then");
     let later = Timestamp::from_millis(accepted.millis() + 1);
-    assert!(store.trade_lines(sold.book, later).await.unwrap().is_empty());
-    assert!(store.trade_lines(Book::Demo, at(0)).await.unwrap().is_empty());
+    assert!(store.trade_lines(sold.book, later).await.unwrap().0.is_empty());
+    assert!(store.trade_lines(Book::Demo, at(0)).await.unwrap().0.is_empty());
 }
 
 #[tokio::test]

@@ -22,6 +22,8 @@ api_types! {
         pub days: Vec<EarningsDay>,
         /// Every hour of a week, Monday's first hour first, by the owner's clock (`utc_offset_minutes`).
         pub hours: Vec<EarningsHour>,
+        /// There were more contracts than are read at once: costs, what is left, and hours lack the oldest of them.
+        pub truncated: bool,
         /// What peers owe now.
         pub owed_to_us_micro_usd: i64,
         /// What is owed to peers now.
@@ -93,5 +95,7 @@ api_types! {
         pub csv: String,
         /// How many contracts.
         pub lines: u32,
+        /// There are more, older ones than are read at once.
+        pub truncated: bool,
     }
 }
