@@ -112,8 +112,10 @@ test('what is not measured is measured, and every price has its floor then', asy
   await visit(app, 'Sell');
   await expect(ladder(app)).toBeVisible();
   const measure = app.getByRole('button', { name: 'Measure what is not measured' });
-  // Where every kind of work was done before, there is nothing to measure.
-  if ((await measure.count()) > 0) await measure.click();
+  // Ladders and button are drawn at once: without the button every floor stands already.
+  test.skip((await measure.count()) === 0, 'every kind of work was measured by the specs before');
+  await expect(app.getByText('Floor: not measured.')).not.toHaveCount(0);
+  await measure.click();
   await expect(app.getByText('Floor: not measured.')).toHaveCount(0, { timeout: 200_000 });
   await expect(measure).toHaveCount(0, { timeout: 30_000 });
 });

@@ -6,7 +6,7 @@ const LOOKS = [
   { name: 'small', colorScheme: 'light', width: 800, height: 600 },
   { name: 'narrow', colorScheme: 'dark', width: 360, height: 720 },
 ] as const;
-const KINDS = ['Text', 'Embeddings', 'Matrix product', 'Kernel', 'Own kernel'];
+const KINDS = ['Text', 'Embeddings', 'Matrix product', 'Catalogue kernel', 'WGSL kernel'];
 
 test('a matrix product: the shape says which file is wanted, a wrong one is refused, random numbers run', async ({ app }) => {
   test.setTimeout(120_000);
@@ -41,7 +41,7 @@ test('a kernel of the catalogue needs no file for random paths', async ({ app })
   test.setTimeout(120_000);
   await visit(app, 'Buy');
   const form = app.getByRole('form', { name: 'Run a job' });
-  await form.getByRole('radio', { name: 'Kernel', exact: true }).check({ force: true });
+  await form.getByRole('radio', { name: 'Catalogue kernel' }).check({ force: true });
   await form.getByLabel('Blocks').fill('0');
   await form.getByRole('button', { name: 'Submit job' }).click();
   await expect(form.getByLabel('Blocks')).toBeFocused();
@@ -54,7 +54,7 @@ test('an own kernel runs as the example stands, and a dropped file becomes its s
   test.setTimeout(120_000);
   await visit(app, 'Buy');
   const form = app.getByRole('form', { name: 'Run a job' });
-  await form.getByRole('radio', { name: 'Own kernel' }).check({ force: true });
+  await form.getByRole('radio', { name: 'WGSL kernel' }).check({ force: true });
   const files = await app.evaluateHandle(() => {
     const data = new DataTransfer();
     data.items.add(new File(['// dropped'], 'kernel.wgsl', { type: 'text/plain' }));

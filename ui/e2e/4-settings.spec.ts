@@ -71,3 +71,35 @@ test('selling is switched, paused and stopped', async ({ app }) => {
   await toggle.click();
   await expect(toggle).toHaveAttribute('aria-checked', 'false');
 });
+
+test.describe('in a zone ahead of UTC', () => {
+  test.use({ timezoneId: 'Asia/Kolkata' });
+  test('hours are saved with the clock that they are meant by', async ({ app }) => {
+    await visit(app, 'Settings');
+    const hours = app.locator('[data-key="guard.hours"]');
+    const offset = app.locator('[data-key="utc_offset_minutes"]').getByRole('textbox');
+    await expect(hours.getByText(/^By this clock it is .+, by this window’s .+/)).toBeVisible();
+    await hours.getByRole('textbox').fill('00:00-24:00');
+    await hours.getByRole('button', { name: 'Save' }).click();
+    await expect(hours.getByText(/^By this clock it is \w+ .+ now\.$/)).toBeVisible();
+    await expect(offset).toHaveValue('330');
+    await accessible(app);
+
+    // Nonsense leaves hours and clock as they are.
+    await offset.fill('0');
+    await offset.press('Enter');
+    await expect(hours.getByRole('button', { name: 'Use the window’s clock' })).toBeVisible();
+    await hours.getByRole('textbox').fill('late');
+    await hours.getByRole('textbox').press('Enter');
+    await expect(hours.getByRole('alert')).toContainText('hours such as');
+    await expect(offset).toHaveValue('0');
+    await hours.getByRole('textbox').fill('00:00-24:00');
+    await hours.getByRole('button', { name: 'Use the window’s clock' }).click();
+    await expect(offset).toHaveValue('330');
+    await picture(app, 'settings-hours');
+
+    await hours.getByRole('button', { name: /^Use the default of/ }).click();
+    await app.locator('[data-key="utc_offset_minutes"]').getByRole('button', { name: /^Use the default of/ }).click();
+    await expect(offset).toHaveValue('0');
+  });
+});

@@ -22,6 +22,12 @@ describe('settings', () => {
     ]);
   });
 
+  test('hours bring the clock that they are told by', () => {
+    const clock = setting('utc_offset_minutes', 60);
+    expect(named([setting('guard.hours', ''), clock], 'guard')?.rows[0]?.fields[0]?.clock).toEqual(clock);
+    expect(named([setting('guard.hours', '')], 'guard')?.rows[0]?.fields[0]?.clock).toBeUndefined();
+  });
+
   test('half a price is still shown', () => {
     expect(named([setting('price.gemm.per_units')], 'prices')?.rows).toHaveLength(1);
     expect(named([setting('price.gemm.micro_usd')], 'prices')?.rows).toHaveLength(1);

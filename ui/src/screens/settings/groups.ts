@@ -1,6 +1,9 @@
 import type { Setting } from '$lib/api/types';
 import { m } from '$lib/paraglide/messages.js';
 
+/** Hours of the day, which the node counts by the clock of `utc_offset_minutes`. */
+const HOURS = ['guard.hours', 'tariff_windows'];
+
 /** The groups of settings, in the order in which they are shown. */
 export const GROUPS = ['selling', 'guard', 'prices', 'buying', 'models', 'runtimes', 'card', 'energy', 'machine', 'other'] as const;
 export type GroupName = (typeof GROUPS)[number];
@@ -13,6 +16,8 @@ export type FieldOf = {
   /** What stands before and after the value. */
   before?: string;
   unit?: string;
+  /** How far the clock of these hours is ahead of UTC. */
+  clock?: Setting;
 };
 
 /** What belongs together: a label, what it means, and one field or two. */
@@ -129,6 +134,8 @@ export function arrange(settings: Setting[]): Group[] {
     const field: FieldOf = { setting };
     if (isMoney(setting.key)) field.before = '$';
     if (known?.unit) field.unit = known.unit();
+    const clock = byKey.get('utc_offset_minutes');
+    if (clock && HOURS.includes(setting.key)) field.clock = clock;
     rows.get(known?.group ?? guessed(setting.key))?.push({
       label: known?.label() ?? setting.key,
       about: known?.about?.() ?? setting.about,
