@@ -98,6 +98,13 @@ impl Desktop {
         self.post("execute/async", &json!({"script": script, "args": arguments})).await
     }
 
+    /// Puts the set-up of a first start off, and waits for the screen behind it.
+    pub async fn arrive(&self, limit: Duration) {
+        self.wait_for("Set up later", limit).await;
+        self.click("Set up later").await;
+        self.wait_for("Run a first trade", limit).await;
+    }
+
     /// Waits until the text is shown, as a reader sees it: without regard to the case that a style may change.
     pub async fn wait_for(&self, text: &str, limit: Duration) {
         let (started, wanted) = (Instant::now(), text.to_lowercase());

@@ -22,7 +22,7 @@ async fn a_hidden_window_is_taken_down_and_comes_back_where_it_was() {
     let _host = place.tray_host().await;
     let notifications = place.notifications().await;
     let desktop = Desktop::start_with(place, &[("TENDER_KEEP_HIDDEN_SECONDS", "1")]).await;
-    desktop.wait_for("Run a first trade", SOON).await;
+    desktop.arrive(SOON).await;
     desktop.click("Jobs").await;
     let place = &desktop.place;
     wait_until("the window has no title of its own", SOON, async || place.titles().contains(&OPENED.into())).await;
@@ -77,7 +77,7 @@ async fn a_node_of_somebody_else_is_used_and_left_alone() {
     let node = place.start_node().await;
     let pid = place.node_file().unwrap().pid;
     let desktop = Desktop::start_in(place).await;
-    desktop.wait_for("Run a first trade", SOON).await;
+    desktop.arrive(SOON).await;
     desktop.place.wait_for_tray("'Sell'>, 'enabled': <true>", SOON).await;
     let nodes = || desktop.place.processes().into_iter().filter(|process| process.name == "tender").count();
     assert_eq!(nodes(), 1, "a second node was started");

@@ -14,7 +14,7 @@ const SWITCH: &str = "main [role=switch]";
 #[tokio::test]
 async fn a_first_trade_is_made_and_seen_on_every_screen() {
     let desktop = Desktop::start().await;
-    desktop.wait_for("Run a first trade", SOON).await;
+    desktop.arrive(SOON).await;
     assert!(desktop.title().await.contains("Tender"));
     // The one picture: WebKitWebDriver never answers when asked for one of a page taller than its window.
     desktop.shot("empty").await;

@@ -14,7 +14,7 @@ async fn a_node_that_dies_is_started_again_once() {
     let place = Place::new();
     let notifications = place.notifications().await;
     let desktop = Desktop::start_in(place).await;
-    desktop.wait_for("Run a first trade", SOON).await;
+    desktop.arrive(SOON).await;
     let dead = desktop.place.kill_node();
     desktop.wait_for("ended by itself and was started again at", SOON).await;
     let alive = async || desktop.place.node_file().is_some_and(|node| node.pid != dead);
@@ -37,7 +37,7 @@ async fn a_node_that_dies_is_started_again_once() {
 async fn a_node_that_was_ended_stays_ended_until_the_owner_starts_it() {
     let place = Place::new();
     let desktop = Desktop::start_in(place).await;
-    desktop.wait_for("Run a first trade", SOON).await;
+    desktop.arrive(SOON).await;
     desktop.place.end_node();
     desktop.wait_for("The node was ended", SOON).await;
     // Several attempts of the window and of the tray.
