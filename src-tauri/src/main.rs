@@ -69,9 +69,7 @@ fn run() -> tauri::Result<()> {
             let node = Arc::new(Node::from_environment()?);
             app.manage(Arc::clone(&node));
             tray::start(app.handle(), node)?;
-            if hidden {
-                window::show_without_tray(app.handle());
-            } else {
+            if !(hidden && window::tray_is_shown()) {
                 window::show(app.handle());
             }
             Ok(())

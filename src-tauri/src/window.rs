@@ -10,7 +10,7 @@ use std::{
         atomic::{AtomicU64, Ordering},
     },
     thread,
-    time::{Duration, Instant},
+    time::Duration,
 };
 use tauri::{AppHandle, Manager, WebviewUrl, WebviewWindow, WebviewWindowBuilder, async_runtime::spawn};
 
@@ -20,8 +20,6 @@ const TOLD: &str = "told-about-tray";
 const MAIN: &str = "main";
 /// A window hidden for so long is taken down: its web view holds most of the app's memory.
 const KEEP_HIDDEN: Duration = Duration::from_secs(600);
-/// How long after a login someone who shows tray icons may take to come.
-const TRAY_COMES_WITHIN: Duration = Duration::from_secs(20);
 /// Overrides [`KEEP_HIDDEN`], in seconds.
 const KEEP_HIDDEN_SETTING: &str = "TENDER_KEEP_HIDDEN_SECONDS";
 
@@ -47,25 +45,6 @@ pub fn show(app: &AppHandle) {
         match make(&app) {
             Ok(window) => to_front(&window),
             Err(error) => eprintln!("tender-app: the window cannot be made: {error}"),
-        }
-    });
-}
-
-/// Shows the window unless someone shows tray icons. At login the panel that does may start after this app.
-pub fn show_without_tray(app: &AppHandle) {
-    let app = app.clone();
-    // A thread of its own: the question blocks.
-    thread::spawn(move || {
-        let begun = Instant::now();
-        while !tray_is_shown() {
-            if begun.elapsed() >= TRAY_COMES_WITHIN {
-                // Meanwhile a second start may have shown it.
-                if app.get_webview_window(MAIN).is_none() {
-                    show(&app);
-                }
-                return;
-            }
-            thread::sleep(Duration::from_millis(500));
         }
     });
 }

@@ -11,8 +11,6 @@ use std::time::Duration;
 const SOON: Duration = Duration::from_secs(20);
 /// One small job on a software GPU.
 const JOB: Duration = Duration::from_secs(60);
-/// A tray is waited for, for 20 s, before the window is shown without one.
-const WITHOUT_TRAY: Duration = Duration::from_secs(40);
 /// Long enough that something that must not happen would have happened.
 const WHILE: Duration = Duration::from_secs(2);
 const OPENED: &str = "Jobs · Tender";
@@ -69,7 +67,7 @@ async fn a_start_with_the_session_shows_the_window_only_where_there_is_no_tray()
 
     let app = place.start_app(&["--hidden"]);
     let shown = async || place.titles().contains(&"Overview · Tender".into());
-    wait_until("nothing is shown, and there is no tray", WITHOUT_TRAY, shown).await;
+    wait_until("nothing is shown, and there is no tray", SOON, shown).await;
     drop(app);
 }
 
