@@ -91,6 +91,7 @@ async fn a_node_of_somebody_else_is_used_and_left_alone() {
 #[tokio::test]
 async fn starting_with_the_session_is_switched_in_the_settings() {
     let desktop = Desktop::start().await;
+    desktop.arrive(SOON).await;
     desktop.click("Settings").await;
     let switch = |on| format!("[data-testid=autostart] [role=switch][aria-checked={on}]");
     desktop.wait_for_element(&switch(false), SOON).await;
