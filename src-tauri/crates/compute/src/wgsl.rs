@@ -124,7 +124,7 @@ fn execute(
 fn prepare(gpu: &Gpu, source: String, work: &WgslWork) -> Result<Kernel, Error> {
     let (gpu, work) = (gpu.clone(), work.clone());
     let (send, receive) = mpsc::channel();
-    std::thread::Builder::new()
+    let compiling = std::thread::Builder::new()
         .name("wgsl".into())
         .stack_size(COMPILER_STACK_BYTES)
         .spawn(move || {
@@ -133,10 +133,15 @@ fn prepare(gpu: &Gpu, source: String, work: &WgslWork) -> Result<Kernel, Error> 
             let _ = send.send(module.and_then(|module| Kernel::new(&gpu, &work, module)));
         })
         .map_err(|e| Error::Thread(e.to_string()))?;
-    receive.recv_timeout(STEP_LIMIT).unwrap_or_else(|e| match e {
+    let kernel = receive.recv_timeout(STEP_LIMIT).unwrap_or_else(|e| match e {
         mpsc::RecvTimeoutError::Timeout => Err(Error::TooSlow("compiling the kernel")),
         mpsc::RecvTimeoutError::Disconnected => Err(Error::Kernel("the compiler gave up on the source".into())),
-    })
+    });
+    if !matches!(kernel, Err(Error::TooSlow(_))) {
+        // It has answered and only lets go of its device. A driver that is unloaded while the process ends crashes it.
+        let _ = compiling.join();
+    }
+    kernel
 }
 
 /// The workgroups to run, neighbours joined.
