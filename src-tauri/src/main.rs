@@ -9,12 +9,14 @@ mod notify;
 mod quit;
 mod relay;
 mod tray;
+mod tray_host;
 mod window;
 
 use node::Node;
 use relay::Subscriptions;
 use std::{process::ExitCode, sync::Arc};
 use tauri::{Manager, RunEvent, WindowEvent, webview::PageLoadEvent};
+use tray_host::TrayHost;
 use window::Window;
 
 /// Started by the session, not by the user: stay in the tray.
@@ -44,6 +46,7 @@ fn run() -> tauri::Result<()> {
         }))
         .manage(Subscriptions::default())
         .manage(Window::default())
+        .manage(TrayHost::follow())
         .invoke_handler(tauri::generate_handler![
             relay::rpc,
             relay::subscribe,
@@ -69,7 +72,9 @@ fn run() -> tauri::Result<()> {
             let node = Arc::new(Node::from_environment()?);
             app.manage(Arc::clone(&node));
             tray::start(app.handle(), node)?;
-            if !(hidden && window::tray_is_shown()) {
+            if hidden {
+                window::show_without_tray(app.handle());
+            } else {
                 window::show(app.handle());
             }
             Ok(())

@@ -1,7 +1,7 @@
 //! The window: made, shown, hidden, and taken down when nobody looked at it for a while. The node and the tray do
 //! not need it.
 
-use crate::{quit, relay::Subscriptions};
+use crate::{quit, relay::Subscriptions, tray_host::TrayHost};
 use rfd::{AsyncMessageDialog, MessageButtons};
 use std::{
     env, fs,
@@ -9,7 +9,6 @@ use std::{
         Mutex, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
-    thread,
     time::Duration,
 };
 use tauri::{AppHandle, Manager, WebviewUrl, WebviewWindow, WebviewWindowBuilder, async_runtime::spawn};
@@ -22,6 +21,8 @@ const MAIN: &str = "main";
 const KEEP_HIDDEN: Duration = Duration::from_secs(600);
 /// Overrides [`KEEP_HIDDEN`], in seconds.
 const KEEP_HIDDEN_SETTING: &str = "TENDER_KEEP_HIDDEN_SECONDS";
+/// How long a start with the session waits for the desktop's tray.
+const TRAY_WAIT: Duration = Duration::from_secs(10);
 
 /// What outlives the web view.
 #[derive(Default)]
@@ -45,6 +46,17 @@ pub fn show(app: &AppHandle) {
         match make(&app) {
             Ok(window) => to_front(&window),
             Err(error) => eprintln!("tender-app: the window cannot be made: {error}"),
+        }
+    });
+}
+
+/// Shows the window only when no tray comes, in which the app could be found.
+pub fn show_without_tray(app: &AppHandle) {
+    let app = app.clone();
+    spawn(async move {
+        let come = tokio::time::timeout(TRAY_WAIT, app.state::<TrayHost>().comes()).await;
+        if come.is_err() {
+            show(&app);
         }
     });
 }
@@ -82,7 +94,7 @@ pub fn is_watched(app: &AppHandle) -> bool {
 /// The user closed the window: it goes to the tray, which is said once. Without a tray it would be lost, so closing
 /// is quitting.
 pub fn closed(app: &AppHandle) {
-    if !tray_is_shown() {
+    if !app.state::<TrayHost>().is_there() {
         quit::ask(app);
         return;
     }
@@ -133,27 +145,4 @@ fn tell_once(app: &AppHandle) {
     spawn(async move {
         dialog.await;
     });
-}
-
-/// Whether someone shows tray icons. On Linux that is a program of its own, which some desktops lack.
-#[cfg(target_os = "linux")]
-pub fn tray_is_shown() -> bool {
-    use std::sync::mpsc;
-    const HOST: &str = "org.kde.StatusNotifierWatcher";
-    /// Closing the window waits for it.
-    const BUS_LIMIT: Duration = Duration::from_secs(1);
-    let asked = || -> zbus::Result<bool> {
-        let bus = zbus::blocking::Connection::session()?;
-        Ok(zbus::blocking::fdo::DBusProxy::new(&bus)?.name_has_owner(HOST.try_into()?)?)
-    };
-    let (sender, answer) = mpsc::channel();
-    thread::spawn(move || sender.send(asked().unwrap_or(false)));
-    // No session bus, or one that does not answer: no tray.
-    answer.recv_timeout(BUS_LIMIT).unwrap_or(false)
-}
-
-/// Whether someone shows tray icons: the system does.
-#[cfg(not(target_os = "linux"))]
-pub fn tray_is_shown() -> bool {
-    true
 }

@@ -167,7 +167,7 @@ async fn a_job_is_quoted_awarded_and_delivered_and_owed() {
 async fn a_task_whose_card_the_owner_takes_back_fails_with_a_sentence_and_costs_nothing() {
     let node = TestNode::seller().await;
     let client = Plain::new(&node, Some(&key(&node, "player", work::DOLLAR).await.key));
-    let job = serde_json::to_value(work::wgsl(800, 20_000)).unwrap();
+    let job = serde_json::to_value(work::wgsl(4000, 50_000)).unwrap();
     let quoted = client.send("m1", None, json!({"data": job})).await;
     let id = quoted["id"].as_str().unwrap();
     let taken_back = async {

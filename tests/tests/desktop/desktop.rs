@@ -1,6 +1,7 @@
 //! The app in its window, driven by plain WebDriver.
 
 use crate::place::{Group, LOOK_EVERY, Place, built};
+use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
 use serde_json::{Value, json};
 use std::{
     fs,
@@ -167,7 +168,7 @@ impl Desktop {
     /// Saves what the window shows as `target/shots/desktop-NAME.png`.
     pub async fn shot(&self, name: &str) {
         let picture = self.get("screenshot").await;
-        let bytes = base64(picture.as_str().unwrap());
+        let bytes = BASE64.decode(picture.as_str().unwrap()).unwrap();
         assert!(bytes.starts_with(b"\x89PNG"), "the screenshot is no picture");
         fs::write(self.shots.join(format!("desktop-{name}.png")), bytes).unwrap();
     }
@@ -194,19 +195,4 @@ fn value_of(answer: Value) -> Value {
 
 fn free_port() -> u16 {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
-}
-
-/// Standard base64, as WebDriver sends pictures.
-fn base64(text: &str) -> Vec<u8> {
-    const ALPHABET: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    let (mut bytes, mut held, mut bits) = (Vec::with_capacity(text.len()), 0_u32, 0);
-    for digit in text.bytes().filter_map(|c| ALPHABET.iter().position(|a| *a == c)) {
-        held = held << 6 | u32::try_from(digit).unwrap();
-        bits += 6;
-        if bits >= 8 {
-            bits -= 8;
-            bytes.push((held >> bits & 0xff) as u8);
-        }
-    }
-    bytes
 }

@@ -1,11 +1,13 @@
 //! What an owner does in the window.
 
-use crate::{desktop::Desktop, place::wait_until};
+use crate::{
+    desktop::Desktop,
+    place::{SOON, wait_until},
+};
 use serde_json::{Value, json};
 use std::time::Duration;
 
 /// A screen that needs only the node's answer.
-const SOON: Duration = Duration::from_secs(20);
 /// Three jobs through two nodes, on a software GPU.
 const TRADE: Duration = Duration::from_secs(120);
 

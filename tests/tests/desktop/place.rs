@@ -7,6 +7,7 @@ use std::{
     os::unix::{fs::PermissionsExt, process::CommandExt},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
+    sync::Mutex,
     time::{Duration, Instant},
 };
 use tempfile::TempDir;
@@ -14,6 +15,8 @@ use tender_node::attach::{Attached, NodeFile};
 
 /// How often something that is waited for is looked at.
 pub const LOOK_EVERY: Duration = Duration::from_millis(100);
+/// Longest that one thing is waited for, on two loaded cores.
+pub const SOON: Duration = Duration::from_secs(60);
 
 /// A session bus on which nothing starts by itself: portals take seconds, and are not what is tested.
 const BUS: &str = r#"<!DOCTYPE busconfig PUBLIC "-//freedesktop//DTD D-Bus Bus Configuration 1.0//EN"
@@ -77,6 +80,8 @@ pub struct Process {
 pub struct Place {
     /// Address of its bus.
     pub bus: String,
+    /// Name on the bus of who answered for the tray's menu.
+    pub tray_menu: Mutex<Option<String>>,
     screen: String,
     // Ended in this order.
     _display: Group,
@@ -103,7 +108,8 @@ impl Place {
         let mut display = Command::new("Xvfb");
         display.args(["-displayfd", "1", "-screen", "0", "1400x1000x24", "-nolisten", "tcp"]).stderr(Stdio::null());
         let (display, number) = Group::start_and_read(&mut display);
-        Self { bus: address, screen: format!(":{number}"), _display: display, _bus: bus, data }
+        let screen = format!(":{number}");
+        Self { bus: address, tray_menu: Mutex::default(), screen, _display: display, _bus: bus, data }
     }
 
     /// A program in this session.
@@ -138,7 +144,7 @@ impl Place {
     /// A node that somebody else started, as a session's service would.
     pub async fn start_node(&self) -> Group {
         let node = Group::start(self.command(self.data.path().join("tender")).arg("serve").stdout(Stdio::null()));
-        wait_until("the node does not answer", Duration::from_secs(20), async || self.node().await.is_some()).await;
+        wait_until("the node does not answer", SOON, async || self.node().await.is_some()).await;
         node
     }
 

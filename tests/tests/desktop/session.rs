@@ -121,11 +121,19 @@ impl Place {
     }
 
     fn on_the_bus(&self, call: &[&str]) -> String {
+        let mut known = self.tray_menu.lock().unwrap();
+        if let Some(name) = &*known {
+            let answer = self.gdbus(name, TRAY_MENU, call);
+            if !answer.is_empty() {
+                return answer;
+            }
+        }
         let everybody = self.gdbus("org.freedesktop.DBus", "/", &["org.freedesktop.DBus.ListNames"]);
-        // The menu's connection has no name of its own.
+        // The menu's connection has no name of its own, and others that are asked do not answer.
         for name in everybody.split('\'').filter(|name| name.starts_with(':')) {
             let answer = self.gdbus(name, TRAY_MENU, call);
             if !answer.is_empty() {
+                *known = Some(name.to_owned());
                 return answer;
             }
         }
@@ -135,7 +143,7 @@ impl Place {
     /// What gdbus answers; nothing when it was refused.
     fn gdbus(&self, name: &str, object: &str, call: &[&str]) -> String {
         let mut command = Command::new("gdbus");
-        command.args(["call", "--session", "--timeout", "5", "--dest", name, "--object-path", object, "--method"]);
+        command.args(["call", "--session", "--timeout", "1", "--dest", name, "--object-path", object, "--method"]);
         let output = command.args(call).env("DBUS_SESSION_BUS_ADDRESS", &self.bus).output();
         let output = output.unwrap_or_else(|error| panic!("gdbus does not start: {error}; install libglib2.0-bin"));
         if output.status.success() { String::from_utf8(output.stdout).unwrap() } else { String::new() }

@@ -25,6 +25,8 @@ use x11rb::{
 
 /// How long anything is waited for on two loaded cores.
 const WAIT: Duration = Duration::from_secs(60);
+/// How long the twenty yields of a self-test are waited for.
+const SELF_TEST: Duration = Duration::from_secs(240);
 
 /// A process that is there until it is dropped.
 struct Running(Child);
@@ -142,7 +144,8 @@ async fn a_game_has_the_card_while_it_runs_and_the_sale_goes_on_without_a_click(
 async fn own_jobs_wait_for_the_game_and_are_done_after_it() {
     let folder = TempDir::new().unwrap();
     let node = player("tt-quake").await;
-    let running = node.submit(&long(work::for_anyone(work::wgsl(4000, 50_000)))).await;
+    // Seconds on two loaded cores, and done in the end.
+    let running = node.submit(&work::for_anyone(work::wgsl(4000, 20_000))).await;
     let asked = Instant::now();
     while node.job(&running).await.summary.progress.is_none_or(|progress| progress.done == 0) {
         assert!(asked.elapsed() < WAIT);
@@ -179,7 +182,7 @@ async fn own_jobs_wait_for_the_game_and_are_done_after_it() {
 async fn the_owner_lets_what_runs_finish_and_then_has_a_pause() {
     let (seller, buyer) = (TestNode::seller().await, TestNode::buyer().await);
     pair(&seller, &buyer, DOLLAR).await;
-    let id = buyer.submit(&work::for_peers(work::wgsl(400, 20_000))).await;
+    let id = buyer.submit(&work::for_peers(work::wgsl(4000, 20_000))).await;
     seller.events().first(|seen| seen.moved_to("running")).await;
     let draining: Selling = seller.ask("finish_then_pause", &Switch { on: true }).await;
     assert_eq!(draining.state, "draining", "{draining:?}");
@@ -201,10 +204,16 @@ async fn an_own_job_in_the_middle_of_a_self_test_is_done_after_it() {
     let begun: Guard = node.ask("test_guard", &Nothing {}).await;
     assert!(begun.testing.is_some(), "{begun:?}");
     assert_eq!(node.refuses("test_guard", &Nothing {}).await.code, Code::Conflict);
-    let job = node.ended(&node.submit(&work::for_anyone(work::gemm(16))).await).await;
-    assert_eq!(job.summary.state, Some(JobState::Completed));
-    let after = guard(&node).await;
-    assert!(after.testing.is_none() && after.promise_ms.is_some() && after.test_problem.is_none(), "{after:?}");
+    let id = node.submit(&work::for_anyone(work::gemm(16))).await;
+    let (begun, mut after) = (Instant::now(), guard(&node).await);
+    while after.testing.is_some() {
+        assert!(begun.elapsed() < SELF_TEST, "{after:?}");
+        assert_ne!(node.job(&id).await.summary.state, Some(JobState::Failed), "{}", node.said());
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        after = guard(&node).await;
+    }
+    assert_eq!(node.ended(&id).await.summary.state, Some(JobState::Completed));
+    assert!(after.promise_ms.is_some() && after.test_problem.is_none(), "{after:?}");
 }
 
 #[tokio::test]
@@ -215,13 +224,13 @@ async fn the_self_test_measures_with_real_work_and_says_so() {
     assert_eq!((measured["tests"].as_u64(), &measured["testing"]), (Some(20), &json!(null)));
     let test = &measured["test"];
     let ms = |name: &str| test[name].as_f64().unwrap();
-    assert!(ms("p50_ms") > 0.0 && ms("p50_ms") <= ms("p99_ms") && ms("p99_ms") <= ms("max_ms"), "{test}");
-    assert!(measured["promise_ms"].as_f64().unwrap() >= ms("p99_ms") && test["memory_measured"] == true, "{measured}");
+    assert!(ms("p50_ms") > 0.0 && ms("p50_ms") <= ms("max_ms"), "{test}");
+    assert!(measured["promise_ms"].as_f64().unwrap() >= ms("max_ms") && test["memory_measured"] == true, "{measured}");
     // A test is no yield to its owner, and the sale goes on at once.
     assert_eq!(measured["yields"], json!([]));
     assert_eq!(selling(&node).await.state, "idle");
     let said = Cli::on(node.dir()).run(&["doctor"]).out;
-    assert!(said.contains("Time to give back") && said.contains("99 of 100"), "{said}");
+    assert!(said.contains("Time to give back") && said.contains("the longest of 20"), "{said}");
 
     // Not while somebody's job would be interrupted for it.
     let buyer = TestNode::buyer().await;

@@ -24,8 +24,11 @@ mod submit;
 
 use args::{Args, Command};
 use clap::{CommandFactory, Parser};
-use std::{path::Path, process::ExitCode, sync::Mutex};
+use std::{path::Path, process::ExitCode, sync::Mutex, time::Duration};
 use tender_base::{Code, Problem};
+
+/// How long blocking calls into drivers may still take when everything else has ended.
+const LAST_CALLS: Duration = Duration::from_secs(1);
 
 fn main() -> ExitCode {
     let args = Args::parse();
@@ -34,7 +37,12 @@ fn main() -> ExitCode {
     // Two threads serve a desktop; each one costs an idle node memory.
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
     let outcome = match runtime {
-        Ok(runtime) => runtime.block_on(run(args)),
+        Ok(runtime) => {
+            let outcome = runtime.block_on(run(args));
+            // A driver that does not answer must not keep the process.
+            runtime.shutdown_timeout(LAST_CALLS);
+            outcome
+        }
         Err(e) => Err(Problem::new(Code::Internal, format!("the runtime does not start: {e}"), "")),
     };
     match outcome {

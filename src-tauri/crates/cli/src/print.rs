@@ -191,12 +191,11 @@ pub(crate) fn guard(guard: &Guard) -> String {
         .collect();
     lines.push(match &guard.test {
         Some(test) => format!(
-            "\nYields within {} ms: median {:.0} ms, 99 of 100 within {:.0} ms, longest {:.0} ms of {} ({}, {})",
+            "\nGives back within {} ms: the longest of {} ({:.0} ms, median {:.0} ms; {}, {})",
             guard.promise_ms.unwrap_or_default(),
-            test.p50_ms,
-            test.p99_ms,
-            test.max_ms,
             test.n,
+            test.max_ms,
+            test.p50_ms,
             test.adapter,
             if test.memory_measured { "memory read back" } else { "memory not measured" }
         ),

@@ -53,8 +53,18 @@ mod manager {
         use super::*;
         use std::{
             io::{BufRead, BufReader},
-            process::{Command, Stdio},
+            process::{Child, Command, Stdio},
         };
+
+        /// A bus that ends with this.
+        struct Daemon(Child);
+
+        impl Drop for Daemon {
+            fn drop(&mut self) {
+                let _ = self.0.kill();
+                let _ = self.0.wait();
+            }
+        }
 
         struct Manager(u32);
 
@@ -69,13 +79,15 @@ mod manager {
         /// A bus of its own, on which somebody answers as NetworkManager.
         #[test]
         fn what_the_manager_says_is_told() {
-            let mut daemon = Command::new("dbus-daemon")
-                .args(["--session", "--nofork", "--print-address"])
-                .stdout(Stdio::piped())
-                .spawn()
-                .expect("dbus-daemon starts; `cargo xtask test` installs it");
+            let mut daemon = Daemon(
+                Command::new("dbus-daemon")
+                    .args(["--session", "--nofork", "--print-address"])
+                    .stdout(Stdio::piped())
+                    .spawn()
+                    .expect("dbus-daemon starts; `cargo xtask test` installs it"),
+            );
             let mut address = String::new();
-            BufReader::new(daemon.stdout.take().unwrap()).read_line(&mut address).unwrap();
+            BufReader::new(daemon.0.stdout.take().unwrap()).read_line(&mut address).unwrap();
             let address = address.trim().to_owned();
             let ask = |network: &mut Network| network.metered_on(|| Builder::address(address.as_str()));
 
@@ -89,10 +101,11 @@ mod manager {
                     .and_then(|bus| bus.build())
                     .unwrap();
                 assert_eq!(ask(&mut network).ok(), wanted, "{says}");
+                // Answered when it is done; the end of a connection is not, and the next one wants the name.
+                manager.release_name(SERVICE).unwrap();
                 manager.close().unwrap();
             }
-            daemon.kill().unwrap();
-            daemon.wait().unwrap();
+            drop(daemon);
             assert!(ask(&mut network).is_err(), "a bus that is gone");
         }
     }

@@ -50,7 +50,7 @@ mod tests {
             cheap.get(Duration::ZERO, || looks.0 += 1);
             dear.get(Duration::ZERO, || {
                 looks.1 += 1;
-                std::thread::sleep(Duration::from_millis(20));
+                std::thread::sleep(Duration::from_millis(200));
             });
             std::thread::sleep(Duration::from_millis(5));
         }

@@ -52,15 +52,15 @@ fn a_game_is_seen_by_name_and_its_end_too() {
     let mut look = || watch.look(&limits, Duration::ZERO, Duration::ZERO, || Err("no card"));
     assert_eq!(look().sightings(), []);
     process(root.path(), 31, "doom", 30);
-    thread::sleep(Duration::from_millis(50));
+    thread::sleep(Duration::from_millis(500));
     let doom = Sighting { trigger: Trigger::Game, detail: "doom".to_owned() };
     assert_eq!(look().sightings(), [doom]);
     fs::remove_dir_all(root.path().join("proc/31")).unwrap();
-    thread::sleep(Duration::from_millis(50));
+    thread::sleep(Duration::from_millis(500));
     assert_eq!(look().sightings(), []);
     // A system that does not tell is no system without games.
     fs::remove_dir_all(root.path().join("proc")).unwrap();
-    thread::sleep(Duration::from_millis(50));
+    thread::sleep(Duration::from_millis(500));
     let seen = of(&look(), Trigger::Game);
     assert!(seen.on && seen.unavailable.is_some_and(|why| why.contains("does not tell")), "{:?}", seen.detail);
 }

@@ -93,8 +93,6 @@ api_types! {
         pub n: u32,
         /// Median.
         pub p50_ms: f64,
-        /// 99th percentile (nearest rank).
-        pub p99_ms: f64,
         /// Longest.
         pub max_ms: f64,
         /// The adapter that worked.
