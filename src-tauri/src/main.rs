@@ -10,6 +10,8 @@ mod quit;
 mod relay;
 mod tray;
 mod tray_host;
+#[cfg(target_os = "linux")]
+mod web_processes;
 mod window;
 
 use node::Node;
