@@ -1,5 +1,5 @@
 import type { BreakevenAnswer, CostLine } from '$lib/api/types';
-import { ticks } from '../earnings/scale';
+import { ticks } from '$lib/chart/scale';
 
 /** USD a day at a volume. What the cards cannot do is bought. */
 export function costAt(line: CostLine, tokens: number, apiUsdPerMillion: number): number {
