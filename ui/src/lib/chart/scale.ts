@@ -32,7 +32,7 @@ export function columns(count: number, left: number, width: number) {
     middle: (index: number) => left + slot * (index + 0.5),
     /** The column below a place, the nearest one beside the chart. */
     at: (place: number) => Math.max(0, Math.min(count - 1, Math.floor((place - left) / slot))),
-    /** Every so manieth column has room for a label of this width. */
+    /** Of how many columns one can have a label of this width. */
     every: (label: number) => Math.max(1, Math.ceil(label / slot)),
   };
 }
