@@ -1,18 +1,6 @@
 import { expect, test } from 'vitest';
 import { sentence } from '../lib/parts/sentence';
-import { ticks } from './earnings/scale';
 import { asText, fromText } from './settings/value';
-
-test('ticks are round, even, start at zero and cover the largest', () => {
-  for (const largest of [1, 7, 420, 96_120, 2_400_000, 1e12]) {
-    const marks = ticks(largest);
-    expect(marks[0]).toBe(0);
-    expect(marks.at(-1)).toBeGreaterThanOrEqual(largest);
-    expect(marks.length).toBeLessThanOrEqual(6);
-    expect(String(marks[1]).replace(/0+$/, '')).toMatch(/^(1|2|5)$/);
-  }
-  expect(ticks(0)).toEqual([0]);
-});
 
 test('what the node says becomes a sentence', () => {
   expect(sentence('the cap is reached')).toBe('The cap is reached.');

@@ -1,6 +1,6 @@
 import type { BreakevenAnswer } from '$lib/api/types';
 import { expect, test } from 'vitest';
-import { axis, corners, costAt, crossingOf, read, stops } from './crossing';
+import { apart, axis, beside, between, corners, costAt, crossingOf, read, stops } from './crossing';
 import { ALL, atPosition, atVolume, blamed, capacity, position, MAIN, readNumber, showNumber, shownWithUnit, VOLUME } from './fields';
 
 const line = (usd_per_day: number, usd_per_million: number, until_tokens_per_day: number | null = null) => ({
@@ -107,4 +107,14 @@ test('a volume is time at work, and more than the cards can do is all of it', ()
   expect(atVolume(input, capacity(input) / 4).utilisation).toBeCloseTo(0.25);
   expect(atVolume(input, capacity(input) * 3).utilisation).toBe(1);
   expect(atVolume(input, 0).utilisation).toBeGreaterThan(0);
+});
+
+test('a label stands where it can be read', () => {
+  expect(beside(100, 'ten letters', 300)).toEqual({ x: 108, anchor: 'start' });
+  expect(beside(250, 'ten letters', 300)).toEqual({ x: 242, anchor: 'end' });
+  expect(beside(140, 'a label that is as wide as the picture', 280)).toEqual({ x: 280, anchor: 'end' });
+  expect(between(100, [0, 400])).toEqual({ x: 108, anchor: 'start' });
+  expect(between(200, [60, 280])).toEqual({ x: 192, anchor: 'end' });
+  expect(apart(50, 48, 18)).toEqual([58, 40]);
+  expect(apart(10, 90, 18)).toEqual([10, 90]);
 });

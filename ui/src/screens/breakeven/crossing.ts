@@ -1,5 +1,5 @@
 import type { BreakevenAnswer, CostLine } from '$lib/api/types';
-import { ticks } from '../earnings/scale';
+import { ticks } from '$lib/chart/scale';
 
 /** USD a day at a volume. What the cards cannot do is bought. */
 export function costAt(line: CostLine, tokens: number, apiUsdPerMillion: number): number {
@@ -55,4 +55,30 @@ export function corners(answer: BreakevenAnswer, line: CostLine, end: number): [
   const kink = line.until_tokens_per_day;
   const at = [0, ...(kink !== null && kink < end ? [kink] : []), end];
   return at.map((tokens) => [tokens, costAt(line, tokens, answer.buy.stated.usd_per_million)]);
+}
+
+/** Where a label stands, in pixels, and which of its ends is there. */
+export type Label = { x: number; anchor: 'start' | 'end' };
+
+/** What a letter of a label takes of the width, about. */
+const LETTER_PX = 6.8;
+
+/** A label beside a vertical line: on its right where it fits, else on its left, else over it at the picture's end. */
+export function beside(place: number, text: string, width: number): Label {
+  const room = text.length * LETTER_PX + 8;
+  if (place + room <= width) return { x: place + 8, anchor: 'start' };
+  return { x: place >= room ? place - 8 : width, anchor: 'end' };
+}
+
+/** A label beside a line, on the side where the other lines leave more room; on its right where that is enough. */
+export function between(place: number, lines: readonly number[], enough = 140): Label {
+  const before = place - Math.max(...lines.filter((line) => line <= place));
+  const after = Math.min(...lines.filter((line) => line > place)) - place;
+  return after >= enough || after >= before ? { x: place + 8, anchor: 'start' } : { x: place - 8, anchor: 'end' };
+}
+
+/** Two heights, moved so far that they are at least `least` apart. */
+export function apart(one: number, other: number, least: number): [number, number] {
+  const move = Math.max(0, least - Math.abs(one - other)) / 2;
+  return one > other ? [one + move, other - move] : [one - move, other + move];
 }

@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import type { PriceRow } from '$lib/api/types';
-import { asRate, capOf, floorOf, onStep, quoted, stepOf } from './ladder';
+import { asRate, capOf, floorOf, onStep, quoted, shortOf, stepOf } from './ladder';
 
 const row = (more: Partial<PriceRow> = {}): PriceRow => ({
   kind: 'generate',
@@ -71,4 +71,11 @@ describe('price ladder', () => {
     expect(onStep(4.5122, 0.05)).toBe(4.5);
     expect(onStep(0.1 + 0.2, 0.1)).toBe(0.3);
   });
+});
+
+test('a price at the floor loses nothing, one below it what is missing', () => {
+  const floor = { energy: 0.1, wear: 0.1, opportunity: 0.1, total: 0.3 };
+  expect(shortOf(0.1 + 0.1 + 0.1, floor)).toBeNull();
+  expect(shortOf(0.3 - 1e-12, floor)).toBeNull();
+  expect(shortOf(0.2, floor)).toBeCloseTo(0.1);
 });

@@ -49,6 +49,9 @@ export function floorOf(row: PriceRow): Floor | null {
   return { energy: piece('energy'), wear: piece('wear'), opportunity: piece('opportunity'), total };
 }
 
+/** What each sale at a price falls short of the floor; null where it does not. */
+export const shortOf = (price: number, floor: Floor): number | null => (price < floor.total * (1 - 1e-9) ? floor.total - price : null);
+
 /** What the cheapest attached cloud asks, dollars for the quoted units; null where none is attached. */
 export function capOf(row: PriceRow): number | null {
   const cap = whysOf(row.suggested?.why ?? [])[0]?.inputs.find((term) => term.name === 'cap');
