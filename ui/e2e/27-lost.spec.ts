@@ -1,6 +1,6 @@
 import { createServer, request as ask, type Server } from 'node:http';
 import type { AddressInfo, Socket } from 'node:net';
-import type { Page } from '@playwright/test';
+import type { Locator, Page } from '@playwright/test';
 import { accessible, address, expect, fits, pastWelcome, picture, settled, test, visit } from './tender';
 
 /** A way to the node that can be cut, streams and all. */
@@ -53,18 +53,21 @@ test.beforeEach(async ({ page }) => {
 });
 test.afterEach(() => relay.close());
 
+/** Whether a control can be reached at all; what is inert takes no focus, no press and no key. */
+const live = (control: Locator) => control.evaluate((element) => element.closest('[inert]') === null && !element.matches(':disabled'));
+const lives = (control: Locator, expected: boolean) => expect.poll(() => live(control), { timeout: 15_000 }).toBe(expected);
 const banner = (page: Page) => page.getByTestId('connection-lost');
 
 test('while the node is lost nothing can be pressed, what was shown may be read, and it comes back by itself', async ({ page }) => {
   await visit(page, 'Sell');
-  const guard = page.getByRole('button', { name: 'Test now' });
-  const toggle = page.getByRole('switch', { name: 'Sell spare compute' });
-  await expect(guard).toBeEnabled();
+  const guard = page.locator('button', { hasText: 'Test now' });
+  const toggle = page.locator('button[role=switch]').first();
+  await lives(guard, true);
   relay.lose();
   await expect(banner(page)).toContainText('What you see is from');
-  await expect(guard).toBeDisabled();
-  await expect(toggle).toBeDisabled();
-  await expect(page.getByRole('heading', { name: 'Giving the machine back' })).toBeVisible();
+  await lives(guard, false);
+  await lives(toggle, false);
+  await expect(page.getByText('Giving the machine back', { exact: true })).toBeVisible();
   await guard.scrollIntoViewIfNeeded();
   await expect(banner(page)).toBeInViewport({ ratio: 1 });
   await expect(banner(page).getByRole('button', { name: 'Try now' })).toBeEnabled();
@@ -86,7 +89,7 @@ test('while the node is lost nothing can be pressed, what was shown may be read,
   // Places stay open to whoever looks round; what was asked in vain is asked again.
   await page.setViewportSize({ width: 1280, height: 860 });
   await page.getByRole('navigation').getByRole('link', { name: 'Network' }).click();
-  await expect(page.getByRole('heading', { level: 1, name: 'Network' })).toBeVisible();
+  await expect(page.locator('h1', { hasText: 'Network' })).toBeVisible();
   await expect(page.getByRole('alert')).toHaveCount(0);
   relay.heal();
   await expect(banner(page)).toHaveCount(0, { timeout: 15_000 });
@@ -101,10 +104,10 @@ test('a field that was being filled when the node was lost is as it was afterwar
   const margin = page.getByLabel('Margin of the suggestions');
   await margin.fill('30');
   relay.lose();
-  await expect(margin).toBeDisabled();
-  await expect(margin).toHaveValue('30');
+  await lives(margin, false);
+  await expect(margin).not.toBeFocused();
   relay.heal();
-  await expect(margin).toBeEnabled({ timeout: 15_000 });
+  await lives(margin, true);
   await expect(margin).toHaveValue('30');
   await expect(margin).toBeFocused();
 });
@@ -115,8 +118,9 @@ test('a dialog that is open when the node is lost keeps what was written', async
   const dialog = page.getByRole('dialog', { name: 'Add a peer' });
   await dialog.getByLabel('Invitation link').fill('tender://somebody');
   relay.lose();
-  await expect(dialog.getByRole('button', { name: 'Add a peer' })).toBeDisabled();
+  const send = dialog.locator('button[type=submit]');
+  await lives(send, false);
   relay.heal();
-  await expect(dialog.getByRole('button', { name: 'Add a peer' })).toBeEnabled({ timeout: 15_000 });
+  await lives(send, true);
   await expect(dialog.getByLabel('Invitation link')).toHaveValue('tender://somebody');
 });
