@@ -55,7 +55,13 @@ async function looks(app: Page, name: string) {
 
 test('an owner is led from the card to the switch, step by step', async ({ app }) => {
   await open(app);
+  const name = app.getByLabel('Name that peers see');
+  await expect(name).toHaveValue(/.+/);
   await looks(app, 'role');
+  await name.fill('x'.repeat(41));
+  await app.getByRole('button', { name: /^I have a GPU/ }).click();
+  await expect(name).toHaveAccessibleDescription(/1 to 40 characters.*40 characters/);
+  await name.fill('workshop');
   await app.getByRole('button', { name: /^I have a GPU/ }).click();
   for (const step of STEPS) {
     await expect(title(app, step.title)).toBeFocused();
