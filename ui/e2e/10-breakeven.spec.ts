@@ -26,6 +26,9 @@ test('without a card and without a job it answers', async ({ app }) => {
   await app.getByLabel('Start from').selectOption('example');
   await expect(key(app)).toHaveText('2.64 million tokens a day');
   await expect(app.locator('.verdict')).toContainText('owning is cheaper');
+  await expect(app.locator('.verdict')).toContainText('It holds if Llama-3-8B Q4_K_M on this card may stand in for gpt-4o-mini.');
+  await app.getByLabel('Model on the card').fill('Qwen3-4B');
+  await expect(app.locator('.verdict')).toContainText('It holds if Qwen3-4B on this card');
   await app.getByLabel('Start from').selectOption('seed_004_claimed');
   await expect(key(app)).toHaveText('9.12 million tokens a day');
   await app.getByText('Where “9.1 million tokens a day” comes from').click();
@@ -91,11 +94,18 @@ for (const look of [
     await app.emulateMedia({ colorScheme: look.colorScheme });
     await app.setViewportSize({ width: look.width, height: look.height });
     await visit(app, 'Break-even');
+    await app.getByLabel('Start from').selectOption('example');
     await drop(app, 'usage.csv', bill(true));
     await expect(app.getByText('140 lines, 70 days')).toBeVisible();
     await expect(app.getByText(/^Cheapest over these days: /)).toBeVisible();
     await expect(app.getByRole('rowheader', { name: 'Aug 2026' })).toBeVisible();
     await settled(app, 'Break-even');
+    // The bill's price is of text with its prompts: it is called that, and prompts have none of their own.
+    await expect(app.getByLabel('API cost per million tokens of text, prompts included', { exact: true })).toHaveValue('0.90097');
+    await app.getByText('Prompts', { exact: true }).click();
+    await expect(app.getByLabel('Prompt per token of text', { exact: true })).toBeVisible();
+    await expect(app.getByLabel('API price of prompts', { exact: true })).toHaveCount(0);
+    await expect(app.locator('.verdict')).toContainText('on this card may stand in for gpt-4o-mini and gpt-5.4.');
     await expect(key(app)).toContainText('million tokens a day');
     await fits(app);
     await accessible(app);
@@ -104,8 +114,8 @@ for (const look of [
     const saved = app.waitForEvent('download');
     await app.getByRole('button', { name: 'Export as a page' }).click();
     const page = await readFile(await (await saved).path(), 'utf8');
-    for (const part of ['Assumptions', 'Regret by month', 'How each number follows', '<svg', 'Price of a card', 'stand']) expect(page).toContain(part);
-    for (const outside of ['<script', 'http', 'src=', 'url(', 'NaN', 'undefined']) expect(page).not.toContain(outside);
+    for (const part of ['Assumptions', 'Regret by month', 'How each number follows', '<svg', 'Price of a card', 'may stand in for gpt-4o-mini and gpt-5.4.', 'prompts included']) expect(page).toContain(part);
+    for (const outside of ['<script', 'http', 'src=', 'url(', 'NaN', 'undefined', 'API price of prompts']) expect(page).not.toContain(outside);
     // By itself, in a browser that knows nothing of Tender.
     const alone = await app.context().newPage();
     await alone.emulateMedia({ colorScheme: look.colorScheme });
@@ -152,5 +162,6 @@ test('without the node it says so', async ({ app }) => {
   await expect(app.getByRole('alert')).toContainText('set the machine’s clock', { ignoreCase: true });
   await app.unroute('**/api/breakeven_presets');
   await app.getByRole('button', { name: 'Try again' }).click();
-  await expect(key(app)).toContainText('tokens a day');
+  await app.getByLabel('Start from').selectOption('example');
+  await expect(key(app)).toHaveText('2.64 million tokens a day');
 });

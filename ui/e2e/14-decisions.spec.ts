@@ -24,7 +24,7 @@ test('a decision says what was compared, why not another, and what another polic
 
   await decision.getByLabel('Replay with').selectOption('cheapest');
   await expect(decision.getByRole('region', { name: 'What cheapest compares' })).toBeVisible();
-  await expect(decision.getByText(/^(The same place\.|.+ instead\.) /)).toBeVisible();
+  await expect(decision.getByText('The same place.')).toBeVisible();
   await accessible(app);
   await picture(app, 'decision-replayed');
 

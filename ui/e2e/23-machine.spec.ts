@@ -20,7 +20,7 @@ test('the machine is shown live, by pointer, by keyboard and as a table', async 
   await strip.press('End');
   await expect(strip).toHaveAttribute('aria-valuetext', /^now: .*Processor load \d+%/);
   await strip.press('Home');
-  await expect(strip).toHaveAttribute('aria-valuetext', /(ago|now): /);
+  await expect(strip).toHaveAttribute('aria-valuetext', / ago: /);
   await strip.press('Escape');
   await strip.hover({ position: { x: 400, y: 40 } });
   await expect(app.locator('.reading')).toContainText('Processor');

@@ -5,6 +5,7 @@ test('an invitation is a link with an end', async ({ app, context }) => {
   await visit(app, 'Network');
   await app.getByRole('button', { name: 'Invite a peer' }).first().click();
   const dialog = app.getByRole('dialog', { name: 'Invite a peer' });
+  await expect(dialog.getByLabel('Name that peers see')).toHaveValue(/.+/);
   await dialog.getByLabel('Credit limit, dollars').fill('0.25');
   await dialog.getByRole('button', { name: 'Make link' }).click();
   const link = dialog.getByLabel('Invitation link');

@@ -95,7 +95,7 @@ async function growing(text: Locator, known: string): Promise<string> {
     .poll(
       async () => {
         const over = (await page.locator('[data-testid="job-detail"][data-state="completed"]').count()) > 0;
-        now = (await text.locator('.text').textContent({ timeout: 1_000 }).catch(() => known)) ?? known;
+        now = (await text.locator('.text').allTextContents())[0] ?? known;
         return now !== known || (over && now !== '');
       },
       { timeout: 100_000, intervals: [50] },

@@ -1,5 +1,6 @@
 import { AxeBuilder } from '@axe-core/playwright';
-import { test as base, expect, type Page } from '@playwright/test';
+import { test as base, expect, type APIRequestContext, type Page } from '@playwright/test';
+import type { Input, Name, Output } from '../src/lib/transport';
 
 const url = process.env['TENDER_URL'];
 if (!url) throw new Error('TENDER_URL is missing: the address of a running node, with #token=…');
@@ -24,6 +25,17 @@ export const test = base.extend<{ app: Page; complaints: string[] }>({
 
 export { expect };
 export const address = url;
+
+/** Asks or tells the node directly: what a test needs to be there, or puts back as it was. */
+export async function call<N extends Name<'query'> | Name<'command'>>(request: APIRequestContext, name: N, input: Input<N>): Promise<Output<N>> {
+  const token = new URLSearchParams(new URL(address).hash.slice(1)).get('token');
+  const response = await request.post(new URL(`/api/${name}`, address).href, {
+    headers: { authorization: `Bearer ${token}`, 'idempotency-key': crypto.randomUUID() },
+    data: input,
+  });
+  expect(response.ok(), `${name}: ${await response.text()}`).toBe(true);
+  return response.json();
+}
 
 /** A new node opens with the set-up; who tests something else puts it off. */
 export async function pastWelcome(page: Page): Promise<void> {

@@ -8,6 +8,9 @@ test('what the node says becomes a sentence', () => {
   expect(sentence('price.embed takes a number')).toBe('price.embed takes a number.');
   expect(sentence('Done.')).toBe('Done.');
   expect(sentence('')).toBe('');
+  // Names keep their case.
+  expect(sentence('vm is expected to cost the least', 'vm')).toBe('vm is expected to cost the least.');
+  expect(sentence('this machine has the lowest bill', 'this machine')).toBe('This machine has the lowest bill.');
 });
 
 test('the text of a setting becomes a value of its kind', () => {

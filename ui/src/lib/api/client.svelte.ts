@@ -19,6 +19,16 @@ export const ask = <N extends Name<'query'>>(name: N, input: Input<N>): Promise<
 export const tell = <N extends Name<'command'>>(name: N, input: Input<N>): Promise<Output<N>> =>
   transport.call(name, input, crypto.randomUUID());
 
+/** Questions that did not reach the node. */
+const unheard = new Set<() => void>();
+
+/** Asks them again: the node is back. */
+export function askAgain(): void {
+  const questions = [...unheard];
+  unheard.clear();
+  for (const question of questions) question();
+}
+
 /** An answer that a screen shows, with its loading and its error. */
 export class Answer<N extends Name<'query'>> {
   data = $state.raw<Output<N> | null>(null);
@@ -39,7 +49,9 @@ export class Answer<N extends Name<'query'>> {
         this.problem = null;
       }
     } catch (cause) {
-      if (turn === this.#turn) this.problem = toProblem(cause);
+      if (turn !== this.#turn) return;
+      this.problem = toProblem(cause);
+      if (this.problem.code === 'unreachable') unheard.add(() => turn === this.#turn && void this.load(input));
     } finally {
       if (turn === this.#turn) this.loading = false;
     }

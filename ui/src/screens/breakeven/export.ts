@@ -3,11 +3,17 @@ import { count } from '$lib/format/number';
 import { figure, fullDay, month as monthWords, percent, roundUsd, signedUsd, usd, volume as volumeWords } from '$lib/format/usd';
 import { m } from '$lib/paraglide/messages.js';
 import { originWords } from '$lib/parts/origin';
-import { ALL, type FieldName, shownWithUnit } from './fields';
+import { ALL, type FieldName, fields, shownWithUnit } from './fields';
 import { adviceWords, choiceWords, intervalWords, keyWords, noneWords, verdictWords } from './words';
 import { YEARLY } from './yearly';
 
 export type Exported = {
+  /** Which model must be able to do what another does for the answer to hold. */
+  standIn: string;
+  /** The model on the card, as it was named. */
+  cardModel: string;
+  /** Whether the price of prompts is in that of text. */
+  folded: boolean;
   answer: BreakevenAnswer;
   asked: { input: BreakevenInput; origins: Record<string, Origin | undefined>; margin: number };
   volume: number;
@@ -56,8 +62,8 @@ function table(caption: string, head: Cell[], rows: Cell[][]): string {
 }
 const n = (number: string): Cell => ({ number });
 
-function assumptions({ asked, volume, volumeLabel }: Exported): string {
-  const rows = ALL.map((field): Cell[] => {
+function assumptions({ asked, volume, volumeLabel, cardModel, folded }: Exported): string {
+  const rows = fields(ALL, folded).map((field): Cell[] => {
     const value = asked.input[field.name as FieldName];
     const origin = asked.origins[field.name];
     return [
@@ -66,6 +72,7 @@ function assumptions({ asked, volume, volumeLabel }: Exported): string {
       originWords(origin ?? { origin: 'stated' }),
     ];
   });
+  rows.unshift([m.be_card_model(), n(cardModel.trim() || m.be_not_named()), '']);
   rows.unshift([volumeLabel, n(m.be_tokens_a_day({ tokens: volumeWords(volume) })), '']);
   rows.push([m.be_margin(), n(percent(asked.margin)), m.be_margin_hint()]);
   return `<h2>${escape(m.be_assumptions())}</h2>\n${table(m.be_assumptions_caption(), [m.be_col_input(), n(m.be_col_value()), m.be_col_origin()], rows)}`;
@@ -128,10 +135,10 @@ export function exportedPage(of: Exported): string {
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">
 <title>${escape(m.be_page_title())}</title><style>${STYLE}</style></head><body><main>
 <h1>${escape(m.be_page_title())}</h1>
-<p class="soft">${escape(m.be_page_about({ day: on, case: of.case }))}</p>
+<p class="soft">${escape((found ? m.be_page_about_bill : m.be_page_about)({ day: on, case: of.case }))}</p>
 <p class="key">${escape(keyWords(answer))}</p>
 <p class="soft">${escape(`${none ? m.be_key_label_none() : m.be_key_label()}. ${about}`)}</p>
-<p>${escape([found ? adviceWords(found) : '', of.onBill ? '' : verdictWords(answer, of.volume)].join(' ').trim())}</p>
+<p>${escape([found ? adviceWords(found) : '', of.onBill ? '' : verdictWords(answer, of.volume), of.standIn].join(' ').trim())}</p>
 <h2>${escape(m.be_chart())}</h2>
 ${of.svg}
 <p class="soft">${escape(m.be_margin_hint())}</p>

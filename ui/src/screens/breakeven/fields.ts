@@ -65,6 +65,11 @@ export const POWER: Field[] = [
   field('psu_efficiency', m.be_psu, percent, 50, 100, 1, 100),
   field('cooling_overhead', m.be_cooling, percent, 0, 100, 1, 100),
 ];
+/** The price of text where the bill gave it: what its prompts cost is in it, and has no price of its own. */
+export const FOLDED: Field = field('api_usd_per_million', m.be_api_folded, perMillion, 0.01, 100, null);
+/** The fields of a calculation; `folded` where the price of prompts is in that of text. */
+export const fields = (list: readonly Field[], folded: boolean): Field[] =>
+  folded ? list.filter(({ name }) => name !== 'api_usd_per_million_input').map((known) => (known.name === FOLDED.name ? FOLDED : known)) : [...list];
 export const ALL: Field[] = [...MAIN, ...PROMPTS, ...CARD, ...POWER];
 
 /** A number as it is typed, with a comma or a point for decimals; null when it is none. `1,199` could be either. */

@@ -47,6 +47,13 @@ export function verdictWords(answer: BreakevenAnswer, volume: number): string {
   return open ? `${verdict} ${m.be_verdict_open()}` : verdict;
 }
 
+/** What the whole answer rests on: that the one model may do what the other does. */
+export function standInWords(model: string, replaced: readonly string[]): string {
+  const values = { model: model.trim() || m.be_card_model_unnamed(), api: replaced.length === 0 ? m.be_api_model_unnamed() : listed(replaced) };
+  return m.be_stand_in_if(values);
+}
+const listed = (names: readonly string[]) => new Intl.ListFormat(undefined, { type: 'conjunction' }).format(names);
+
 /** What the bill says to do, and what that saves in a year. */
 export function adviceWords({ comparison }: UsageAnswer): string {
   const advised = comparison.alternatives.find((row) => choiceWords(row) === choiceWords(comparison.recommended));
