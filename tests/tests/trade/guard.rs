@@ -176,6 +176,32 @@ async fn own_jobs_wait_for_the_game_and_are_done_after_it() {
 }
 
 #[tokio::test]
+async fn nothing_is_awarded_that_could_not_be_checked_while_the_game_runs() {
+    let folder = TempDir::new().unwrap();
+    let (seller, buyer) = (TestNode::seller().await, TestNode::buyer().await);
+    buyer.set("guard.programs", json!("tt-hexen")).await;
+    buyer.set("guard.resume_seconds", json!(1)).await;
+    pair(&seller, &buyer, DOLLAR).await;
+    let game = Running::called("tt-hexen", folder.path());
+    let checked = buyer.submit(&work::for_peers(work::wgsl(4, 100))).await;
+    let asked = Instant::now();
+    let says = "Waits: it would have to be checked here, and the guard has the card (game in foreground (tt-hexen))";
+    while buyer.job(&checked).await.summary.reason != says {
+        let job = buyer.job(&checked).await;
+        assert!(job.contracts.is_empty(), "awarded while nobody could check it: {job:?}");
+        assert!(asked.elapsed() < WAIT, "{job:?}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    // A product is checked without the card.
+    assert_eq!(buyer.buy(&work::for_peers(work::gemm(8))).await.summary.state, Some(JobState::Completed));
+    let job = buyer.job(&checked).await;
+    assert_eq!((job.summary.state, job.summary.reason.as_str()), (Some(JobState::Queued), says));
+    drop(game);
+    let done = buyer.ended(&checked).await;
+    assert_eq!(done.summary.state, Some(JobState::Completed), "{done:?}");
+}
+
+#[tokio::test]
 async fn the_owner_lets_what_runs_finish_and_then_has_a_pause() {
     let (seller, buyer) = (TestNode::seller().await, TestNode::buyer().await);
     pair(&seller, &buyer, DOLLAR).await;

@@ -26,9 +26,10 @@ use std::{
     },
     time::{Duration, Instant},
 };
-use tender_base::{Code, Problem, Timestamp, documents::HandbackReason, ids::JobId};
+use tender_base::{Code, Problem, Timestamp, Work, documents::HandbackReason, ids::JobId, job::Privacy};
 use tender_engine::{Closed, Tenant};
 use tender_host::guard::{Guard, Look, Reach, Seen, Sighting, Trigger};
+use tender_market::verification;
 use tender_store::{JobRecord, Store};
 use tokio::sync::{Notify, oneshot, watch};
 
@@ -425,11 +426,48 @@ impl Node {
         Problem::new(Code::Unavailable, message, "the job waits, or is done elsewhere")
     }
 
-    /// Whether a job could run here if its owner did not need the card.
+    /// That a delivery of such work could be checked now. The silence after which it counts as accepted does not wait
+    /// for the card, so nothing is awarded that would be paid unchecked.
+    ///
+    /// # Errors
+    /// [`Code::Unavailable`] while the card is given back.
+    pub(crate) async fn card_to_check(&self, work: &Work) -> Result<(), Problem> {
+        if !verification::takes_card(work) {
+            return Ok(());
+        }
+        self.lookout.looked().await;
+        if !self.card_is_taken() {
+            return Ok(());
+        }
+        let cause = self.lookout.cause().unwrap_or_else(|| "it was needed for a moment".to_owned());
+        let message = format!("its result would have to be checked here, and the own card is given back: {cause}");
+        Err(Problem::new(Code::Unavailable, message, "the job waits, or goes to a place that needs no check"))
+    }
+
+    /// Whether a job could be done if its owner did not need the card: here, or by a peer whose result is checked here.
     pub(crate) fn waits_for_card(&self, job: &JobRecord) -> bool {
+        let for_peers = job.spec.constraints.privacy != Privacy::Own;
+        self.card_is_taken() && (self.may_run_here(job) || for_peers && verification::takes_card(&job.spec.work))
+    }
+
+    /// For what a job waits, if it waits for the card.
+    pub(crate) fn waits(&self, job: &JobRecord) -> Option<String> {
+        let cause = self.lookout.waits_for(job.id)?;
+        Some(if self.may_run_here(job) {
+            format!("Waits: {cause}")
+        } else {
+            format!("Waits: it would have to be checked here, and the guard has the card ({cause})")
+        })
+    }
+
+    fn may_run_here(&self, job: &JobRecord) -> bool {
+        self.settings().use_own_gpu && !job.peers_only
+    }
+
+    /// Whether the card is given back whole, or about to be.
+    pub(crate) fn card_is_taken(&self) -> bool {
         // The gate closes a moment before it is said for what.
-        let taken = self.lookout.takes_all() || self.engine.is_closed(&Tenant::Own);
-        taken && self.settings().use_own_gpu && !job.peers_only
+        self.lookout.takes_all() || self.engine.is_closed(&Tenant::Own)
     }
 
     /// Waits for the card, and now and then for somebody else who may do it instead.

@@ -109,10 +109,7 @@ pub(super) async fn bought(node: &Arc<Node>, job: &JobRecord) -> Result<JobSumma
         title: title(&job.spec.work),
         state: Some(job.state),
         contract_state: chosen.map(|record| record.state),
-        reason: match node.lookout.waits_for(job.id) {
-            Some(cause) => format!("Waits: {cause}"),
-            None => job_reason(job, chosen, with.as_deref()),
-        },
+        reason: node.waits(job).unwrap_or_else(|| job_reason(job, chosen, with.as_deref())),
         with,
         amount_micro_usd: amount.map(|a| a.0),
         // Of an agent's text nobody knows how much is still to come.

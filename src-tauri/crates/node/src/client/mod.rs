@@ -107,9 +107,10 @@ impl Node {
             let receipt = self.tender(&job).await?;
             self.decline_infeasible(&receipt).await;
             match receipt.problem() {
+                // Also when the others are too dear: it may be done here, or by those who were not asked.
+                Some(_) if self.waits_for_card(&job) => self.card_released(id).await,
                 // Peers that are full or down may answer differently in a moment; a budget will not.
                 Some(problem) if problem.code == Code::OverLimit => return Err(problem),
-                Some(_) if self.waits_for_card(&job) => self.card_released(id).await,
                 Some(problem) => {
                     empty += 1;
                     if empty >= ROUNDS && wait_until.is_none_or(|until| self.now() >= until) {

@@ -183,6 +183,10 @@ impl Node {
             Ok(()) => self.can_check_in_time(&job.spec.work).await,
             lacking => lacking,
         };
+        let checkable = match checkable {
+            Ok(()) => self.card_to_check(&job.spec.work).await,
+            lacking => lacking,
+        };
         let asked: FuturesUnordered<_> = peers
             .into_iter()
             .filter(|peer| !peer.removed && peer.address.is_some())
