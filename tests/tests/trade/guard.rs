@@ -10,7 +10,7 @@ use std::{
 };
 use tempfile::TempDir;
 use tender_base::{Code, JobState};
-use tender_node::api::types::{ById, Guard, Nothing, Overview, Selling, SubmitInput, Switch};
+use tender_node::api::types::{ById, Demand, DemandQuery, Guard, Nothing, Overview, Selling, SubmitInput, Switch};
 use tender_tests::{
     Cli, TestNode, pair,
     work::{self, DOLLAR},
@@ -213,6 +213,10 @@ async fn the_owner_lets_what_runs_finish_and_then_has_a_pause() {
     until(&seller, "paused").await;
     let none = buyer.submit(&work::for_peers(work::gemm(8))).await;
     assert_eq!(buyer.ended(&none).await.summary.state, Some(JobState::Failed));
+    // Called for once a round, and one job all the same.
+    let demand: Demand = seller.ask("demand", &DemandQuery { days: None }).await;
+    let refused: Vec<(&str, u64)> = demand.refused.iter().map(|of| (of.why.as_str(), of.count)).collect();
+    assert_eq!((demand.seen, demand.quoted, refused), (2, 1, vec![("paused", 1)]));
     let resumed: Selling = seller.ask("finish_then_pause", &Switch { on: false }).await;
     assert_eq!(resumed.state, "idle");
     assert!(Cli::on(seller.dir()).run(&["sell", "finish"]).ok);
