@@ -2251,7 +2251,7 @@ unknown: string | null,
 why: unknown, };
 
 /**
- * Ask this price from now on, of a text for its prompt as well.
+ * Ask this price from now on.
  */
 export type SetPriceInput = { 
 /**
@@ -2259,9 +2259,13 @@ export type SetPriceInput = {
  */
 kind: 'embed' | 'gemm' | 'kernel' | 'wgsl' | 'generate', 
 /**
- * The price.
+ * The price; of a text for its prompt as well, unless that has its own.
  */
-rate: PriceRate, };
+rate: PriceRate, 
+/**
+ * The prompt's own price: as it is when absent, none with `per_units` 0.
+ */
+prompt?: PriceRate, };
 
 /**
  * Break-even from the own job log.
@@ -3287,7 +3291,24 @@ utilisation: number | null,
 /**
  * What slows it down now, in words; empty when nothing does.
  */
-slowed_by: Array<string>, };
+slowed_by: Array<string>, 
+/**
+ * The last gap in its samples that could not be read; none in the span when absent.
+ */
+unread?: UnreadCard | null, };
+
+/**
+ * A look at a card that failed.
+ */
+export type UnreadCard = { 
+/**
+ * When.
+ */
+at: string, 
+/**
+ * Why, in words.
+ */
+why: string, };
 
 /**
  * The machine beside its cards.
