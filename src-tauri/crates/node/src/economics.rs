@@ -234,11 +234,11 @@ impl Node {
                     let value = serde_json::to_value(factor).unwrap_or(Value::Null);
                     learned.push(Event::SettingChanged { key, value, at: self.now() });
                 }
-                Err(problem) => tracing::warn!(%problem, key, "the end of a job teaches nothing"),
+                Err(problem) => tracing::warn!(code = %problem.code, %problem, key, "the end of a job teaches nothing"),
             }
         }
         if let Err(problem) = self.apply(learned, Vec::new()).await {
-            tracing::warn!(%problem, "what the end of a job teaches could not be stored");
+            tracing::warn!(code = %problem.code, %problem, "what the end of a job teaches could not be stored");
         }
         Ok(())
     }
@@ -271,7 +271,7 @@ impl Node {
             events.extend(self.ran(work.kind(), per_second).await);
         }
         if let Err(problem) = self.apply(events, Vec::new()).await {
-            tracing::warn!(%problem, "the measured throughput could not be stored");
+            tracing::warn!(code = %problem.code, %problem, "the measured throughput could not be stored");
         }
     }
 }

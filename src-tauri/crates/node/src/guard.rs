@@ -357,7 +357,13 @@ impl Node {
         };
         let took = freed.as_ref().map(|freed| freed.at.saturating_duration_since(began));
         let freed_ms = took.map(|took| took.as_secs_f64() * 1e3);
-        tracing::info!(cause = cause.words(), ?freed_ms, sold, "the machine is given back");
+        tracing::info!(
+            cause = cause.trigger.name(),
+            what = cause.words(),
+            ?freed_ms,
+            sold,
+            "the machine is given back"
+        );
         if cause.trigger == Trigger::Test {
             self.lookout.tested(freed);
             return self.live.touch();
@@ -413,7 +419,7 @@ impl Node {
         let Ok(value) = serde_json::to_value(&self.lookout.state().yields) else { return };
         let event = tender_store::Event::SettingChanged { key: YIELDS.to_owned(), value, at: self.now() };
         if let Err(e) = self.store.apply(vec![event], Vec::new()).await {
-            tracing::warn!(problem = %e.problem(), "a yield was not stored");
+            tracing::warn!(code = %e.problem().code, problem = %e.problem(), "a yield was not stored");
         }
     }
 }

@@ -130,7 +130,7 @@ impl Node {
                     tokio::time::sleep(BETWEEN_ROUNDS_AT_MOST).await;
                 }
                 Err(problem) => {
-                    tracing::info!(job = %job.id, agent = agent.name, %problem, "what it had begun came to nothing");
+                    tracing::info!(job = %job.id, agent = agent.name, code = %problem.code, %problem, "what it had begun came to nothing");
                     return Ok(false);
                 }
             }
@@ -246,7 +246,7 @@ impl Node {
                 let (node, event) = (self.clone(), hired(task, allowed));
                 self.spawn(async move {
                     if let Err(problem) = node.apply(vec![event], Vec::new()).await {
-                        tracing::warn!(%problem, "a restart will not know of the agent's task");
+                        tracing::warn!(code = %problem.code, %problem, "a restart will not know of the agent's task");
                     }
                 });
             }

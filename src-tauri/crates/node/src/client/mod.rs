@@ -62,7 +62,7 @@ impl Node {
     pub(crate) async fn drive(self: Arc<Self>, id: JobId, resumed: bool) {
         let outcome = self.clone().drive_to_end(id, resumed).await;
         if let Err(problem) = outcome {
-            tracing::warn!(job = %id, %problem, "the job failed");
+            tracing::warn!(job = %id, code = %problem.code, %problem, "the job failed");
             self.end_job(id, JobState::Failed, problem).await;
         }
     }
@@ -191,7 +191,7 @@ impl Node {
                     {
                         return Ok(());
                     }
-                    tracing::info!(job = %job.id, from = alternative.source.label(), %problem, "trying the next one");
+                    tracing::info!(job = %job.id, from = alternative.source.label(), code = %problem.code, %problem, "trying the next one");
                     // That somebody was lost decides how long to wait for others: it outlives later reasons.
                     if last.code != Code::Lost {
                         last = problem;
@@ -343,7 +343,7 @@ impl Node {
     async fn end_job(&self, id: JobId, state: JobState, problem: Problem) {
         let event = self.job_event(id, state, Some(problem));
         if let Err(problem) = self.apply(vec![event], Vec::new()).await {
-            tracing::error!(job = %id, %problem, "the end of the job could not be stored");
+            tracing::error!(job = %id, code = %problem.code, %problem, "the end of the job could not be stored");
         }
     }
 

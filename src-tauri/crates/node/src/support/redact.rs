@@ -1,6 +1,9 @@
 //! What must not leave this machine with a report: keys, tokens, names and addresses of others, and what anybody wrote.
 
+use serde::{Deserialize as _, de::IntoDeserializer as _};
 use std::net::{Ipv4Addr, Ipv6Addr};
+use tender_base::Code;
+use tender_host::guard::Trigger;
 
 /// What a secret is replaced by.
 const GONE: &str = "…";
@@ -79,8 +82,8 @@ fn is_id(word: &str) -> bool {
     uuid::Uuid::try_parse(word.trim_end_matches(['.', ':'])).is_ok() && word.contains('-')
 }
 
-/// Lines of the log without what was logged beside the sentence: values stay only where they are numbers, identifiers
-/// or yes and no. Lines that go on from a value are dropped.
+/// Lines of the log without what was logged beside the sentence: values stay only where they are numbers, identifiers,
+/// yes and no, codes of problems or triggers of the guard. Lines that go on from a value are dropped.
 pub(crate) fn log_lines(log: &str) -> String {
     let mut out = String::new();
     for line in log.lines().filter(|line| line.as_bytes().first().is_some_and(u8::is_ascii_digit)) {
@@ -103,7 +106,7 @@ fn values(mut rest: &str) -> String {
             Some((text, end)) => (&text[..end], &text[end + 1..]),
             None => value.split_once(' ').unwrap_or((value, "")),
         };
-        let stays = value.parse::<f64>().is_ok() || is_id(value) || matches!(value, "true" | "false");
+        let stays = is_number(value) || is_id(value) || is_word(value);
         out.push_str(&format!(" {name}={}", if stays { value } else { GONE }));
         if !stays && quoted.is_none() {
             break;
@@ -111,6 +114,18 @@ fn values(mut rest: &str) -> String {
         rest = behind.trim_start();
     }
     out
+}
+
+/// A number, also as it is logged where there may be none.
+fn is_number(value: &str) -> bool {
+    let number = value.strip_prefix("Some(").and_then(|rest| rest.strip_suffix(')')).unwrap_or(value);
+    value == "None" || number.parse::<f64>().is_ok()
+}
+
+/// A word that Tender itself has for something.
+fn is_word(value: &str) -> bool {
+    let code: Result<Code, serde::de::value::Error> = Code::deserialize(value.into_deserializer());
+    matches!(value, "true" | "false") || code.is_ok() || Trigger::ALL.iter().any(|trigger| trigger.name() == value)
 }
 
 /// Name and value, when `text` begins with a field.
@@ -164,6 +179,16 @@ mod tests {
              job=01a1fc8d-5ad6-78cf-a26a-44d64a688119 ms=12 sold=true problem=…\n\
              2026-11-21T21:00:01.1Z  INFO tender_node: it goes on\n"
         );
+    }
+
+    #[test]
+    fn codes_causes_and_times_stay() {
+        let line = |fields: &str| format!("2026-11-21T21:00:00.1Z  INFO tender_node::guard: given back {fields}\n");
+        let given = r#"cause="game" what="game in foreground (my-game)" freed_ms=Some(171.25) bytes=None sold=1"#;
+        assert_eq!(log_lines(&line(given)), line("cause=game what=… freed_ms=Some(171.25) bytes=None sold=1"));
+        assert_eq!(log_lines(&line("code=over_limit problem=my code=lost")), line("code=over_limit problem=…"));
+        assert_eq!(log_lines(&line("cause=my-game ms=3")), line("cause=…"));
+        assert_eq!(log_lines(&line("freed_ms=Some(thing)")), line("freed_ms=…"));
     }
 
     #[test]
