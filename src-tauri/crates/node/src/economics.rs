@@ -61,8 +61,15 @@ pub(crate) struct Ended<'a> {
 }
 
 impl Node {
-    /// This machine, with what its sensors have read during such work.
+    /// This machine as it works now, with what its sensors have read during such work.
     pub(crate) async fn machine(&self, kind: JobKind) -> Machine {
+        let machine = self.machine_with_card(kind).await;
+        if self.works_on_processor() { machine.without_card() } else { machine }
+    }
+
+    /// The same with the card that its owner states or that is assumed, also where the processor does the work: what
+    /// buying one would come to.
+    pub(crate) async fn machine_with_card(&self, kind: JobKind) -> Machine {
         let settings = self.settings();
         let mut machine = settings.machine;
         if let Some(watts) = self.card_watts(kind).await {

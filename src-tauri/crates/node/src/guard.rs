@@ -184,6 +184,13 @@ impl Lookout {
         state.guard.cause(Reach::All).map(Sighting::words).or(testing)
     }
 
+    /// The same without what it was in particular: no program's name is in it.
+    pub(crate) fn kind_of_cause(&self) -> Option<&'static str> {
+        let state = self.state();
+        let testing = state.test.running.map(|_| Trigger::Test);
+        state.guard.cause(Reach::All).map(|cause| cause.trigger).or(testing).map(Trigger::words)
+    }
+
     /// Yields since the start.
     pub(crate) fn count(&self) -> u64 {
         self.state().count

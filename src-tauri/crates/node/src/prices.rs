@@ -77,8 +77,14 @@ impl Node {
             unknown: None,
         };
         let Some(units_per_second) = self.speed_here(kind).await else {
-            let kind = kind.name();
-            row.unknown = Some(format!("no {kind} job was done here, so its speed is not known: run or sell one"));
+            let work = match kind {
+                JobKind::Embed => "embedding job",
+                JobKind::Gemm => "matrix product",
+                JobKind::Kernel => "catalogue kernel",
+                JobKind::Wgsl => "WGSL kernel",
+                JobKind::Generate => "text job",
+            };
+            row.unknown = Some(format!("no {work} was done here, so its speed is not known: run or sell one"));
             return Ok(row);
         };
         let machine = self.machine(kind).await;

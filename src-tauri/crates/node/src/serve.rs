@@ -1,6 +1,6 @@
 //! The A2A listener of a node: its TLS key, its card, its address.
 
-mod card;
+pub(crate) mod card;
 
 pub(crate) use card::{FIGURES, Figures, unit};
 
