@@ -12,14 +12,31 @@ const LONG: usize = 24;
 
 /// Replaces each of `known` wherever it stands, and then whatever looks like an address or a key.
 pub(crate) fn redact(text: &str, known: &[String]) -> String {
-    let mut known: Vec<&String> = known.iter().filter(|secret| secret.chars().count() > 2).collect();
+    let mut known: Vec<&String> = known.iter().filter(|secret| !secret.is_empty()).collect();
     // One may be a part of another.
     known.sort_by_key(|secret| std::cmp::Reverse(secret.len()));
     let mut text = text.to_owned();
     for secret in known {
-        text = text.replace(secret.as_str(), GONE);
+        // Two letters are in many words.
+        let short = secret.chars().count() <= 2;
+        text = if short { without_word(&text, secret) } else { text.replace(secret.as_str(), GONE) };
     }
     text.split_inclusive('\n').map(line).collect()
+}
+
+/// Without `word` where it stands alone.
+fn without_word(text: &str, word: &str) -> String {
+    let (mut out, mut rest) = (String::with_capacity(text.len()), text);
+    while let Some(at) = rest.find(word) {
+        let (before, behind) = (&rest[..at], &rest[at + word.len()..]);
+        let inside = |c: Option<char>| c.is_some_and(char::is_alphanumeric);
+        let part =
+            inside(before.chars().next_back().or_else(|| out.chars().next_back())) || inside(behind.chars().next());
+        out.push_str(before);
+        out.push_str(if part { word } else { GONE });
+        rest = behind;
+    }
+    out + rest
 }
 
 fn line(line: &str) -> String {
@@ -165,6 +182,12 @@ mod tests {
              job 01a1fc8d-5ad6-78cf-a26a-44d64a688119 took 12.5 s: fine\n\
              sha256 …\n"
         );
+    }
+
+    #[test]
+    fn a_name_of_two_letters_goes_where_it_is_a_word() {
+        let text = "vm: at vm-1, vm/vm, a vmlinuz, nvm, vmvm and vm";
+        assert_eq!(redact(text, &["vm".to_owned()]), "…: at …-1, …/…, a vmlinuz, nvm, vmvm and …");
     }
 
     #[test]
