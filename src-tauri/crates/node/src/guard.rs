@@ -17,7 +17,7 @@ pub(crate) use selftest::Tested;
 use crate::node::Node;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use sight::{Eyes, Sight};
+use sight::{Eyes, Lost, Sight};
 use std::{
     collections::{BTreeSet, VecDeque},
     sync::{
@@ -81,6 +81,7 @@ impl Drop for Waiting<'_> {
 struct State {
     guard: Guard,
     look: Look,
+    lost: Lost,
     looked_at: Option<Instant>,
     looking: bool,
     /// What is held, is held for a self-test.
@@ -209,6 +210,11 @@ impl Lookout {
         (state.look.clone(), state.looking, state.yields.iter().cloned().collect(), state.test.clone())
     }
 
+    /// What was seen once and has not been for a while, and why not.
+    pub(crate) fn lost(&self) -> Vec<(Trigger, String)> {
+        self.state().lost.for_long(Instant::now())
+    }
+
     /// For what this job waits, if it does.
     pub(crate) fn waits_for(&self, job: JobId) -> Option<String> {
         let waits = self.waiting().contains(&job);
@@ -310,7 +316,9 @@ impl Node {
             };
             let told = |look: &Look| look.0.iter().map(|s| (s.on, s.present.clone(), s.unavailable.clone())).collect();
             let (was, is): (Vec<_>, Vec<_>) = (told(&state.look), told(&look));
-            if was != is || state.looking != looking {
+            let lost = state.lost.for_long(began);
+            state.lost.note(&look, Instant::now());
+            if was != is || state.looking != looking || state.lost.for_long(Instant::now()) != lost {
                 self.live.touch();
             }
             (state.look, state.looking) = (look, looking);

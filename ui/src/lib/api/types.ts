@@ -5,7 +5,7 @@ export type ContractStateName =
   | 'rejected' | 'lapsed' | 'failed' | 'abandoned' | 'handed_back';
 
 export type GuardTriggerName =
-  | 'test' | 'game' | 'other_program' | 'temperature' | 'power' | 'battery' | 'activity' | 'schedule' | 'metered';
+  | 'game' | 'other_program' | 'temperature' | 'power' | 'battery' | 'activity' | 'schedule' | 'metered' | 'test';
 
 /**
  * No input.
@@ -28,6 +28,10 @@ did: string,
  * Whether and why it sells.
  */
 selling: Selling, 
+/**
+ * What the guard could see once and has not for half a minute; selling goes on without it.
+ */
+guard_lost: Array<GuardLost>, 
 /**
  * Everything is stopped by the owner's switch.
  */
@@ -2768,6 +2772,23 @@ trigger: GuardTriggerName | null,
  * not known.
  */
 resumes_at: string | null, };
+
+/**
+ * Something that the guard is told to look for and cannot see any more.
+ */
+export type GuardLost = { 
+/**
+ * Its name.
+ */
+trigger: GuardTriggerName, 
+/**
+ * What it is, in words.
+ */
+what: string, 
+/**
+ * Why it cannot be seen.
+ */
+why: string, };
 
 /**
  * The guard: what it looks for, what it sees, and what it did.

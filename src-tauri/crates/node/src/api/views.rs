@@ -45,6 +45,7 @@ pub(super) async fn overview(node: &Arc<Node>) -> Result<Overview, Problem> {
     Ok(Overview {
         did: node.did().to_string(),
         selling: selling(node).await?,
+        guard_lost: super::guard::lost(node),
         stopped: settings.stopped,
         earned_today_micro_usd: today.earned.0,
         spent_today_micro_usd: today.spent.0,
