@@ -41,6 +41,8 @@ enum About {
 pub struct Notices {
     /// Own jobs that were under way.
     under_way: BTreeSet<String>,
+    /// What the guard could not see any more, by its name.
+    blind: BTreeSet<String>,
     /// The day, since 1970, on which earnings were told or looked for last.
     earnings_on: u64,
 }
@@ -48,6 +50,9 @@ pub struct Notices {
 impl Notices {
     /// Tells what a new snapshot says.
     pub async fn see(&mut self, app: &AppHandle, node: &Node, overview: &Overview) {
+        if let Some(notice) = self.lost(overview) {
+            tell(notice);
+        }
         let ended = self.ended(overview);
         let mut notices = Vec::new();
         // Who looks at the window sees it there.
@@ -89,6 +94,21 @@ impl Notices {
         // When it cannot be remembered, it is better to say nothing than to say it again at every start.
         let remembered = fs::create_dir_all(&folder).and_then(|()| fs::write(&told, today.to_string()));
         Ok(remembered.ok().and_then(|()| of_earnings(&earnings.days)))
+    }
+
+    /// What the guard cannot see any more, once for each of it: it may come and go.
+    fn lost(&mut self, overview: &Overview) -> Option<Notice> {
+        let new: Vec<String> = overview
+            .guard_lost
+            .iter()
+            .filter(|lost| self.blind.insert(lost.trigger.clone()))
+            .map(|lost| format!("{}: {}", lost.what, lost.why))
+            .collect();
+        (!new.is_empty()).then(|| Notice {
+            about: About::Fault,
+            title: "The guard cannot see everything any more".to_owned(),
+            body: format!("{}. Selling goes on without it.", new.join("; ")),
+        })
     }
 
     /// Own jobs that were under way and no longer are.
@@ -231,6 +251,7 @@ fn without_markup(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use tender_node::api::types::GuardLost;
 
     fn job(id: &str, role: &str, state: &str) -> JobSummary {
         serde_json::from_value(json!({
@@ -254,6 +275,22 @@ mod tests {
         assert_eq!(notices.ended(&both()), Vec::<String>::new());
         assert_eq!(notices.ended(&overview(vec![])), ["a"]);
         assert_eq!(notices.ended(&overview(vec![])), Vec::<String>::new());
+    }
+
+    #[test]
+    fn what_the_guard_cannot_see_any_more_is_told_once() {
+        let mut notices = Notices::default();
+        let lost = |triggers: &[&str]| {
+            let of = |name: &&str| GuardLost { trigger: (*name).into(), what: format!("a {name}"), why: "gone".into() };
+            Overview { guard_lost: triggers.iter().map(of).collect(), ..overview(vec![]) }
+        };
+        let mut told = |triggers: &[&str]| notices.lost(&lost(triggers)).map(|notice| (notice.about, notice.body));
+        assert_eq!(told(&[]), None);
+        assert_eq!(told(&["game"]), Some((About::Fault, "a game: gone. Selling goes on without it.".to_owned())));
+        assert_eq!(told(&["game"]), None);
+        assert_eq!(told(&[]), None);
+        let both = told(&["game", "battery"]).unwrap().1;
+        assert_eq!(both, "a battery: gone. Selling goes on without it.", "the other was told");
     }
 
     #[test]

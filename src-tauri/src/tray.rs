@@ -316,6 +316,7 @@ pub mod tests {
                 trigger: None,
                 resumes_at: None,
             },
+            guard_lost: Vec::new(),
             stopped,
             earned_today_micro_usd: 420,
             spent_today_micro_usd: 0,

@@ -31,7 +31,6 @@ test('a price is tried on its ladder, asked only when confirmed, and below the f
   await expect(price).toHaveValue('0.02');
   await expect(row.getByText(/^Floor \$/)).toBeVisible();
   await expect(row.getByText(/^energy \$/)).toBeVisible();
-  await expect(row.getByText(/^wear \$/)).toBeVisible();
 
   // Typed far below any floor: what each sale loses, before anything is asked.
   await price.fill('0.000001');

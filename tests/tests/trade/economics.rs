@@ -5,7 +5,8 @@ use serde_json::{Value, json};
 use std::time::Duration;
 use tender_base::{JobKind, JobState, text::Generation};
 use tender_node::api::types::{
-    ById, Explanation, JobDetail, JobOutput, LogAnswer, LogQuery, PriceRate, Prices, PricesQuery, ReceiptFile,
+    ById, Doctor, Explanation, JobDetail, JobOutput, LogAnswer, LogQuery, Nothing, PriceRate, Prices, PricesQuery,
+    ReceiptFile,
 };
 use tender_tests::{
     TestNode, pair,
@@ -146,7 +147,8 @@ async fn a_price_is_suggested_with_its_reasons_and_asked_only_when_the_owner_set
     };
     let unknown = asked(None).await;
     let row = &unknown.rows[0];
-    assert!(row.suggested.is_none() && row.unknown.as_ref().unwrap().contains("run or sell one"), "{row:?}");
+    let said = row.unknown.as_ref().unwrap();
+    assert!(row.suggested.is_none() && said.starts_with("no matrix product was done here"), "{row:?}");
     assert!(unknown.paid_hours.unknown.as_ref().unwrap().contains("offered on"), "{:?}", unknown.paid_hours);
 
     done(&seller, &work::for_anyone(work::gemm(128))).await;
@@ -159,7 +161,12 @@ async fn a_price_is_suggested_with_its_reasons_and_asked_only_when_the_owner_set
         (&input(price, "margin")["origin"], &input(price, "speed")["origin"]),
         (&json!("stated"), &json!("measured"))
     );
-    assert_eq!(input(price, "wear")["origin"], "assumed");
+    let wear = input(price, "wear");
+    let doctor: Doctor = seller.ask("doctor", &Nothing {}).await;
+    let gpu = doctor.checks.iter().find(|check| check.name == "GPU").unwrap();
+    let on_processor = gpu.state == "warning" && gpu.message.contains("no GPU was found");
+    let expected = if on_processor { (true, "computed") } else { (false, "assumed") };
+    assert_eq!((wear["value"] == 0.0, wear["origin"].as_str().unwrap()), expected, "a processor is no card that wears");
     let held = asked(None).await.rows[0].suggested.clone().unwrap();
     assert_eq!(held.held, "at_floor", "an idle card asks what a unit costs, and no less");
     assert!(seller.refuses("prices", &json!({"kind": "gemm", "margin": -1.0})).await.message.contains("margin"));

@@ -10,7 +10,7 @@ use std::{
 };
 use tempfile::TempDir;
 use tender_base::{Code, JobState};
-use tender_node::api::types::{ById, Guard, Nothing, Overview, Selling, SubmitInput, Switch};
+use tender_node::api::types::{ById, Demand, DemandQuery, Guard, Nothing, Overview, Selling, SubmitInput, Switch};
 use tender_tests::{
     Cli, TestNode, pair,
     work::{self, DOLLAR},
@@ -179,6 +179,32 @@ async fn own_jobs_wait_for_the_game_and_are_done_after_it() {
 }
 
 #[tokio::test]
+async fn nothing_is_awarded_that_could_not_be_checked_while_the_game_runs() {
+    let folder = TempDir::new().unwrap();
+    let (seller, buyer) = (TestNode::seller().await, TestNode::buyer().await);
+    buyer.set("guard.programs", json!("tt-hexen")).await;
+    buyer.set("guard.resume_seconds", json!(1)).await;
+    pair(&seller, &buyer, DOLLAR).await;
+    let game = Running::called("tt-hexen", folder.path());
+    let checked = buyer.submit(&work::for_peers(work::wgsl(4, 100))).await;
+    let asked = Instant::now();
+    let says = "Waits: it would have to be checked here, and the guard has the card (game in foreground (tt-hexen))";
+    while buyer.job(&checked).await.summary.reason != says {
+        let job = buyer.job(&checked).await;
+        assert!(job.contracts.is_empty(), "awarded while nobody could check it: {job:?}");
+        assert!(asked.elapsed() < WAIT, "{job:?}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    // A product is checked without the card.
+    assert_eq!(buyer.buy(&work::for_peers(work::gemm(8))).await.summary.state, Some(JobState::Completed));
+    let job = buyer.job(&checked).await;
+    assert_eq!((job.summary.state, job.summary.reason.as_str()), (Some(JobState::Queued), says));
+    drop(game);
+    let done = buyer.ended(&checked).await;
+    assert_eq!(done.summary.state, Some(JobState::Completed), "{done:?}");
+}
+
+#[tokio::test]
 async fn the_owner_lets_what_runs_finish_and_then_has_a_pause() {
     let (seller, buyer) = (TestNode::seller().await, TestNode::buyer().await);
     pair(&seller, &buyer, DOLLAR).await;
@@ -190,6 +216,10 @@ async fn the_owner_lets_what_runs_finish_and_then_has_a_pause() {
     until(&seller, "paused").await;
     let none = buyer.submit(&work::for_peers(work::gemm(8))).await;
     assert_eq!(buyer.ended(&none).await.summary.state, Some(JobState::Failed));
+    // Called for once a round, and one job all the same.
+    let demand: Demand = seller.ask("demand", &DemandQuery { days: None }).await;
+    let refused: Vec<(&str, u64)> = demand.refused.iter().map(|of| (of.why.as_str(), of.count)).collect();
+    assert_eq!((demand.seen, demand.quoted, refused), (2, 1, vec![("paused", 1)]));
     let resumed: Selling = seller.ask("finish_then_pause", &Switch { on: false }).await;
     assert_eq!(resumed.state, "idle");
     assert!(Cli::on(seller.dir()).run(&["sell", "finish"]).ok);

@@ -39,6 +39,13 @@ pub enum Code {
     Internal,
 }
 
+impl fmt::Display for Code {
+    /// Its word, as it is sent.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.serialize(f)
+    }
+}
+
 /// An error at an edge: `{code, message, hint}`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 pub struct Problem {
@@ -64,5 +71,15 @@ impl fmt::Display for Problem {
             write!(f, " ({})", self.hint)?;
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_code_is_told_by_its_word() {
+        assert_eq!([Code::OverLimit, Code::Lost].map(|code| code.to_string()), ["over_limit", "lost"]);
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::{args::Price, ask::Source, print};
 use std::path::Path;
-use tender_base::{Code, Problem};
+use tender_base::{Code, JobKind, Problem};
 use tender_market::why::Why;
 use tender_node::api::types::*;
 
@@ -17,7 +17,9 @@ pub(crate) async fn run(dir: &Path, options: Price, json: bool) -> Result<(), Pr
                 let why = row.unknown.clone().unwrap_or_default();
                 return Err(Problem::new(Code::Unavailable, why, "set the price by `tender settings set`"));
             };
-            let input = SetPriceInput { kind: row.kind, rate: suggested.rate.clone() };
+            // What is suggested is one price for prompt and text.
+            let both = (row.kind == JobKind::Generate).then_some(PriceRate { micro_usd: 0, per_units: 0 });
+            let input = SetPriceInput { kind: row.kind, rate: suggested.rate.clone(), prompt: both };
             let set: Prices = node.ask("set_price", &input).await?;
             if let Some(now) = set.rows.into_iter().next() {
                 (row.asked, row.asked_prompt, row.warning) = (now.asked, now.asked_prompt, now.warning);

@@ -159,6 +159,12 @@ pub fn parts(work: &Work) -> Option<u32> {
     }
 }
 
+/// Whether a check computes something of `work` again, which takes the client's own card.
+#[must_use]
+pub fn takes_card(work: &Work) -> bool {
+    parts(work).is_some() || matches!(work, Work::Generate(_))
+}
+
 /// Draws `n` distinct indices below `of`, ascending; all of them when `n ≥ of`.
 ///
 /// Every subset of that size is equally likely: Floyd's sampling over unbiased numbers, which are the 32-bit

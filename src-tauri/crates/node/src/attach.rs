@@ -17,6 +17,8 @@ use tender_base::{Code, Problem};
 pub const NODE_FILE: &str = "node.json";
 /// How long a node that was just started may take to answer: migrations and a keyring prompt included.
 const START_LIMIT: Duration = Duration::from_secs(20);
+/// How long a node that runs may take to answer who looks for it.
+const FIND_LIMIT: Duration = Duration::from_secs(10);
 /// Longest event of a subscription, against a server that is not ours.
 const MAX_EVENT_BYTES: usize = 8 << 20;
 
@@ -61,12 +63,18 @@ pub fn default_data_dir() -> PathBuf {
 }
 
 impl Attached {
-    /// The node of this data directory, if one runs and answers.
+    /// The node of this data directory, if one runs and answers within 10 s.
     pub async fn find(data_dir: &Path) -> Option<Self> {
+        Self::find_within(data_dir, FIND_LIMIT).await
+    }
+
+    async fn find_within(data_dir: &Path, limit: Duration) -> Option<Self> {
         let file: NodeFile = serde_json::from_slice(&fs::read(data_dir.join(NODE_FILE)).ok()?).ok()?;
         let token = fs::read_to_string(data_dir.join(&file.token_file)).ok()?;
         let attached = Self::at(&file.api, token.trim()).ok()?;
-        attached.call("overview", Value::Object(serde_json::Map::new()), None).await.ok().map(|_| attached)
+        let asked = attached.call("overview", Value::Object(serde_json::Map::new()), None);
+        // One that is stopped, or a stranger on its port, takes the connection and says nothing.
+        tokio::time::timeout(limit, asked).await.ok()?.ok().map(|_| attached)
     }
 
     /// The API at `address` with `token`; nothing is asked yet.
@@ -257,6 +265,24 @@ fn lost(error: reqwest::Error) -> Problem {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn who_takes_the_connection_and_says_nothing_is_no_node() {
+        let dir = tempfile::tempdir().unwrap();
+        let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let file = NodeFile {
+            pid: 1,
+            api: format!("http://{}", silent.local_addr().unwrap()),
+            a2a: String::new(),
+            token_file: "api.token".into(),
+            version: String::new(),
+        };
+        fs::write(dir.path().join(NODE_FILE), serde_json::to_vec(&file).unwrap()).unwrap();
+        fs::write(dir.path().join("api.token"), "token").unwrap();
+        let limit = Duration::from_millis(200);
+        let found = tokio::time::timeout(limit * 50, Attached::find_within(dir.path(), limit)).await;
+        assert!(found.unwrap().is_none());
+    }
 
     #[test]
     fn events_are_read_across_chunks_and_comments_are_skipped() {

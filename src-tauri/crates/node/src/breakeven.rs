@@ -80,7 +80,7 @@ impl Node {
             Err(problem) => return Err(problem),
         };
         answer.evidence = found.why().into_iter().map(json).collect::<Result<_, _>>()?;
-        let machine = self.machine(JobKind::Generate).await;
+        let machine = self.machine_with_card(JobKind::Generate).await;
         let card = found.apply(&Input { tariff_usd_per_kwh: machine.tariff.mean(), ..machine.card });
         let (prompt, text) =
             own.iter().fold((0, 0), |(prompt, text), job| (prompt + job.prompt_tokens, text + job.text_tokens));

@@ -1,29 +1,50 @@
 //! Calls that were refused, counted in memory and stored together: a busy hour of refusals is sixty events, not
-//! thousands.
+//! thousands. A client that is refused calls for its job again soon; that is no other job.
 
 use crate::node::Node;
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, HashMap},
     sync::{Mutex, PoisonError},
 };
-use tender_base::{Problem, Timestamp, Work};
+use tender_base::{Did, JobSpec, Problem, Sha256, Timestamp, Work};
 use tender_store::{Event, Limit, Refused, StoreError};
+
+/// Jobs that are remembered at most: beyond them, one that is called for again counts again.
+const CALLED: usize = 10_000;
 
 /// Refusals since they were last stored.
 #[derive(Default)]
-pub(crate) struct Refusals(Mutex<BTreeMap<Refused, u64>>);
+pub(crate) struct Refusals {
+    counts: Mutex<BTreeMap<Refused, u64>>,
+    /// Whose jobs were called for, until their deadlines.
+    called: Mutex<HashMap<(Did, Sha256), Timestamp>>,
+}
 
 impl Refusals {
+    /// Whether a peer calls for a job for the first time. Its deadline, to the millisecond, is part of what is asked and
+    /// stays the same from call to call, so two jobs are told apart also when they ask for the same work.
+    pub(crate) fn is_new(&self, client: Did, job: &JobSpec, now: Timestamp) -> bool {
+        let Ok(bytes) = serde_json::to_vec(job) else { return true };
+        let mut called = self.called.lock().unwrap_or_else(PoisonError::into_inner);
+        if called.len() >= CALLED {
+            called.retain(|_, deadline| *deadline > now);
+        }
+        if called.len() >= CALLED {
+            called.clear();
+        }
+        called.insert((client, Sha256::of(&bytes)), job.constraints.deadline).is_none()
+    }
+
     fn count(&self, why: Refused) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner).entry(why).or_default() += 1;
+        *self.counts.lock().unwrap_or_else(PoisonError::into_inner).entry(why).or_default() += 1;
     }
 
     fn take(&self) -> BTreeMap<Refused, u64> {
-        std::mem::take(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+        std::mem::take(&mut self.counts.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     fn put_back(&self, counts: BTreeMap<Refused, u64>) {
-        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut kept = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
         for (why, count) in counts {
             *kept.entry(why).or_default() += count;
         }
@@ -31,7 +52,7 @@ impl Refusals {
 }
 
 impl Node {
-    /// Counts the refusal of a call by a peer, and gives its problem back.
+    /// Counts the refusal of a call, and gives its problem back.
     pub(crate) fn refused(&self, why: Refused, problem: Problem) -> Problem {
         self.refusals.count(why);
         problem
@@ -71,7 +92,7 @@ impl Node {
         }
         let event = Event::CallsRefused { counts: counts.clone(), at: self.now() };
         if let Err(error) = self.store.apply(vec![event], Vec::new()).await {
-            tracing::warn!(problem = %error.problem(), "the refusals were not stored");
+            tracing::warn!(code = %error.problem().code, problem = %error.problem(), "the refusals were not stored");
             self.refusals.put_back(counts);
         }
     }
@@ -108,6 +129,26 @@ mod tests {
         node.store_refusals().await;
         node.store_refusals().await;
         assert_eq!(refused().await, [(Refused::SlotsTaken, 3)]);
+    }
+
+    #[tokio::test]
+    async fn a_job_that_is_called_for_again_is_no_new_one() {
+        let dir = tempfile::tempdir().unwrap();
+        let node = crate::metering::tests::node(&dir).await;
+        let job: JobSpec = serde_json::from_value(serde_json::json!({
+            "work": {"kind": "gemm", "m": 8, "k": 8, "n": 8},
+            "input": {"sha256": "0".repeat(64), "bytes": 512},
+            "constraints": {"budget": 1000, "deadline": "2026-11-21T08:01:00.000Z", "privacy": "peers"},
+        }))
+        .unwrap();
+        let mut other = job.clone();
+        other.constraints.deadline = job.constraints.deadline.after(std::time::Duration::from_millis(1));
+        let now = node.now();
+        let is_new = |client, job| node.refusals.is_new(client, job, now);
+        assert_eq!([is_new(node.did(), &job), is_new(node.did(), &job)], [true, false]);
+        assert!(is_new(node.did(), &other), "for another time");
+        let stranger: Did = "did:key:z6Mkon3Necd6NkkyfoGoHxid2znGc59LU3K7mubaRcFbLfLX".parse().unwrap();
+        assert!(is_new(stranger, &job), "of another peer");
     }
 
     #[tokio::test]

@@ -61,8 +61,15 @@ pub(crate) struct Ended<'a> {
 }
 
 impl Node {
-    /// This machine, with what its sensors have read during such work.
+    /// This machine as it works now, with what its sensors have read during such work.
     pub(crate) async fn machine(&self, kind: JobKind) -> Machine {
+        let machine = self.machine_with_card(kind).await;
+        if self.works_on_processor() { machine.without_card() } else { machine }
+    }
+
+    /// The same with the card that its owner states or that is assumed, also where the processor does the work: what
+    /// buying one would come to.
+    pub(crate) async fn machine_with_card(&self, kind: JobKind) -> Machine {
         let settings = self.settings();
         let mut machine = settings.machine;
         if let Some(watts) = self.card_watts(kind).await {
@@ -234,11 +241,11 @@ impl Node {
                     let value = serde_json::to_value(factor).unwrap_or(Value::Null);
                     learned.push(Event::SettingChanged { key, value, at: self.now() });
                 }
-                Err(problem) => tracing::warn!(%problem, key, "the end of a job teaches nothing"),
+                Err(problem) => tracing::warn!(code = %problem.code, %problem, key, "the end of a job teaches nothing"),
             }
         }
         if let Err(problem) = self.apply(learned, Vec::new()).await {
-            tracing::warn!(%problem, "what the end of a job teaches could not be stored");
+            tracing::warn!(code = %problem.code, %problem, "what the end of a job teaches could not be stored");
         }
         Ok(())
     }
@@ -271,7 +278,7 @@ impl Node {
             events.extend(self.ran(work.kind(), per_second).await);
         }
         if let Err(problem) = self.apply(events, Vec::new()).await {
-            tracing::warn!(%problem, "the measured throughput could not be stored");
+            tracing::warn!(code = %problem.code, %problem, "the measured throughput could not be stored");
         }
     }
 }

@@ -6,6 +6,7 @@ use tender_base::{
     documents::WorkerInfo,
     job::{GenerateWork, Precision, Sampling},
 };
+use tender_market::why::Origin;
 
 fn text(name: &str, sha256: Sha256) -> Work {
     let model = ModelRef { name: name.to_owned(), sha256 };
@@ -26,6 +27,25 @@ fn output(units: u64, wall_ms: u64) -> Output {
 
 fn ended<'a>(work: &'a Work, estimate: &'a LocalCost, output: &'a Output, metered: &'a Metered) -> Ended<'a> {
     Ended { id: Uuid::nil(), book: Book::Real, work, runtime: None, place: Place::Own, estimate, output, metered }
+}
+
+#[tokio::test]
+async fn a_processor_is_no_card_that_wears_unless_its_owner_states_a_price() {
+    let dir = tempfile::tempdir().unwrap();
+    let node = crate::metering::tests::node(&dir).await;
+    let wear = async || {
+        let machine = node.machine(JobKind::Gemm).await;
+        (machine.running(node.now(), 0.0).unwrap().wear_usd_per_hour, machine.origin("price_usd"))
+    };
+    node.works_with("NVIDIA H200");
+    let (of_card, assumed) = wear().await;
+    assert!(of_card > 0.0 && assumed == Origin::Assumed);
+    node.works_with("llvmpipe (LLVM 15.0.6, 256 bits)");
+    assert_eq!(wear().await, (0.0, Origin::Computed));
+    assert!(node.machine_with_card(JobKind::Gemm).await.card.price_usd > 0.0, "what buying one would come to");
+    node.set("card.price_usd", 1_000.into()).await.unwrap();
+    let (stated, origin) = wear().await;
+    assert!(stated > 0.0 && origin == Origin::Stated);
 }
 
 fn record(spent: &Spent) -> &WorkRecord {

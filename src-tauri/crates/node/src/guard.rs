@@ -17,7 +17,7 @@ pub(crate) use selftest::Tested;
 use crate::node::Node;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use sight::{Eyes, Sight};
+use sight::{Eyes, Lost, Sight};
 use std::{
     collections::{BTreeSet, VecDeque},
     sync::{
@@ -26,9 +26,10 @@ use std::{
     },
     time::{Duration, Instant},
 };
-use tender_base::{Code, Problem, Timestamp, documents::HandbackReason, ids::JobId};
+use tender_base::{Code, Problem, Timestamp, Work, documents::HandbackReason, ids::JobId, job::Privacy};
 use tender_engine::{Closed, Tenant};
 use tender_host::guard::{Guard, Look, Reach, Seen, Sighting, Trigger};
+use tender_market::verification;
 use tender_store::{JobRecord, Store};
 use tokio::sync::{Notify, oneshot, watch};
 
@@ -80,6 +81,7 @@ impl Drop for Waiting<'_> {
 struct State {
     guard: Guard,
     look: Look,
+    lost: Lost,
     looked_at: Option<Instant>,
     looking: bool,
     /// What is held, is held for a self-test.
@@ -183,6 +185,13 @@ impl Lookout {
         state.guard.cause(Reach::All).map(Sighting::words).or(testing)
     }
 
+    /// The same without what it was in particular: no program's name is in it.
+    pub(crate) fn kind_of_cause(&self) -> Option<&'static str> {
+        let state = self.state();
+        let testing = state.test.running.map(|_| Trigger::Test);
+        state.guard.cause(Reach::All).map(|cause| cause.trigger).or(testing).map(Trigger::words)
+    }
+
     /// Yields since the start.
     pub(crate) fn count(&self) -> u64 {
         self.state().count
@@ -199,6 +208,11 @@ impl Lookout {
     pub(crate) fn shown(&self) -> (Look, bool, Vec<Yielded>, selftest::Test) {
         let state = self.state();
         (state.look.clone(), state.looking, state.yields.iter().cloned().collect(), state.test.clone())
+    }
+
+    /// What was seen once and has not been for a while, and why not.
+    pub(crate) fn lost(&self) -> Vec<(Trigger, String)> {
+        self.state().lost.for_long(Instant::now())
     }
 
     /// For what this job waits, if it does.
@@ -302,7 +316,9 @@ impl Node {
             };
             let told = |look: &Look| look.0.iter().map(|s| (s.on, s.present.clone(), s.unavailable.clone())).collect();
             let (was, is): (Vec<_>, Vec<_>) = (told(&state.look), told(&look));
-            if was != is || state.looking != looking {
+            let lost = state.lost.for_long(began);
+            state.lost.note(&look, Instant::now());
+            if was != is || state.looking != looking || state.lost.for_long(Instant::now()) != lost {
                 self.live.touch();
             }
             (state.look, state.looking) = (look, looking);
@@ -356,7 +372,13 @@ impl Node {
         };
         let took = freed.as_ref().map(|freed| freed.at.saturating_duration_since(began));
         let freed_ms = took.map(|took| took.as_secs_f64() * 1e3);
-        tracing::info!(cause = cause.words(), ?freed_ms, sold, "the machine is given back");
+        tracing::info!(
+            cause = cause.trigger.name(),
+            what = cause.words(),
+            ?freed_ms,
+            sold,
+            "the machine is given back"
+        );
         if cause.trigger == Trigger::Test {
             self.lookout.tested(freed);
             return self.live.touch();
@@ -412,7 +434,7 @@ impl Node {
         let Ok(value) = serde_json::to_value(&self.lookout.state().yields) else { return };
         let event = tender_store::Event::SettingChanged { key: YIELDS.to_owned(), value, at: self.now() };
         if let Err(e) = self.store.apply(vec![event], Vec::new()).await {
-            tracing::warn!(problem = %e.problem(), "a yield was not stored");
+            tracing::warn!(code = %e.problem().code, problem = %e.problem(), "a yield was not stored");
         }
     }
 }
@@ -425,11 +447,48 @@ impl Node {
         Problem::new(Code::Unavailable, message, "the job waits, or is done elsewhere")
     }
 
-    /// Whether a job could run here if its owner did not need the card.
+    /// That a delivery of such work could be checked now. The silence after which it counts as accepted does not wait
+    /// for the card, so nothing is awarded that would be paid unchecked.
+    ///
+    /// # Errors
+    /// [`Code::Unavailable`] while the card is given back.
+    pub(crate) async fn card_to_check(&self, work: &Work) -> Result<(), Problem> {
+        if !verification::takes_card(work) {
+            return Ok(());
+        }
+        self.lookout.looked().await;
+        if !self.card_is_taken() {
+            return Ok(());
+        }
+        let cause = self.lookout.cause().unwrap_or_else(|| "it was needed for a moment".to_owned());
+        let message = format!("its result would have to be checked here, and the own card is given back: {cause}");
+        Err(Problem::new(Code::Unavailable, message, "the job waits, or goes to a place that needs no check"))
+    }
+
+    /// Whether a job could be done if its owner did not need the card: here, or by a peer whose result is checked here.
     pub(crate) fn waits_for_card(&self, job: &JobRecord) -> bool {
+        let for_peers = job.spec.constraints.privacy != Privacy::Own;
+        self.card_is_taken() && (self.may_run_here(job) || for_peers && verification::takes_card(&job.spec.work))
+    }
+
+    /// For what a job waits, if it waits for the card.
+    pub(crate) fn waits(&self, job: &JobRecord) -> Option<String> {
+        let cause = self.lookout.waits_for(job.id)?;
+        Some(if self.may_run_here(job) {
+            format!("Waits: {cause}")
+        } else {
+            format!("Waits: it would have to be checked here, and the guard has the card ({cause})")
+        })
+    }
+
+    fn may_run_here(&self, job: &JobRecord) -> bool {
+        self.settings().use_own_gpu && !job.peers_only
+    }
+
+    /// Whether the card is given back whole, or about to be.
+    pub(crate) fn card_is_taken(&self) -> bool {
         // The gate closes a moment before it is said for what.
-        let taken = self.lookout.takes_all() || self.engine.is_closed(&Tenant::Own);
-        taken && self.settings().use_own_gpu && !job.peers_only
+        self.lookout.takes_all() || self.engine.is_closed(&Tenant::Own)
     }
 
     /// Waits for the card, and now and then for somebody else who may do it instead.

@@ -252,7 +252,7 @@ impl Node {
         let Ok(value) = value else { return };
         let event = Event::SettingChanged { key: key.to_owned(), value, at: self.now() };
         if let Err(problem) = self.apply(vec![event], Vec::new()).await {
-            tracing::warn!(%problem, key, "what was measured could not be stored");
+            tracing::warn!(code = %problem.code, %problem, key, "what was measured could not be stored");
         }
     }
 }

@@ -280,7 +280,7 @@ impl Node {
         for job in self.store.jobs(open).await.map_err(|e| e.problem())? {
             // What is delivered and being checked is owed or rejected by its check, not by the switch.
             if let Err(problem) = self.cancel_job(job.id).await {
-                tracing::info!(job = %job.id, %problem, "not cancelled");
+                tracing::info!(job = %job.id, code = %problem.code, %problem, "not cancelled");
             }
         }
         let sold = ContractFilter {
@@ -384,7 +384,7 @@ impl Running {
         let _ = tokio::time::timeout(SHUTDOWN_LIMIT, self.node.tasks.wait()).await;
         self.node.store_refusals().await;
         if let Err(e) = self.node.store.close().await {
-            tracing::error!(problem = %e.problem(), "the database did not close");
+            tracing::error!(code = %e.problem().code, problem = %e.problem(), "the database did not close");
         }
     }
 }

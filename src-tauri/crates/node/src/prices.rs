@@ -77,8 +77,14 @@ impl Node {
             unknown: None,
         };
         let Some(units_per_second) = self.speed_here(kind).await else {
-            let kind = kind.name();
-            row.unknown = Some(format!("no {kind} job was done here, so its speed is not known: run or sell one"));
+            let work = match kind {
+                JobKind::Embed => "embedding job",
+                JobKind::Gemm => "matrix product",
+                JobKind::Kernel => "catalogue kernel",
+                JobKind::Wgsl => "WGSL kernel",
+                JobKind::Generate => "text job",
+            };
+            row.unknown = Some(format!("no {work} was done here, so its speed is not known: run or sell one"));
             return Ok(row);
         };
         let machine = self.machine(kind).await;
@@ -194,20 +200,28 @@ impl Node {
         asked.filter(|cap| cap.is_finite() && *cap > 0.0).min_by(f64::total_cmp).map(|cap| (cap, Origin::Computed))
     }
 
-    /// Asks this price from now on, of a text for its prompt as well: a price of the prompt alone ends.
+    /// Asks this price from now on. A price of a text's prompt alone stays unless another is named.
     ///
     /// # Errors
     /// [`Code::Invalid`], naming the field that cannot be billed.
     pub(crate) async fn set_price(&self, input: SetPriceInput) -> Result<(), Problem> {
-        let SetPriceInput { kind, rate } = input;
+        let SetPriceInput { kind, rate, prompt } = input;
+        let priced =
+            |rate: &PriceRate| Rate { micro_usd: rate.micro_usd, per_units: rate.per_units, unit: kind.unit() };
         let mut list = PriceList::default();
-        list.set(kind, Rate { micro_usd: rate.micro_usd, per_units: rate.per_units, unit: kind.unit() });
+        list.set(kind, priced(&rate));
+        if prompt.is_some() && kind != JobKind::Generate {
+            let message = format!("prompt is a price of texts, and {} work has none", kind.name());
+            return Err(Problem::new(Code::Invalid, message, "leave prompt out"));
+        }
+        list.generate_prompt = prompt.as_ref().filter(|rate| rate.per_units > 0).map(priced);
         list.check()?;
         let key = |part: &str| format!("price.{}.{part}", kind.name());
         let mut values =
             vec![(key("micro_usd"), Value::from(rate.micro_usd)), (key("per_units"), rate.per_units.into())];
-        if kind == JobKind::Generate {
-            values.push(("price.generate_prompt.per_units".to_owned(), 0.into()));
+        if let Some(prompt) = prompt {
+            values.push(("price.generate_prompt.micro_usd".to_owned(), prompt.micro_usd.into()));
+            values.push(("price.generate_prompt.per_units".to_owned(), prompt.per_units.into()));
         }
         for (key, value) in &values {
             crate::settings::check(key, value)?;
@@ -224,7 +238,7 @@ impl Node {
             && (!on || now.since(from) >= OFFERED_SPAN)
         {
             if let Err(problem) = self.apply(vec![Event::Offered { from, until: now }], Vec::new()).await {
-                tracing::warn!(%problem, "the time in which work could be bought was not stored");
+                tracing::warn!(code = %problem.code, %problem, "the time in which work could be bought was not stored");
             }
             *since = None;
         }
@@ -286,6 +300,25 @@ pub(crate) fn json<T: serde::Serialize>(value: T) -> Result<Value, Problem> {
 mod tests {
     use super::*;
     use tender_base::Unit;
+
+    #[tokio::test]
+    async fn the_prompts_own_price_stays_until_another_is_named() {
+        let dir = tempfile::tempdir().unwrap();
+        let node = crate::metering::tests::node(&dir).await;
+        let per = |micro_usd, per_units| PriceRate { micro_usd, per_units };
+        let set = async |kind, micro_usd, prompt| {
+            node.set_price(SetPriceInput { kind, rate: per(micro_usd, 1_000), prompt }).await?;
+            let prices = node.settings().prices;
+            let asked = prices.prompt_rate(JobKind::Generate).map(|rate| (rate.micro_usd, rate.per_units));
+            Ok::<_, Problem>((prices.rate(JobKind::Generate).micro_usd, asked))
+        };
+        assert_eq!(set(JobKind::Generate, 80, None).await.unwrap(), (80, None));
+        assert_eq!(set(JobKind::Generate, 90, Some(per(1, 100))).await.unwrap(), (90, Some((1, 100))));
+        assert_eq!(set(JobKind::Generate, 100, None).await.unwrap(), (100, Some((1, 100))), "it stays");
+        assert_eq!(set(JobKind::Embed, 5, None).await.unwrap(), (100, Some((1, 100))));
+        assert_eq!(set(JobKind::Embed, 5, Some(per(1, 1))).await.unwrap_err().code, Code::Invalid);
+        assert_eq!(set(JobKind::Generate, 100, Some(per(0, 0))).await.unwrap(), (100, None), "and can end");
+    }
 
     #[test]
     fn what_is_asked_for_a_token_counts_the_prompt_at_its_own_price() {

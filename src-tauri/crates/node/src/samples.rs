@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 use tender_base::Timestamp;
-use tender_host::{CpuTimes, HostMemory, Reading};
+use tender_host::{CpuTimes, HostMemory, Reading, Sensor};
 use tokio::{sync::watch, task::spawn_blocking};
 use uuid::Uuid;
 
@@ -24,6 +24,26 @@ pub(crate) struct CardNow {
     pub(crate) address: String,
     /// None when it could not be read.
     pub(crate) reading: Option<Reading>,
+    /// Why it could not be read the last time that it could not.
+    pub(crate) unread: Option<Unread>,
+}
+
+/// Why a card could not be read.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Unread {
+    /// Milliseconds since 1970.
+    pub(crate) at_ms: i64,
+    pub(crate) why: String,
+}
+
+impl CardNow {
+    fn of(sensor: &dyn Sensor, now: Timestamp) -> Self {
+        let (reading, unread) = match sensor.read() {
+            Ok(reading) => (Some(reading), None),
+            Err(error) => (None, Some(Unread { at_ms: now.millis(), why: error.to_string() })),
+        };
+        Self { name: sensor.name().to_owned(), address: sensor.address().to_owned(), reading, unread }
+    }
 }
 
 /// One look at the machine.
@@ -99,9 +119,14 @@ impl Samples {
         over
     }
 
-    fn push(&self, cards: Vec<CardNow>, memory: Option<HostMemory>, cpu: Option<f64>, now: Timestamp) {
+    fn push(&self, mut cards: Vec<CardNow>, memory: Option<HostMemory>, cpu: Option<f64>, now: Timestamp) {
         let mut seen = self.lock();
         seen.samples.push_back(sample(&cards, cpu, now));
+        // A card that can be read again left a gap.
+        for card in cards.iter_mut().filter(|card| card.unread.is_none()) {
+            let before = seen.cards.iter().find(|before| before.address == card.address);
+            card.unread = before.and_then(|before| before.unread.clone());
+        }
         (seen.cards, seen.memory) = (cards, memory);
         seen.forget(now);
         drop(seen);
@@ -117,7 +142,11 @@ impl Seen {
     /// Drops what is too old, and what a clock that was set back left in the future.
     fn forget(&mut self, now: Timestamp) {
         let kept = i64::try_from(KEPT.as_millis()).unwrap_or(i64::MAX);
-        self.samples.retain(|sample| (0..=kept).contains(&(now.millis() - sample.at_ms)));
+        let lately = |at_ms: i64| (0..=kept).contains(&(now.millis() - at_ms));
+        self.samples.retain(|sample| lately(sample.at_ms));
+        for card in &mut self.cards {
+            card.unread = card.unread.take().filter(|unread| lately(unread.at_ms));
+        }
     }
 }
 
@@ -149,13 +178,9 @@ impl Node {
             let cards = spawn_blocking(metering::open).await.unwrap_or_default();
             let mut before = CpuTimes::now();
             loop {
-                let looked = cards.clone();
+                let (looked, now) = (cards.clone(), clock.now());
                 let look = move || {
-                    let read = |card: &tender_host::CardMeter| CardNow {
-                        name: card.sensor().name().to_owned(),
-                        address: card.sensor().address().to_owned(),
-                        reading: card.sensor().read().ok(),
-                    };
+                    let read = |card: &tender_host::CardMeter| CardNow::of(card.sensor(), now);
                     (looked.iter().map(read).collect(), HostMemory::now(), CpuTimes::now())
                 };
                 let (cards, memory, times) = spawn_blocking(look).await.unwrap_or_default();
@@ -175,6 +200,7 @@ impl Node {
 mod tests {
     use super::*;
     use std::time::Instant;
+    use tender_host::{Process, SensorError};
 
     fn at(seconds: i64) -> Timestamp {
         Timestamp::from_millis(1_795_248_000_000 + seconds * 1000)
@@ -187,7 +213,45 @@ mod tests {
             memory_used_bytes: Some(100),
             ..Reading::empty(Instant::now())
         };
-        CardNow { name: "Alpha".to_owned(), address: "0000:01:00.0".to_owned(), reading: Some(reading) }
+        CardNow { name: "Alpha".to_owned(), address: "0000:01:00.0".to_owned(), reading: Some(reading), unread: None }
+    }
+
+    /// A card that fell off the bus.
+    struct Lost;
+
+    impl Sensor for Lost {
+        fn read(&self) -> Result<Reading, SensorError> {
+            Err(SensorError::Other("the GPU is lost".to_owned()))
+        }
+
+        fn processes(&self) -> Result<Vec<Process>, SensorError> {
+            Ok(Vec::new())
+        }
+
+        fn name(&self) -> &str {
+            "Alpha"
+        }
+
+        fn address(&self) -> &str {
+            "0000:01:00.0"
+        }
+
+        fn may_be(&self, _: &str) -> bool {
+            true
+        }
+    }
+
+    #[test]
+    fn why_a_card_could_not_be_read_is_known_as_long_as_its_gap_shows() {
+        let samples = Samples::default();
+        let unread = |now| samples.seen(now).cards[0].unread.clone();
+        samples.push(vec![card(None, 60.0)], None, None, at(0));
+        assert_eq!(unread(at(0)), None);
+        samples.push(vec![CardNow::of(&Lost, at(2))], None, None, at(2));
+        samples.push(vec![card(None, 60.0)], None, None, at(4));
+        let lost = unread(at(602)).unwrap();
+        assert!(lost.at_ms == at(2).millis() && lost.why.contains("the GPU is lost"), "{lost:?}");
+        assert_eq!(unread(at(603)), None);
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! The A2A listener of a node: its TLS key, its card, its address.
 
-mod card;
+pub(crate) mod card;
 
 pub(crate) use card::{FIGURES, Figures, unit};
 
@@ -98,7 +98,7 @@ pub(crate) async fn a2a(node: Arc<Node>, listener: TcpListener, tls: Option<Serv
         tender_a2a::serve(listener, tls, router, limits, async move { shutdown.cancelled().await }).await
     };
     if let Err(problem) = served.await {
-        tracing::error!(%problem, "the A2A interface ended");
+        tracing::error!(code = %problem.code, %problem, "the A2A interface ended");
     }
 }
 
@@ -113,7 +113,7 @@ async fn refresh_card(node: Arc<Node>, source: CardSource, key: Option<Sha256>) 
         }
         published = now;
         if let Err(problem) = node.card(key).and_then(|card| source.publish(&card, node.now())) {
-            tracing::warn!(%problem, "the card was not refreshed");
+            tracing::warn!(code = %problem.code, %problem, "the card was not refreshed");
         }
     }
 }

@@ -161,8 +161,15 @@ mod tests {
         fs::write(dir.path().join(KEY_FILE), key).unwrap();
         let prompt = "write a poem about my neighbour";
         let mut log = log_file::LogFile::open(dir.path()).unwrap();
-        writeln!(log, "2026-11-21T21:00:00.5Z  WARN tender_node::client: the job failed ms=7 problem={prompt}")
-            .unwrap();
+        writeln!(
+            log,
+            "2026-11-21T21:00:00.5Z  WARN tender_node::client: the job failed code=unavailable problem={prompt}"
+        )
+        .unwrap();
+        let given = r#"cause="game" what="game in foreground (secret-game)" freed_ms=Some(171.25) sold=1"#;
+        let found = "/srv/films/secret.gguf";
+        writeln!(log, "2026-11-21T21:00:00.6Z  INFO tender_node::guard: the machine is given back {given}").unwrap();
+        writeln!(log, "2026-11-21T21:00:00.6Z  WARN tender_node::models: not added file={found} ms=4").unwrap();
         writeln!(log, "{prompt} {token}").unwrap();
         let said = format!("tender-worker: no definition in scope for identifier: `{prompt}`");
         writeln!(log, "2026-11-21T21:00:00.7Z  INFO tender_worker: the worker said line={said:?}").unwrap();
@@ -193,7 +200,8 @@ mod tests {
         ] {
             assert!(text.contains(part), "{part} is missing:\n{text}");
         }
-        assert!(text.contains("ms=7 problem=…") && text.contains("ok: Identity"), "{text}");
+        assert!(text.contains("code=unavailable problem=…") && text.contains("ok: Identity"), "{text}");
+        assert!(text.contains("given back cause=game what=… freed_ms=Some(171.25) sold=1"), "{text}");
         let (own, theirs, place) = (node.did().to_string(), peer.did.to_string(), dir.path().display().to_string());
         let secrets = [
             token,
@@ -202,6 +210,8 @@ mod tests {
             "Anna",
             "Berta",
             "secret-game",
+            found,
+            "films",
             "anna.example.org",
             "7443",
             "My own",

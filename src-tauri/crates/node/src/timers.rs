@@ -28,7 +28,7 @@ pub(crate) async fn run(node: Arc<Node>) {
     loop {
         tokio::time::sleep(EVERY).await;
         if let Err(problem) = node.expire().await {
-            tracing::warn!(%problem, "timers");
+            tracing::warn!(code = %problem.code, %problem, "timers");
         }
         node.note_offered(&mut offered_since).await;
         round = round.wrapping_add(1);
@@ -46,12 +46,12 @@ impl Node {
     async fn sweep(&self) {
         let now = self.now();
         if let Err(e) = self.store.sweep_blobs(now).await {
-            tracing::warn!(problem = %e.problem(), "old inputs and outputs were not swept");
+            tracing::warn!(code = %e.problem().code, problem = %e.problem(), "old inputs and outputs were not swept");
         }
         let kept = i64::try_from(HOOKS_KEPT.as_millis()).unwrap_or(i64::MAX);
         let before = Timestamp::from_millis(now.millis().saturating_sub(kept));
         if let Err(e) = self.store.forget_ended_hooks(before).await {
-            tracing::warn!(problem = %e.problem(), "old webhooks were not forgotten");
+            tracing::warn!(code = %e.problem().code, problem = %e.problem(), "old webhooks were not forgotten");
         }
     }
 
@@ -65,7 +65,7 @@ impl Node {
                 continue;
             }
             if let Err(problem) = self.time_is_over(&self.record(listed.id).await?).await {
-                tracing::warn!(contract = %listed.id, %problem, "not expired");
+                tracing::warn!(contract = %listed.id, code = %problem.code, %problem, "not expired");
             }
         }
         self.close_quotes().await?;
@@ -80,7 +80,7 @@ impl Node {
             let node = self.clone();
             self.spawn(async move {
                 if let Err(problem) = node.complete_receipt(contract).await {
-                    tracing::debug!(%contract, %problem, "the countersignature is still due");
+                    tracing::debug!(%contract, code = %problem.code, %problem, "the countersignature is still due");
                     node.due_countersignatures().insert(contract);
                 }
             });

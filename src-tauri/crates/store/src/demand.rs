@@ -61,14 +61,15 @@ impl Refused {
 /// What became of the calls of a day that were answered with a proposal.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct DayOfDemand {
-    /// Proposals made.
+    /// Jobs for which a proposal was made, however often they were called for.
     pub quoted: u64,
     /// Of these, awarded.
     pub won: u64,
     /// Of these, delivered.
     pub delivered: u64,
     /// How proposals and awards ended that brought nothing, by a word each: `declined`, `expired`, `failed`,
-    /// `abandoned`, `handed_back`, `rejected`.
+    /// `abandoned`, `handed_back`, `rejected`. A client declines when it takes another and when it only asked for the
+    /// price; it does not say which.
     pub lost: BTreeMap<String, u64>,
     /// Calls that were refused.
     pub refused: BTreeMap<Refused, u64>,
@@ -111,13 +112,19 @@ impl Store {
         let mut view = self.read().await?;
         let mut days: BTreeMap<Timestamp, DayOfDemand> = BTreeMap::new();
         let answered = sqlx::query(
+            // Of the contracts of one job the one counts that came furthest, and the last of these: a client calls
+            // for its job again when nobody could take it. SQLite takes the other columns from the row of the maximum.
             "SELECT opened_at / ?3 * ?3 AS day, state, won, delivered, declined, count(*) AS n FROM (
-                 SELECT c.opened_at, c.state,
-                     EXISTS (SELECT 1 FROM contract_states s WHERE s.contract = c.id AND s.state = 'awarded') AS won,
-                     EXISTS (SELECT 1 FROM contract_states s WHERE s.contract = c.id AND s.state = 'delivered')
-                         AS delivered,
-                     EXISTS (SELECT 1 FROM documents d WHERE d.contract = c.id AND d.type = 'decline') AS declined
-                 FROM contracts c WHERE c.role = 'contractor' AND c.book = ?1 AND c.opened_at >= ?2
+                 SELECT *, max((won + delivered) * (1 << 50) + opened_at) FROM (
+                     SELECT c.opened_at, c.state, c.peer,
+                         (SELECT body ->> '$.document.job' FROM documents d WHERE d.contract = c.id AND d.type = 'call')
+                             AS job,
+                         EXISTS (SELECT 1 FROM contract_states s WHERE s.contract = c.id AND s.state = 'awarded') AS won,
+                         EXISTS (SELECT 1 FROM contract_states s WHERE s.contract = c.id AND s.state = 'delivered')
+                             AS delivered,
+                         EXISTS (SELECT 1 FROM documents d WHERE d.contract = c.id AND d.type = 'decline') AS declined
+                     FROM contracts c WHERE c.role = 'contractor' AND c.book = ?1 AND c.opened_at >= ?2
+                 ) GROUP BY peer, job
              ) GROUP BY day, state, won, delivered, declined",
         )
         .bind(rows::word(book)?)

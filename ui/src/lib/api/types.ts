@@ -5,7 +5,7 @@ export type ContractStateName =
   | 'rejected' | 'lapsed' | 'failed' | 'abandoned' | 'handed_back';
 
 export type GuardTriggerName =
-  | 'test' | 'game' | 'other_program' | 'temperature' | 'power' | 'battery' | 'activity' | 'schedule' | 'metered';
+  | 'game' | 'other_program' | 'temperature' | 'power' | 'battery' | 'activity' | 'schedule' | 'metered' | 'test';
 
 /**
  * No input.
@@ -28,6 +28,10 @@ did: string,
  * Whether and why it sells.
  */
 selling: Selling, 
+/**
+ * What the guard could see once and has not for half a minute; selling goes on without it.
+ */
+guard_lost: Array<GuardLost>, 
 /**
  * Everything is stopped by the owner's switch.
  */
@@ -2251,7 +2255,7 @@ unknown: string | null,
 why: unknown, };
 
 /**
- * Ask this price from now on, of a text for its prompt as well.
+ * Ask this price from now on.
  */
 export type SetPriceInput = { 
 /**
@@ -2259,9 +2263,13 @@ export type SetPriceInput = {
  */
 kind: 'embed' | 'gemm' | 'kernel' | 'wgsl' | 'generate', 
 /**
- * The price.
+ * The price; of a text for its prompt as well, unless that has its own.
  */
-rate: PriceRate, };
+rate: PriceRate, 
+/**
+ * The prompt's own price: as it is when absent, none with `per_units` 0.
+ */
+prompt?: PriceRate, };
 
 /**
  * Break-even from the own job log.
@@ -2764,6 +2772,23 @@ trigger: GuardTriggerName | null,
  * not known.
  */
 resumes_at: string | null, };
+
+/**
+ * Something that the guard is told to look for and cannot see any more.
+ */
+export type GuardLost = { 
+/**
+ * Its name.
+ */
+trigger: GuardTriggerName, 
+/**
+ * What it is, in words.
+ */
+what: string, 
+/**
+ * Why it cannot be seen.
+ */
+why: string, };
 
 /**
  * The guard: what it looks for, what it sees, and what it did.
@@ -3287,7 +3312,24 @@ utilisation: number | null,
 /**
  * What slows it down now, in words; empty when nothing does.
  */
-slowed_by: Array<string>, };
+slowed_by: Array<string>, 
+/**
+ * The last gap in its samples that could not be read; none in the span when absent.
+ */
+unread?: UnreadCard | null, };
+
+/**
+ * A look at a card that failed.
+ */
+export type UnreadCard = { 
+/**
+ * When.
+ */
+at: string, 
+/**
+ * Why, in words.
+ */
+why: string, };
 
 /**
  * The machine beside its cards.

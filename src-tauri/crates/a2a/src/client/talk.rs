@@ -111,7 +111,7 @@ impl Talk {
         if let Some(id) = self.answer.task.filter(|_| !ended) {
             let request = CancelTaskRequest { id, metadata: None, tenant: None };
             if let Err(problem) = self.link.call(Operation::Cancel(request), HEAD_TIME).await {
-                tracing::debug!(%problem, "the agent did not cancel the task");
+                tracing::debug!(code = %problem.code, %problem, "the agent did not cancel the task");
             }
         }
     }
@@ -160,7 +160,7 @@ impl Talk {
                 && !matches!(problem.code, Code::Lost | Code::Unavailable | Code::TooMany)
             {
                 // It has ended, or cannot be subscribed to: then it can be asked for.
-                tracing::debug!(%problem, "the agent's task cannot be subscribed to");
+                tracing::debug!(code = %problem.code, %problem, "the agent's task cannot be subscribed to");
                 break;
             }
         }

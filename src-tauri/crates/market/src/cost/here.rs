@@ -75,6 +75,16 @@ impl Machine {
         self
     }
 
+    /// Without a card that wears: the processor does the work. A price that the owner stated stays.
+    #[must_use]
+    pub fn without_card(mut self) -> Self {
+        if self.origin("price_usd") != Origin::Stated {
+            self.card.price_usd = 0.0;
+            self.origins.insert("price_usd", Origin::Computed);
+        }
+        self
+    }
+
     fn hardware(&self) -> Result<Hardware, Problem> {
         if let Some(usd_per_hour) = self.rent_usd_per_hour {
             return Ok(Hardware::Rented { usd_per_hour });

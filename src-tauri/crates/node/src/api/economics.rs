@@ -40,7 +40,7 @@ pub(crate) async fn aside<T: Send + 'static>(work: impl FnOnce() -> Answer<T> + 
 
 pub(super) async fn breakeven_presets(node: &Arc<Node>, _: Nothing) -> Answer<BreakevenPresets> {
     let mut all = Vec::new();
-    let machine = node.machine(JobKind::Generate).await;
+    let machine = node.machine_with_card(JobKind::Generate).await;
     let speed = node.throughput(None).await.of(JobKind::Generate);
     let (example, mut assumed) = example(node.now())?;
     if !machine.origins.is_empty() || speed.is_some() {

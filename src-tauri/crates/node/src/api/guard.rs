@@ -39,6 +39,16 @@ pub(super) async fn test_guard(node: &Arc<Node>, input: Nothing) -> Answer<Guard
     guard(node, input).await
 }
 
+/// What the guard cannot see any more.
+pub(super) fn lost(node: &Node) -> Vec<GuardLost> {
+    let shown = |(trigger, why): (Trigger, String)| GuardLost {
+        trigger: trigger.name().to_owned(),
+        what: trigger.words().to_owned(),
+        why,
+    };
+    node.lookout.lost().into_iter().map(shown).collect()
+}
+
 pub(super) async fn finish_then_pause(node: &Arc<Node>, switch: Switch) -> Answer<Selling> {
     node.set("finish_then_pause", switch.on.into()).await?;
     views::selling(node).await

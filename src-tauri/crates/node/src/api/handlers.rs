@@ -11,11 +11,13 @@ use super::{
     types::*,
     views, with_operations,
 };
-use crate::{client::Decided, economics::EXPECTED, node::Node, runtimes::Attached, settings};
+use crate::{
+    client::Decided, economics::EXPECTED, node::Node, runtimes::Attached, serve::card::on_processor, settings,
+};
 use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
 use serde_json::Value;
 use std::{sync::Arc, time::Duration};
-use tender_base::{Code, Problem, Role, ids::ContractId, ids::JobId};
+use tender_base::{Code, Problem, Role, documents::WorkerInfo, ids::ContractId, ids::JobId};
 use tender_host::Places;
 use tender_market::price::CloudPrice;
 use tender_store::{ContractFilter, Event, JobFilter};
@@ -163,6 +165,11 @@ async fn settings(node: &Arc<Node>, _: Nothing) -> Answer<Settings> {
 }
 
 async fn doctor(node: &Arc<Node>, _: Nothing) -> Answer<Doctor> {
+    examined(node, node.lookout.cause()).await
+}
+
+/// What `doctor` finds, when this is told of what the card is given back for.
+async fn examined(node: &Arc<Node>, cause: Option<String>) -> Answer<Doctor> {
     let settings = node.settings();
     let places = Places {
         data_dir: node.config.data_dir.clone(),
@@ -173,16 +180,22 @@ async fn doctor(node: &Arc<Node>, _: Nothing) -> Answer<Doctor> {
     let found = tokio::task::spawn_blocking(move || tender_host::checks(&places)).await;
     let mut checks: Vec<DoctorCheck> = found.unwrap_or_default().into_iter().map(crate::looking::shown).collect();
     let opened = node.engine.open().await;
-    checks.push(views::check(
-        "GPU",
-        match (opened, node.lookout.cause()) {
-            // That its owner needs it is no fault.
-            (Err(_), Some(cause)) => Ok(format!("in use by you: {cause}")),
-            (opened, _) => opened.map(|worker| {
-                format!("{} ({}, {}), test kernel passed", worker.adapter, worker.backend, worker.driver)
-            }),
+    checks.push(match (opened, cause) {
+        // That its owner needs it is no fault.
+        (Err(_), Some(cause)) => views::check("GPU", Ok(format!("in use by you: {cause}"))),
+        (Ok(worker), _) if on_processor(&worker.adapter) => DoctorCheck {
+            name: "GPU".to_owned(),
+            state: "warning".to_owned(),
+            message: format!("no GPU was found: the processor does the work, slowly ({})", worker.adapter),
+            remedy: "if there is a card, install its driver".to_owned(),
         },
-    ));
+        (opened, _) => {
+            let passed = |worker: WorkerInfo| {
+                format!("{} ({}, {}), test kernel passed", worker.adapter, worker.backend, worker.driver)
+            };
+            views::check("GPU", opened.map(passed))
+        }
+    });
     checks.extend(crate::models::checks(&node.models().await));
     checks.extend(crate::runtimes::checks(&node.list_runtimes()));
     checks.extend(crate::agents::checks(&node.list_agents()));
@@ -203,7 +216,9 @@ async fn doctor(node: &Arc<Node>, _: Nothing) -> Answer<Doctor> {
 }
 
 async fn support_bundle(node: &Arc<Node>, _: Nothing) -> Answer<SupportBundle> {
-    let checks = doctor(node, Nothing {}).await?.checks;
+    // Without the name of the owner's game.
+    let cause = node.lookout.kind_of_cause().map(str::to_owned);
+    let checks = examined(node, cause).await?.checks;
     let text = node.support_text(&checks).await?;
     let day = &node.now().to_string()[..10];
     Ok(SupportBundle { name: format!("tender-support-{day}.txt"), text })

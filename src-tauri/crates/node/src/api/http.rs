@@ -74,7 +74,7 @@ pub(crate) async fn serve(node: Arc<Node>, listener: TcpListener, token: String)
             .map_err(failed)
     };
     if let Err(problem) = served.await {
-        tracing::error!(%problem, "the local API ended");
+        tracing::error!(code = %problem.code, %problem, "the local API ended");
     }
 }
 

@@ -4,7 +4,7 @@ use super::{types::*, views};
 use crate::{
     client::Decided,
     node::Node,
-    samples::{CardNow, EVERY, KEPT, Sample},
+    samples::{CardNow, EVERY, KEPT, Sample, Unread},
 };
 use std::{collections::HashMap, sync::Arc};
 use tender_base::{ContractState, JobState, Problem, Role, Timestamp};
@@ -33,7 +33,7 @@ pub(super) async fn watch_machine(node: &Arc<Node>, _: Nothing) -> Result<Machin
     })
 }
 
-fn card(CardNow { name, address, reading }: CardNow) -> MachineCard {
+fn card(CardNow { name, address, reading, unread }: CardNow) -> MachineCard {
     let slowed = reading.and_then(|reading| reading.throttle).map(tender_host::Throttle::words);
     MachineCard {
         name,
@@ -45,6 +45,7 @@ fn card(CardNow { name, address, reading }: CardNow) -> MachineCard {
         memory_total_bytes: reading.and_then(|reading| reading.memory_total_bytes),
         utilisation: reading.and_then(|reading| reading.utilisation),
         slowed_by: slowed.unwrap_or_default().into_iter().map(str::to_owned).collect(),
+        unread: unread.map(|Unread { at_ms, why }| UnreadCard { at: Timestamp::from_millis(at_ms).to_string(), why }),
     }
 }
 
@@ -187,7 +188,8 @@ mod tests {
     #[test]
     fn what_a_card_does_not_tell_is_absent() {
         let reading = Reading { throttle: Some(Throttle::HEAT), ..Reading::empty(Instant::now()) };
-        let now = |reading| card(CardNow { name: "A".to_owned(), address: "0000:01:00.0".to_owned(), reading });
+        let now =
+            |reading| card(CardNow { name: "A".to_owned(), address: "0000:01:00.0".to_owned(), reading, unread: None });
         assert_eq!(now(Some(reading)).slowed_by, ["it is too hot"]);
         assert!(now(None).power_watts.is_none() && now(None).slowed_by.is_empty());
     }

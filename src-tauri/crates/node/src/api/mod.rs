@@ -163,7 +163,8 @@ mod tests {
             "// Generated from tender-node's API types by `TENDER_WRITE_TYPES=1 cargo test -p tender-node typescript`. Do not edit.\n\n",
         );
         text.push_str("export type ContractStateName =\n  | 'announced' | 'proposed' | 'awarded' | 'running' | 'delivered' | 'accepted' | 'settled'\n  | 'rejected' | 'lapsed' | 'failed' | 'abandoned' | 'handed_back';\n\n");
-        text.push_str("export type GuardTriggerName =\n  | 'test' | 'game' | 'other_program' | 'temperature' | 'power' | 'battery' | 'activity' | 'schedule' | 'metered';\n\n");
+        let triggers = tender_host::guard::Trigger::ALL.map(|trigger| format!("'{}'", trigger.name())).join(" | ");
+        text.push_str(&format!("export type GuardTriggerName =\n  | {triggers};\n\n"));
         let all = [
             types::typescript(&config),
             types::submit::typescript(&config),

@@ -65,6 +65,8 @@ api_types! {
         pub did: String,
         /// Whether and why it sells.
         pub selling: Selling,
+        /// What the guard could see once and has not for half a minute; selling goes on without it.
+        pub guard_lost: Vec<GuardLost>,
         /// Everything is stopped by the owner's switch.
         pub stopped: bool,
         /// Earned today (UTC), accepted deliveries only.

@@ -45,6 +45,7 @@ pub(super) async fn overview(node: &Arc<Node>) -> Result<Overview, Problem> {
     Ok(Overview {
         did: node.did().to_string(),
         selling: selling(node).await?,
+        guard_lost: super::guard::lost(node),
         stopped: settings.stopped,
         earned_today_micro_usd: today.earned.0,
         spent_today_micro_usd: today.spent.0,
@@ -109,10 +110,7 @@ pub(super) async fn bought(node: &Arc<Node>, job: &JobRecord) -> Result<JobSumma
         title: title(&job.spec.work),
         state: Some(job.state),
         contract_state: chosen.map(|record| record.state),
-        reason: match node.lookout.waits_for(job.id) {
-            Some(cause) => format!("Waits: {cause}"),
-            None => job_reason(job, chosen, with.as_deref()),
-        },
+        reason: node.waits(job).unwrap_or_else(|| job_reason(job, chosen, with.as_deref())),
         with,
         amount_micro_usd: amount.map(|a| a.0),
         // Of an agent's text nobody knows how much is still to come.

@@ -27,6 +27,12 @@ impl Node {
         for other in others.iter().skip(1) {
             self.decline_by_id(*other).await;
         }
+        let (call, _) = crate::contractor::opening(&record)?;
+        if let Err(problem) = self.card_to_check(&call.document.job.work).await {
+            // Its slot is not held for a game.
+            self.decline(&record).await;
+            return Err(problem);
+        }
         self.award(&record).await?;
         self.follow(&self.record(id).await?, others.first().copied()).await
     }

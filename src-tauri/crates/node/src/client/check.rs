@@ -98,7 +98,7 @@ impl Node {
                 ContractState::Accepted | ContractState::Settled => return Ok(()),
                 _ => return Err(problem),
             }
-            tracing::warn!(contract = %id, %problem, "the delivery could not be checked yet");
+            tracing::warn!(contract = %id, code = %problem.code, %problem, "the delivery could not be checked yet");
             tokio::time::sleep(pause).await;
             pause = (pause * 2).min(RECHECK_AFTER_AT_MOST);
         }
@@ -243,7 +243,7 @@ impl Node {
         self.apply_learning(events, Vec::new(), lessons).await?;
         // The money is booked; hearing the countersignature may take another try.
         if let Err(problem) = self.complete_receipt(record.id).await {
-            tracing::info!(contract = %record.id, %problem, "the countersignature is still due");
+            tracing::info!(contract = %record.id, code = %problem.code, %problem, "the countersignature is still due");
             self.due_countersignatures().insert(record.id);
         }
         Ok(())

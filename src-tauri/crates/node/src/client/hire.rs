@@ -130,7 +130,7 @@ impl Node {
                     tokio::time::sleep(BETWEEN_ROUNDS_AT_MOST).await;
                 }
                 Err(problem) => {
-                    tracing::info!(job = %job.id, agent = agent.name, %problem, "what it had begun came to nothing");
+                    tracing::info!(job = %job.id, agent = agent.name, code = %problem.code, %problem, "what it had begun came to nothing");
                     return Ok(false);
                 }
             }
@@ -246,7 +246,7 @@ impl Node {
                 let (node, event) = (self.clone(), hired(task, allowed));
                 self.spawn(async move {
                     if let Err(problem) = node.apply(vec![event], Vec::new()).await {
-                        tracing::warn!(%problem, "a restart will not know of the agent's task");
+                        tracing::warn!(code = %problem.code, %problem, "a restart will not know of the agent's task");
                     }
                 });
             }
@@ -319,8 +319,15 @@ impl Node {
         let claim =
             Claim { work: job.spec.work.clone(), input: input.into(), output: output.clone().into(), units, seed };
         let model = self.model(&claim.work).await?;
-        let checking = verify::evidence(&claim, &Probe::Margins, self.engine.as_ref(), model.as_deref(), CHECK_LIMIT);
-        let found = checking.await?;
+        let found = loop {
+            self.lookout.looked().await;
+            let engine = self.engine.as_ref();
+            match verify::evidence(&claim, &Probe::Margins, engine, model.as_deref(), CHECK_LIMIT).await {
+                // That the owner needs the card is no fault of the agent's, and the text can wait.
+                Err(_) if self.card_is_taken() => self.card_released(job.id).await,
+                found => break found?,
+            }
+        };
         let mut verdict = verification::verdict(&claim.work, &found.evidence);
         if let (Err(problem), Some(fault)) = (&mut verdict, found.fault) {
             problem.message = format!("{}: {fault}", problem.message);

@@ -136,7 +136,7 @@ impl Node {
             self.apply(vec![event], Vec::new()).await
         };
         if let Err(problem) = stored.await {
-            tracing::warn!(%problem, place, "how the job ended could not be stored");
+            tracing::warn!(code = %problem.code, %problem, place, "how the job ended could not be stored");
         }
     }
 }

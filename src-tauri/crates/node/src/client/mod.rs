@@ -62,7 +62,7 @@ impl Node {
     pub(crate) async fn drive(self: Arc<Self>, id: JobId, resumed: bool) {
         let outcome = self.clone().drive_to_end(id, resumed).await;
         if let Err(problem) = outcome {
-            tracing::warn!(job = %id, %problem, "the job failed");
+            tracing::warn!(job = %id, code = %problem.code, %problem, "the job failed");
             self.end_job(id, JobState::Failed, problem).await;
         }
     }
@@ -107,9 +107,10 @@ impl Node {
             let receipt = self.tender(&job).await?;
             self.decline_infeasible(&receipt).await;
             match receipt.problem() {
+                // Also when the others are too dear: it may be done here, or by those who were not asked.
+                Some(_) if self.waits_for_card(&job) => self.card_released(id).await,
                 // Peers that are full or down may answer differently in a moment; a budget will not.
                 Some(problem) if problem.code == Code::OverLimit => return Err(problem),
-                Some(_) if self.waits_for_card(&job) => self.card_released(id).await,
                 Some(problem) => {
                     empty += 1;
                     if empty >= ROUNDS && wait_until.is_none_or(|until| self.now() >= until) {
@@ -190,7 +191,7 @@ impl Node {
                     {
                         return Ok(());
                     }
-                    tracing::info!(job = %job.id, from = alternative.source.label(), %problem, "trying the next one");
+                    tracing::info!(job = %job.id, from = alternative.source.label(), code = %problem.code, %problem, "trying the next one");
                     // That somebody was lost decides how long to wait for others: it outlives later reasons.
                     if last.code != Code::Lost {
                         last = problem;
@@ -342,7 +343,7 @@ impl Node {
     async fn end_job(&self, id: JobId, state: JobState, problem: Problem) {
         let event = self.job_event(id, state, Some(problem));
         if let Err(problem) = self.apply(vec![event], Vec::new()).await {
-            tracing::error!(job = %id, %problem, "the end of the job could not be stored");
+            tracing::error!(job = %id, code = %problem.code, %problem, "the end of the job could not be stored");
         }
     }
 

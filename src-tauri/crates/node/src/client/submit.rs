@@ -160,7 +160,7 @@ impl Node {
 
     /// Texts and kernels are checked by computing parts of them again here; a machine that cannot would pay unchecked.
     async fn can_check(&self, work: &Work) -> Result<(), Problem> {
-        if verification::parts(work).is_some() || matches!(work, Work::Generate(_)) {
+        if verification::takes_card(work) {
             match self.engine.open().await {
                 // It waits for the card, which was fine when it last worked.
                 Err(_) if self.lookout.takes_all() => {}

@@ -61,7 +61,9 @@ impl Node {
                 Ok(expected) => {
                     fields.insert(EXPECTED.to_owned(), expected.into());
                 }
-                Err(problem) => tracing::warn!(job = %job.id, %problem, "what is expected is not explained"),
+                Err(problem) => {
+                    tracing::warn!(job = %job.id, code = %problem.code, %problem, "what is expected is not explained")
+                }
             }
         }
         let mut events = vec![Event::JobDecided { job: job.id, decision }];
@@ -183,6 +185,10 @@ impl Node {
             Ok(()) => self.can_check_in_time(&job.spec.work).await,
             lacking => lacking,
         };
+        let checkable = match checkable {
+            Ok(()) => self.card_to_check(&job.spec.work).await,
+            lacking => lacking,
+        };
         let asked: FuturesUnordered<_> = peers
             .into_iter()
             .filter(|peer| !peer.removed && peer.address.is_some())
@@ -289,7 +295,7 @@ impl Node {
     /// Gives a proposal back: stored first, then told, best effort; the peer's own timer frees the slot anyway.
     pub(crate) async fn decline(self: &Arc<Self>, record: &ContractRecord) {
         if let Err(problem) = self.move_contract(record, Step::Lapse, Vec::new(), MicroUsd::ZERO, None).await {
-            tracing::debug!(contract = %record.id, %problem, "not declined");
+            tracing::debug!(contract = %record.id, code = %problem.code, %problem, "not declined");
             return;
         }
         if let (Some(proposal), Ok(Some(peer))) = (record.proposal(), self.store.peer(&record.peer).await) {
@@ -324,7 +330,7 @@ impl Node {
                 && let Err(problem) = client.exchange(message).await
             {
                 node.clients.failed(&peer.did, &problem).await;
-                tracing::debug!(peer = %peer.did, %problem, "not delivered");
+                tracing::debug!(peer = %peer.did, code = %problem.code, %problem, "not delivered");
             }
         });
     }
@@ -346,7 +352,7 @@ impl Node {
                     refused.code,
                     Code::Conflict | Code::NotFound | Code::Forged | Code::Forbidden | Code::Invalid | Code::Expired
                 ) {
-                    tracing::debug!(peer = %peer.did, problem = %refused, "heard, but refused");
+                    tracing::debug!(peer = %peer.did, code = %refused.code, problem = %refused, "heard, but refused");
                     break;
                 }
                 node.clients.forget(&peer.did).await;

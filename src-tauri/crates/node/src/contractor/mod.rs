@@ -57,14 +57,16 @@ impl Node {
         if let Some(known) = self.store.contract(call.document.contract).await.map_err(|e| e.problem())? {
             return repeated_call(&known, &call);
         }
-        self.willing(now).map_err(|problem| self.refused(self.unwilling(now), problem))?;
+        let new = self.refusals.is_new(caller, spec, now);
+        let refused = |why, problem| if new { self.refused(why, problem) } else { problem };
+        self.willing(now).map_err(|problem| refused(self.unwilling(now), problem))?;
         if call.document.book != self.config.book {
             let problem = Problem::new(
                 Code::Forbidden,
                 "this node does not trade in that money",
                 "demonstrations trade only with the second node that they start themselves",
             );
-            return Err(self.refused(Refused::OtherMoney, problem));
+            return Err(refused(Refused::OtherMoney, problem));
         }
         if spec.constraints.deadline > now.after(LATEST_DEADLINE) {
             let problem = Problem::new(
@@ -72,12 +74,12 @@ impl Node {
                 "constraints.deadline is more than eight days away",
                 "name a nearer deadline",
             );
-            return Err(self.refused(Refused::Deadline, problem));
+            return Err(refused(Refused::Deadline, problem));
         }
         let settings = self.settings();
-        let lacking = |problem| self.refused(self.lacks(&spec.work), problem);
+        let lacking = |problem| refused(self.lacks(&spec.work), problem);
         let place = self.workplace(&spec.work, true).await.map_err(lacking)?;
-        let unconfined = |problem| self.refused(Refused::Unconfined, problem);
+        let unconfined = |problem| refused(Refused::Unconfined, problem);
         self.confines(&spec.work).await.map_err(unconfined)?;
         let kind = spec.work.kind();
         let (rate, prompt_rate) = (settings.prices.rate(kind), settings.prices.prompt_rate(kind));
@@ -125,7 +127,7 @@ impl Node {
             self.credit(&peer, amount),
         ];
         let opened = self.store.apply(vec![opened], guards).await;
-        opened.map_err(|error| self.refused(crate::demand::limited(&error), error.problem()))?;
+        opened.map_err(|error| refused(crate::demand::limited(&error), error.problem()))?;
         self.live.touch();
         Ok(Message::Proposal(proposal))
     }

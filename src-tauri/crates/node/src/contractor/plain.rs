@@ -222,7 +222,7 @@ impl Contractor {
         self.award(client, said, quote, input).await?;
         // As long as what was made of it.
         if let Err(problem) = self.keep_on(record).await {
-            tracing::warn!(%problem, task = record.id, "the message of a task is kept for a day only");
+            tracing::warn!(code = %problem.code, %problem, task = record.id, "the message of a task is kept for a day only");
         }
         Ok(())
     }
@@ -302,7 +302,7 @@ impl Node {
         for closed in closed {
             match self.apply(vec![closed], Vec::new()).await {
                 Err(problem) if problem.code == Code::Conflict => {
-                    tracing::debug!(%problem, "a quote was answered meanwhile");
+                    tracing::debug!(code = %problem.code, %problem, "a quote was answered meanwhile");
                 }
                 done => done?,
             }

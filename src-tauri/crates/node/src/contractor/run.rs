@@ -44,7 +44,7 @@ impl Node {
     pub(crate) async fn run_contract(self: Arc<Self>, id: ContractId) {
         let outcome = self.run_and_deliver(id).await;
         if let Err(problem) = outcome {
-            tracing::warn!(contract = %id, %problem, "the contract failed");
+            tracing::warn!(contract = %id, code = %problem.code, %problem, "the contract failed");
             self.fail_sold(id, problem).await;
         }
     }

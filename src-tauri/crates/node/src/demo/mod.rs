@@ -102,7 +102,7 @@ impl Node {
             });
             let worker = node.settings().worker;
             if let Err(problem) = trade.run(&dir, worker.as_deref()).await {
-                tracing::warn!(%problem, "the first trade failed");
+                tracing::warn!(code = %problem.code, %problem, "the first trade failed");
             }
             let _ = tokio::fs::remove_dir_all(&dir).await;
         });

@@ -2,8 +2,11 @@
 
 use super::{LOOK_LIMIT, WORKING};
 use crate::metering;
-use std::time::Duration;
-use tender_host::guard::{Limits, Look, Watch};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::{Duration, Instant},
+};
+use tender_host::guard::{Limits, Look, Trigger, Watch};
 use tokio::{
     task::{JoinHandle, spawn_blocking},
     time::timeout,
@@ -13,6 +16,41 @@ use tokio::{
 const CARD_AT_REST: Duration = Duration::from_secs(30);
 /// How long a look that is late already is waited for.
 const LATE: Duration = Duration::from_millis(100);
+
+/// How long something is not seen until that is told: a screen or a driver may be starting again.
+const LOST_AFTER: Duration = Duration::from_secs(30);
+
+/// What is looked for and cannot be seen any more. What a machine never showed is not lost.
+#[derive(Default)]
+pub(super) struct Lost {
+    seen: BTreeSet<Trigger>,
+    since: BTreeMap<Trigger, (Instant, String)>,
+}
+
+impl Lost {
+    pub(super) fn note(&mut self, look: &Look, now: Instant) {
+        let before = std::mem::take(&mut self.since);
+        for seen in look.0.iter().filter(|seen| seen.on) {
+            match &seen.unavailable {
+                None => {
+                    self.seen.insert(seen.trigger);
+                }
+                Some(why) if self.seen.contains(&seen.trigger) => {
+                    let since = before.get(&seen.trigger).map_or(now, |(since, _)| *since);
+                    self.since.insert(seen.trigger, (since, why.clone()));
+                }
+                Some(_) => {}
+            }
+        }
+    }
+
+    /// What has not been seen for a while at `now`, and why not.
+    pub(super) fn for_long(&self, now: Instant) -> Vec<(Trigger, String)> {
+        let long =
+            |(_, (since, _)): &(&Trigger, &(Instant, String))| now.saturating_duration_since(*since) >= LOST_AFTER;
+        self.since.iter().filter(long).map(|(trigger, (_, why))| (*trigger, why.clone())).collect()
+    }
+}
 
 /// What looking keeps open.
 #[derive(Default)]
@@ -95,6 +133,29 @@ impl Sight {
 mod tests {
     use super::*;
     use std::sync::mpsc;
+    use tender_host::guard::Seen;
+
+    #[test]
+    fn what_was_seen_once_and_is_not_for_half_a_minute_is_lost() {
+        let begun = Instant::now();
+        let at = |seconds| begun + Duration::from_secs(seconds);
+        let look = |game: Result<(), &str>, on: bool| {
+            let battery = Seen::looked(Trigger::Battery, Err("this machine has no battery".to_owned()), String::new());
+            let game = Seen::looked(Trigger::Game, game.map(|()| None).map_err(str::to_owned), String::new());
+            Look(vec![battery, Seen { on, ..game }])
+        };
+        let mut lost = Lost::default();
+        lost.note(&look(Ok(()), true), at(0));
+        lost.note(&look(Err("the screen is gone"), true), at(10));
+        lost.note(&look(Err("still gone"), true), at(39));
+        assert_eq!(lost.for_long(at(39)), []);
+        assert_eq!(lost.for_long(at(40)), [(Trigger::Game, "still gone".to_owned())], "and never the battery");
+        lost.note(&look(Ok(()), true), at(50));
+        lost.note(&look(Err("gone again"), true), at(60));
+        assert_eq!(lost.for_long(at(80)), []);
+        lost.note(&look(Err("gone again"), false), at(81));
+        assert_eq!(lost.for_long(at(200)), [], "the owner does not want it");
+    }
 
     #[tokio::test]
     async fn a_look_that_hangs_or_breaks_is_said_and_no_second_one_begins() {

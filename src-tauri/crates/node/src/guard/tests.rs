@@ -155,3 +155,13 @@ async fn the_promise_is_that_of_the_adapter_that_was_tested() {
     node.works_with("Old");
     assert_eq!(node.promise_ms(), Some(50));
 }
+
+#[tokio::test]
+async fn who_helps_is_told_the_kind_of_cause_and_no_program() {
+    let dir = tempfile::tempdir().unwrap();
+    let node = seller(&dir).await;
+    assert_eq!(node.lookout.kind_of_cause(), None);
+    note(&node, sees(&[Trigger::Game])).await;
+    assert_eq!(node.lookout.cause().as_deref(), Some("game in foreground (doom)"));
+    assert_eq!(node.lookout.kind_of_cause(), Some("game in foreground"));
+}

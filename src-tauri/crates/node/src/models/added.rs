@@ -128,7 +128,7 @@ impl Node {
                 outcome = node.finish_adding(added) => outcome,
             };
             if let Err(problem) = &outcome {
-                tracing::warn!(model = name, %problem, "the file was not added");
+                tracing::warn!(model = name, code = %problem.code, %problem, "the file was not added");
             }
             node.models.ended(&name, outcome);
             node.live.touch();

@@ -140,7 +140,7 @@ impl Fetch {
                     if tries > TRIES {
                         return Err(problem);
                     }
-                    tracing::info!(file = file.name, %problem, "trying again");
+                    tracing::info!(file = file.name, code = %problem.code, %problem, "trying again");
                     tokio::time::sleep(self.patience.pause * (1 << (tries - 1))).await;
                 }
             }
@@ -415,7 +415,7 @@ impl Node {
                 outcome = node.fetch_all(&fetch, model, &dir) => outcome,
             };
             if let Err(problem) = &outcome {
-                tracing::warn!(model = model.name, %problem, "the download ended");
+                tracing::warn!(model = model.name, code = %problem.code, %problem, "the download ended");
             }
             node.models.ended(model.name, outcome);
             node.live.touch();

@@ -51,7 +51,7 @@ impl Node {
             self.clients.forget(&peer.did).await;
             return Err(problem);
         }
-        tracing::debug!(peer = peer.name, %problem, "the new key was not introduced");
+        tracing::debug!(peer = peer.name, code = %problem.code, %problem, "the new key was not introduced");
         Ok(())
     }
 

@@ -63,6 +63,12 @@ impl Node {
         self.figures.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
+    /// Whether the processor does the work, as far as a worker has told.
+    pub(crate) fn works_on_processor(&self) -> bool {
+        let name = self.engine.info().map(|worker| worker.adapter);
+        name.or_else(|| Some(self.figures().adapter?.name)).is_some_and(|name| on_processor(&name))
+    }
+
     /// As if a worker had opened this adapter in an earlier start.
     #[cfg(test)]
     pub(crate) fn works_with(&self, adapter: &str) {
@@ -205,12 +211,14 @@ pub(crate) fn unit(kind: JobKind) -> &'static str {
     }
 }
 
+/// Whether an adapter of this name is a program that computes on the processor: Mesa's, Google's or Microsoft's.
+pub(crate) fn on_processor(adapter: &str) -> bool {
+    ["llvmpipe", "SwiftShader", "Microsoft Basic Render Driver"].iter().any(|name| adapter.contains(name))
+}
+
 fn resource(adapter: Adapter) -> Resource {
-    /// Mesa's and Google's programs that compute on the processor.
-    const ON_THE_PROCESSOR: [&str; 2] = ["llvmpipe", "SwiftShader"];
-    let on_processor = ON_THE_PROCESSOR.iter().any(|name| adapter.name.contains(name));
     Resource {
-        kind: if on_processor { ResourceKind::Cpu } else { ResourceKind::Gpu },
+        kind: if on_processor(&adapter.name) { ResourceKind::Cpu } else { ResourceKind::Gpu },
         vendor: vendor(&adapter.name).map(str::to_owned),
         class: adapter.name,
         memory_bytes: adapter.memory_bytes,

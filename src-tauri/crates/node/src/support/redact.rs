@@ -1,6 +1,9 @@
 //! What must not leave this machine with a report: keys, tokens, names and addresses of others, and what anybody wrote.
 
+use serde::{Deserialize as _, de::IntoDeserializer as _};
 use std::net::{Ipv4Addr, Ipv6Addr};
+use tender_base::Code;
+use tender_host::guard::Trigger;
 
 /// What a secret is replaced by.
 const GONE: &str = "…";
@@ -9,14 +12,31 @@ const LONG: usize = 24;
 
 /// Replaces each of `known` wherever it stands, and then whatever looks like an address or a key.
 pub(crate) fn redact(text: &str, known: &[String]) -> String {
-    let mut known: Vec<&String> = known.iter().filter(|secret| secret.chars().count() > 2).collect();
+    let mut known: Vec<&String> = known.iter().filter(|secret| !secret.is_empty()).collect();
     // One may be a part of another.
     known.sort_by_key(|secret| std::cmp::Reverse(secret.len()));
     let mut text = text.to_owned();
     for secret in known {
-        text = text.replace(secret.as_str(), GONE);
+        // Two letters are in many words.
+        let short = secret.chars().count() <= 2;
+        text = if short { without_word(&text, secret) } else { text.replace(secret.as_str(), GONE) };
     }
     text.split_inclusive('\n').map(line).collect()
+}
+
+/// Without `word` where it stands alone.
+fn without_word(text: &str, word: &str) -> String {
+    let (mut out, mut rest) = (String::with_capacity(text.len()), text);
+    while let Some(at) = rest.find(word) {
+        let (before, behind) = (&rest[..at], &rest[at + word.len()..]);
+        let inside = |c: Option<char>| c.is_some_and(char::is_alphanumeric);
+        let part =
+            inside(before.chars().next_back().or_else(|| out.chars().next_back())) || inside(behind.chars().next());
+        out.push_str(before);
+        out.push_str(if part { word } else { GONE });
+        rest = behind;
+    }
+    out + rest
 }
 
 fn line(line: &str) -> String {
@@ -79,8 +99,8 @@ fn is_id(word: &str) -> bool {
     uuid::Uuid::try_parse(word.trim_end_matches(['.', ':'])).is_ok() && word.contains('-')
 }
 
-/// Lines of the log without what was logged beside the sentence: values stay only where they are numbers, identifiers
-/// or yes and no. Lines that go on from a value are dropped.
+/// Lines of the log without what was logged beside the sentence: values stay only where they are numbers, identifiers,
+/// yes and no, codes of problems or triggers of the guard. Lines that go on from a value are dropped.
 pub(crate) fn log_lines(log: &str) -> String {
     let mut out = String::new();
     for line in log.lines().filter(|line| line.as_bytes().first().is_some_and(u8::is_ascii_digit)) {
@@ -103,7 +123,7 @@ fn values(mut rest: &str) -> String {
             Some((text, end)) => (&text[..end], &text[end + 1..]),
             None => value.split_once(' ').unwrap_or((value, "")),
         };
-        let stays = value.parse::<f64>().is_ok() || is_id(value) || matches!(value, "true" | "false");
+        let stays = is_number(value) || is_id(value) || is_word(value);
         out.push_str(&format!(" {name}={}", if stays { value } else { GONE }));
         if !stays && quoted.is_none() {
             break;
@@ -111,6 +131,18 @@ fn values(mut rest: &str) -> String {
         rest = behind.trim_start();
     }
     out
+}
+
+/// A number, also as it is logged where there may be none.
+fn is_number(value: &str) -> bool {
+    let number = value.strip_prefix("Some(").and_then(|rest| rest.strip_suffix(')')).unwrap_or(value);
+    value == "None" || number.parse::<f64>().is_ok()
+}
+
+/// A word that Tender itself has for something.
+fn is_word(value: &str) -> bool {
+    let code: Result<Code, serde::de::value::Error> = Code::deserialize(value.into_deserializer());
+    matches!(value, "true" | "false") || code.is_ok() || Trigger::ALL.iter().any(|trigger| trigger.name() == value)
 }
 
 /// Name and value, when `text` begins with a field.
@@ -153,6 +185,12 @@ mod tests {
     }
 
     #[test]
+    fn a_name_of_two_letters_goes_where_it_is_a_word() {
+        let text = "vm: at vm-1, vm/vm, a vmlinuz, nvm, vmvm and vm";
+        assert_eq!(redact(text, &["vm".to_owned()]), "…: at …-1, …/…, a vmlinuz, nvm, vmvm and …");
+    }
+
+    #[test]
     fn of_the_log_only_sentences_numbers_and_ids_stay() {
         let log = "2026-11-21T21:00:00.1Z  WARN tender_node::client: the job failed \
                    job=01a1fc8d-5ad6-78cf-a26a-44d64a688119 ms=12 sold=true problem=the agent said: my secret text=7\n\
@@ -164,6 +202,16 @@ mod tests {
              job=01a1fc8d-5ad6-78cf-a26a-44d64a688119 ms=12 sold=true problem=…\n\
              2026-11-21T21:00:01.1Z  INFO tender_node: it goes on\n"
         );
+    }
+
+    #[test]
+    fn codes_causes_and_times_stay() {
+        let line = |fields: &str| format!("2026-11-21T21:00:00.1Z  INFO tender_node::guard: given back {fields}\n");
+        let given = r#"cause="game" what="game in foreground (my-game)" freed_ms=Some(171.25) bytes=None sold=1"#;
+        assert_eq!(log_lines(&line(given)), line("cause=game what=… freed_ms=Some(171.25) bytes=None sold=1"));
+        assert_eq!(log_lines(&line("code=over_limit problem=my code=lost")), line("code=over_limit problem=…"));
+        assert_eq!(log_lines(&line("cause=my-game ms=3")), line("cause=…"));
+        assert_eq!(log_lines(&line("freed_ms=Some(thing)")), line("freed_ms=…"));
     }
 
     #[test]

@@ -129,12 +129,18 @@ async fn refusals_add_up_by_day_and_are_forgotten_after_400() {
 async fn proposals_count_by_what_became_of_them() {
     let dir = tempfile::tempdir().unwrap();
     let store = Store::open(dir.path()).await.unwrap();
-    let (accepted, open) = (Trade::new(Role::Contractor, None, 3), Trade::new(Role::Contractor, None, 4));
+    let (accepted, mut open) = (Trade::new(Role::Contractor, None, 3), Trade::new(Role::Contractor, None, 4));
+    // Called for before it was taken, and once more after: the same job all the same.
+    let (early, late) = (Trade::new(Role::Contractor, None, 3), Trade::new(Role::Contractor, None, 3));
+    // Another job asks for something else, be it only for its result at another time.
+    open.call.document.job.constraints.deadline = at(61_000);
     let bought = Trade::new(Role::Client, None, 5);
+    store.apply(early.until_accepted()[..1].to_vec(), vec![]).await.unwrap();
     store.apply(accepted.until_accepted(), vec![]).await.unwrap();
     store.apply(open.until_accepted()[..1].to_vec(), vec![]).await.unwrap();
-    let lapsed = Event::ContractMoved {
-        contract: open.contract,
+    store.apply(late.until_accepted()[..1].to_vec(), vec![]).await.unwrap();
+    let lapsed = |contract| Event::ContractMoved {
+        contract,
         from: ContractState::Proposed,
         to: ContractState::Lapsed,
         documents: Vec::new(),
@@ -143,7 +149,7 @@ async fn proposals_count_by_what_became_of_them() {
         expires_at: None,
         at: at(40),
     };
-    store.apply(vec![lapsed], vec![]).await.unwrap();
+    store.apply([&early, &open, &late].map(|trade| lapsed(trade.contract)).to_vec(), vec![]).await.unwrap();
     store.apply(bought.until_accepted()[..1].to_vec(), vec![]).await.unwrap();
     let days = store.demand_since(Book::Real, at(0)).await.unwrap();
     let day = days.values().next().unwrap();

@@ -22,6 +22,17 @@ api_types! {
         pub resumes_at: Option<String>,
     }
 
+    /// Something that the guard is told to look for and cannot see any more.
+    pub struct GuardLost {
+        /// Its name.
+        #[cfg_attr(test, ts(type = "GuardTriggerName"))]
+        pub trigger: String,
+        /// What it is, in words.
+        pub what: String,
+        /// Why it cannot be seen.
+        pub why: String,
+    }
+
     /// The guard: what it looks for, what it sees, and what it did.
     pub struct Guard {
         /// Whether it looks now: while selling is on, or work runs on the card.

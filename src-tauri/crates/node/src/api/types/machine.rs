@@ -42,6 +42,17 @@ api_types! {
         pub utilisation: Option<f64>,
         /// What slows it down now, in words; empty when nothing does.
         pub slowed_by: Vec<String>,
+        /// The last gap in its samples that could not be read; none in the span when absent.
+        #[cfg_attr(test, ts(optional = nullable))]
+        pub unread: Option<UnreadCard>,
+    }
+
+    /// A look at a card that failed.
+    pub struct UnreadCard {
+        /// When.
+        pub at: String,
+        /// Why, in words.
+        pub why: String,
     }
 
     /// The machine beside its cards.

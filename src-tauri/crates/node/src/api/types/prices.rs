@@ -85,13 +85,16 @@ api_types! {
         pub why: Option<serde_json::Value>,
     }
 
-    /// Ask this price from now on, of a text for its prompt as well.
+    /// Ask this price from now on.
     pub struct SetPriceInput {
         /// For which kind of work.
         #[cfg_attr(test, ts(type = "'embed' | 'gemm' | 'kernel' | 'wgsl' | 'generate'"))]
         pub kind: JobKind,
-        /// The price.
+        /// The price; of a text for its prompt as well, unless that has its own.
         pub rate: PriceRate,
+        /// The prompt's own price: as it is when absent, none with `per_units` 0.
+        #[cfg_attr(test, ts(optional))]
+        pub prompt: Option<PriceRate>,
     }
 
     /// Break-even from the own job log.
