@@ -125,10 +125,22 @@ test('a step that was left is the one that opens next', async ({ app }) => {
   await open(app);
   await app.getByRole('button', { name: /^I have a GPU/ }).click();
   await app.getByRole('button', { name: 'Price' }).click();
-  await expect(title(app, 'What to ask')).toBeVisible();
+  // A step has the focus when the node has kept it.
+  await expect(title(app, 'What to ask')).toBeFocused();
   await app.reload();
   await expect(title(app, 'What to ask')).toBeVisible();
+  // A node that is only starting answers late: what is shown meanwhile is not the answer.
+  await app.route('**/api/settings', async (route) => {
+    await new Promise((resolve) => setTimeout(resolve, 2_500));
+    await route.continue();
+  });
+  await app.reload();
+  await expect(title(app, 'Overview')).toBeVisible();
+  await expect(title(app, 'What to ask')).toBeVisible();
+  await app.unroute('**/api/settings');
+  const kept = app.waitForResponse('**/api/set_setting');
   await app.getByRole('button', { name: 'Set up later' }).click();
+  await kept;
   await app.reload();
   await expect(title(app, 'Overview')).toBeVisible();
 });
