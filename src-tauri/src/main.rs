@@ -10,8 +10,6 @@ mod quit;
 mod relay;
 mod tray;
 mod tray_host;
-#[cfg(target_os = "linux")]
-mod web_processes;
 mod window;
 
 use node::Node;

@@ -108,11 +108,8 @@ pub fn closed(app: &AppHandle) {
     let app = app.clone();
     spawn(async move {
         tokio::time::sleep(keep_hidden()).await;
-        let is_down = move |app: &AppHandle| app.state::<Window>().turn.load(Ordering::SeqCst) == turn;
-        if is_down(&app) {
+        if app.state::<Window>().turn.load(Ordering::SeqCst) == turn {
             take_down(&app, &window);
-            #[cfg(target_os = "linux")]
-            crate::web_processes::end(&app, is_down).await;
         }
     });
 }
