@@ -15,6 +15,8 @@ impl TrayHost {
             if let Err(error) = follow(&shown) {
                 eprintln!("tender-app: no tray, as the session's bus does not tell of one: {error}");
             }
+            // Nobody looks any more: a window that is hidden might be lost.
+            shown.send_replace(false);
         });
         Self(seen)
     }
@@ -45,8 +47,6 @@ fn follow(shown: &watch::Sender<bool>) -> zbus::Result<()> {
     for change in changes {
         shown.send_replace(change.args()?.new_owner().is_some());
     }
-    // The bus is gone, and with it whatever showed them.
-    shown.send_replace(false);
     Ok(())
 }
 

@@ -15,11 +15,13 @@ const QUERY = { api_model: 'openai/gpt-4o-mini', days: 90, busy_hours: 24, seed:
 const ENOUGH = 20;
 
 test.beforeAll(async ({ request }) => {
+  test.setTimeout(400_000);
+  const before = (await call(request, 'breakeven_log', QUERY)).card_jobs;
   for (let text = 0; text < ENOUGH; text += 1) {
     const work = { kind: 'generate', model: null, messages: null, prompt: `Say ${text}.`, max_tokens: 4, temperature: 0, top_k: null, top_p: null, seed: null, stop: null } as const;
-    await call(request, 'submit', { work, budget_micro_usd: 10_000, deadline_seconds: 100, private: true, dry_run: null, peers_only: null });
+    await call(request, 'submit', { work, budget_micro_usd: 10_000, deadline_seconds: 350, private: true, dry_run: null, peers_only: null });
   }
-  await expect.poll(async () => (await call(request, 'breakeven_log', QUERY)).card_jobs, { timeout: 100_000 }).toBeGreaterThanOrEqual(ENOUGH);
+  await expect.poll(async () => (await call(request, 'breakeven_log', QUERY)).card_jobs, { timeout: 350_000 }).toBe(before + ENOUGH);
 });
 
 test('the own log says what it rests on', async ({ app }) => {

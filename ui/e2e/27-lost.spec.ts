@@ -45,6 +45,9 @@ class Relay {
   }
 }
 
+// Pictures, axe, and the pause before the window connects again.
+test.describe.configure({ timeout: 240_000 });
+
 let relay: Relay;
 test.beforeEach(async ({ page }) => {
   relay = new Relay();
@@ -55,7 +58,7 @@ test.afterEach(() => relay.close());
 
 /** Whether a control can be reached at all; what is inert takes no focus, no press and no key. */
 const live = (control: Locator) => control.evaluate((element) => element.closest('[inert]') === null && !element.matches(':disabled'));
-const lives = (control: Locator, expected: boolean) => expect.poll(() => live(control), { timeout: 15_000 }).toBe(expected);
+const lives = (control: Locator, expected: boolean) => expect.poll(() => live(control), { timeout: 40_000 }).toBe(expected);
 const banner = (page: Page) => page.getByTestId('connection-lost');
 
 test('while the node is lost nothing can be pressed, what was shown may be read, and it comes back by itself', async ({ page }) => {
@@ -92,7 +95,7 @@ test('while the node is lost nothing can be pressed, what was shown may be read,
   await expect(page.locator('h1', { hasText: 'Network' })).toBeVisible();
   await expect(page.getByRole('alert')).toHaveCount(0);
   relay.heal();
-  await expect(banner(page)).toHaveCount(0, { timeout: 15_000 });
+  await expect(banner(page)).toHaveCount(0, { timeout: 40_000 });
   await settled(page, 'Network');
   await expect(page.getByRole('alert')).toHaveCount(0);
   await expect(page.getByRole('heading', { name: 'No peers yet' })).toBeVisible();

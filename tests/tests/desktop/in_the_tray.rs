@@ -10,8 +10,8 @@ use std::time::Duration;
 
 /// One small job on a software GPU.
 const JOB: Duration = Duration::from_secs(60);
-/// Long enough that something that must not happen would have happened.
-const WHILE: Duration = Duration::from_secs(2);
+/// Longer than the app waits for a tray before it shows its window.
+const WHILE: Duration = Duration::from_secs(12);
 const OPENED: &str = "Jobs · Tender";
 const SELL_ON: &str = "{'label': <'Sell'>, 'enabled': <true>, 'toggle-state': <1>}";
 
@@ -56,8 +56,10 @@ async fn a_hidden_window_is_taken_down_and_comes_back_where_it_was() {
 #[tokio::test]
 async fn a_start_with_the_session_shows_the_window_only_where_there_is_no_tray() {
     let place = Place::new();
-    let host = place.tray_host().await;
     let app = place.start_app(&["--hidden"]);
+    // Desktops start their panel after the session's programs.
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    let host = place.tray_host().await;
     place.wait_for_tray("'Sell'>, 'enabled': <true>", SOON).await;
     tokio::time::sleep(WHILE).await;
     assert_eq!(place.web_views(), 0, "it has a web view that nobody sees");

@@ -7,7 +7,6 @@ use crate::{
 use serde_json::{Value, json};
 use std::time::Duration;
 
-/// A screen that needs only the node's answer.
 /// Three jobs through two nodes, on a software GPU.
 const TRADE: Duration = Duration::from_secs(120);
 

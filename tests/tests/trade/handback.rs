@@ -1,19 +1,14 @@
 //! A contractor whose owner needs the card hands the job back, and somebody else does it.
 
 use serde_json::{Value, json};
-use std::{
-    fs,
-    process::{Child, Command},
-    time::{Duration, Instant},
-};
-use tempfile::TempDir;
+use std::time::{Duration, Instant};
 use tender_base::{
     ContractState,
     documents::{HandbackReason, Message},
 };
 use tender_node::api::types::{ById, Explanation, JobDetail, Nothing, Overview, SubmitInput, Submitted};
 use tender_tests::{
-    TestNode, pair,
+    Game, TestNode, pair,
     work::{self, DOLLAR},
 };
 
@@ -21,25 +16,6 @@ use tender_tests::{
 const SHOWN: usize = 15;
 /// How long work is waited for on two loaded cores.
 const WAIT: Duration = Duration::from_secs(60);
-
-/// A program that counts as a game; it ends with this.
-struct Game(Child, #[allow(dead_code, reason = "its folder lives as long")] TempDir);
-
-impl Game {
-    fn start(name: &str) -> Self {
-        let dir = TempDir::with_prefix("tender-test-game-").unwrap();
-        let path = dir.path().join(name);
-        fs::copy("/bin/sleep", &path).unwrap();
-        Self(Command::new(path).arg("600").spawn().unwrap(), dir)
-    }
-}
-
-impl Drop for Game {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
 
 /// A contractor that plays this game, one that does not and is dearer, and their client. Each test has a game of its own:
 /// the guard sees all processes of the machine.

@@ -2,15 +2,19 @@
 
 use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
 use serde_json::{Value, json};
-use std::{fs, os::unix::fs::PermissionsExt as _, time::Duration};
+use std::{
+    fs,
+    os::unix::fs::PermissionsExt as _,
+    time::{Duration, Instant},
+};
 use tempfile::TempDir;
 use tender_base::{Code, ContractState, JobState, catalogue::SMOLLM2, text::Generation};
 use tender_node::api::types::{
-    AttachRuntimeInput, ById, ByRuntime, Doctor, Explanation, JobDetail, JobOutput, Nothing, ReceiptFile, Runtimes,
-    SubmitInput,
+    AttachRuntimeInput, ById, ByRuntime, Doctor, Explanation, JobDetail, JobOutput, Nothing, Overview, ReceiptFile,
+    Runtimes, SubmitInput,
 };
 use tender_tests::{
-    Runtime, Says, TestNode, pair,
+    Game, Runtime, Says, TestNode, pair,
     work::{self, DOLLAR},
 };
 
@@ -134,6 +138,27 @@ async fn a_cloud_is_bought_from_when_it_is_cheapest_and_booked_as_it_bills() {
     let explained: Explanation = node.ask("explain", &ById { id: detail.summary.id.clone() }).await;
     assert!(explained.text.contains("cloud"), "{}", explained.text);
     assert!(cloud.seen().iter().any(|head| head.contains(&format!("Bearer {KEY}"))), "{:?}", cloud.seen());
+
+    // The owner's game needs his card, which is not the cloud's.
+    const GAME: &str = "tt-cloud-game";
+    node.set("guard.programs", json!(GAME)).await;
+    node.set("guard.resume_seconds", json!(1)).await;
+    node.sell(true).await;
+    let game = Game::start(GAME);
+    let asked = Instant::now();
+    loop {
+        let overview: Overview = node.ask("overview", &Nothing {}).await;
+        if overview.selling.state == "yielding" {
+            break;
+        }
+        assert!(asked.elapsed() < Duration::from_secs(60), "{}", node.said());
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    node.buy(&work::for_anyone(question())).await;
+    assert_eq!(spent(&node).await, 2 * bill);
+    let bill = 2 * bill;
+    drop(game);
+    node.sell(false).await;
 
     // A restart finds the key again, and what is private never goes there.
     let node = node.restart().await;

@@ -77,7 +77,9 @@ impl Node {
         let cap = self.settings().daily_spend_cap;
         let spend = Guard::DailySpend { book: job.book, day_start, cap, amount: reserved };
         self.apply(vec![self.posted(job, JobState::Running, reserved)], vec![spend]).await?;
-        let running = self.run_own(job.id, engine.as_ref(), order, &mut WorkMeter::elsewhere()).await;
+        // Nobody's game needs the cloud's card.
+        let taken = std::future::pending();
+        let running = self.run_own(job.id, engine.as_ref(), order, &mut WorkMeter::elsewhere(), taken).await;
         let output = match running {
             Ok(output) => output,
             Err(problem) => {

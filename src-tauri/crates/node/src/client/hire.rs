@@ -324,7 +324,9 @@ impl Node {
             let engine = self.engine.as_ref();
             match verify::evidence(&claim, &Probe::Margins, engine, model.as_deref(), CHECK_LIMIT).await {
                 // That the owner needs the card is no fault of the agent's, and the text can wait.
-                Err(_) if self.card_is_taken() => self.card_released(job.id).await,
+                Err(_) if self.card_is_taken() && self.now() < job.spec.constraints.deadline => {
+                    self.card_released(job.id).await;
+                }
                 found => break found?,
             }
         };

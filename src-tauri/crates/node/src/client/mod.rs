@@ -11,6 +11,11 @@ mod tendering;
 
 pub(crate) use check::Checked;
 pub(crate) use decided::Decided;
+/// What the job itself gets wrong, nobody will get right.
+fn hopeless(problem: &Problem) -> bool {
+    matches!(problem.code, Code::Invalid | Code::TooLarge)
+}
+
 #[cfg(test)]
 pub(crate) use decided::tests as decided_before;
 pub(crate) use submit::Tokens;
@@ -120,13 +125,11 @@ impl Node {
                 None => match self.try_in_order(&job, &receipt).await {
                     Ok(()) => return Ok(()),
                     // It is no failure that the owner's game needed the card, and the job waits for its end.
-                    Err(_) if self.waits_for_card(&job) => self.card_released(id).await,
+                    Err(problem) if !hopeless(&problem) && self.waits_for_card(&job) => self.card_released(id).await,
                     Err(problem) => {
                         let before = std::mem::replace(&mut excused, Excused::of(&self.contracts_of(id).await?));
                         failed += u32::from(excused == before);
-                        // What the job itself gets wrong, nobody will get right.
-                        let hopeless = matches!(problem.code, Code::Invalid | Code::TooLarge);
-                        if hopeless || failed >= ROUNDS {
+                        if hopeless(&problem) || failed >= ROUNDS {
                             return Err(problem);
                         }
                         let lost = problem.code == Code::Lost;
@@ -251,7 +254,9 @@ impl Node {
             work,
         };
         let mut metering = WorkMeter::new();
-        let running = self.run_own(job.id, place.engine.as_ref(), order, &mut metering).await;
+        // Also of what an attached runtime does for us here: it is the same card.
+        let taken = self.lookout.taken();
+        let running = self.run_own(job.id, place.engine.as_ref(), order, &mut metering, taken).await;
         let output = running.inspect_err(|problem| self.runtime_failed(runtime, problem))?;
         let metered = self.metered(job.spec.work.kind(), metering, output.wall_ms).await;
         self.learn(&job.spec.work, runtime, output.units, output.wall_ms).await;
@@ -284,21 +289,22 @@ impl Node {
         self.apply_learning(events, Vec::new(), spent.lessons).await
     }
 
+    /// Runs an order of the owner, until `taken` says that its card is wanted for something else.
     async fn run_own(
         &self,
         id: JobId,
         engine: &dyn Engine,
         order: Order,
         metering: &mut WorkMeter,
+        taken: impl Future<Output = ()>,
     ) -> Result<Output, Problem> {
         let (sender, mut progress) = tokio::sync::watch::channel(Progress::default());
         let running = engine.run(order, sender);
-        tokio::pin!(running);
+        tokio::pin!(running, taken);
         let mut reporting = true;
         loop {
             tokio::select! {
-                // Also what an attached runtime does for us here: it is the same card.
-                () = self.lookout.taken() => return Err(self.card_taken()),
+                () = &mut taken => return Err(self.card_taken()),
                 output = &mut running => return output,
                 changed = progress.changed(), if reporting => {
                     reporting = changed.is_ok();

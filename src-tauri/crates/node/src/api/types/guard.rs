@@ -41,8 +41,8 @@ api_types! {
         pub triggers: Vec<GuardTrigger>,
         /// When it gave the machine back, newest first, 20 at most.
         pub yields: Vec<GuardYield>,
-        /// The longest that a yield takes, from the trigger to memory read back as free, in milliseconds: the 99th
-        /// percentile of the self-test, rounded up to 10. None before the first self-test.
+        /// The longest that a yield takes, from the trigger to memory read back as free, in milliseconds: the
+        /// longest of the self-test, rounded up to 10. None before the first self-test.
         pub promise_ms: Option<u32>,
         /// When it was tested.
         pub tested_at: Option<String>,
