@@ -2807,8 +2807,8 @@ triggers: Array<GuardTrigger>,
  */
 yields: Array<GuardYield>, 
 /**
- * The longest that a yield takes, from the trigger to memory read back as free, in milliseconds: the 99th
- * percentile of the self-test, rounded up to 10. None before the first self-test.
+ * The longest that a yield takes, from the trigger to memory read back as free, in milliseconds: the
+ * longest of the self-test, rounded up to 10. None before the first self-test.
  */
 promise_ms: number | null, 
 /**
@@ -2918,10 +2918,6 @@ n: number,
  * Median.
  */
 p50_ms: number, 
-/**
- * 99th percentile (nearest rank).
- */
-p99_ms: number, 
 /**
  * Longest.
  */
