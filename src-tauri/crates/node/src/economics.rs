@@ -274,7 +274,8 @@ impl Node {
         throughput.learn(work.kind(), units, wall_ms);
         let value = serde_json::to_value(throughput).unwrap_or(Value::Null);
         let mut events = vec![Event::SettingChanged { key: throughput_of(runtime), value, at: self.now() }];
-        if let (None, Some(per_second)) = (runtime, throughput.of(work.kind()).filter(|_| units > 0 && wall_ms > 0)) {
+        if runtime.is_none() {
+            let per_second = throughput.of(work.kind()).filter(|_| units > 0 && wall_ms > 0);
             events.extend(self.ran(work.kind(), per_second).await);
         }
         if let Err(problem) = self.apply(events, Vec::new()).await {

@@ -45,15 +45,21 @@ struct Runs {
 
 impl Node {
     /// Takes note of a finished run of the own worker, with the throughput that is known after it; returns what is to be
-    /// stored.
-    pub(crate) async fn ran(&self, kind: JobKind, per_second: f64) -> Option<Event> {
+    /// stored. A run of less than a millisecond tells the adapter, and no throughput.
+    pub(crate) async fn ran(&self, kind: JobKind, per_second: Option<f64>) -> Option<Event> {
         let adapter = self.adapter().await;
         let at = self.now();
         let figures = {
             let mut figures = self.figures.write().unwrap_or_else(PoisonError::into_inner);
+            let before = figures.clone();
             figures.adapter = adapter.or(figures.adapter.take());
-            let n = figures.runs.get(&kind).map_or(0, |runs| runs.n) + 1;
-            figures.runs.insert(kind, Runs { per_second, n, last: at });
+            if let Some(per_second) = per_second {
+                let n = figures.runs.get(&kind).map_or(0, |runs| runs.n) + 1;
+                figures.runs.insert(kind, Runs { per_second, n, last: at });
+            }
+            if *figures == before {
+                return None;
+            }
             figures.clone()
         };
         Some(Event::SettingChanged { key: FIGURES.to_owned(), value: serde_json::to_value(figures).ok()?, at })
