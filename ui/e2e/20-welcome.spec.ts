@@ -137,7 +137,8 @@ test('a step that was left is the one that opens next', async ({ app }) => {
     await route.continue();
   });
   await app.reload();
-  await expect(title(app, 'Overview')).toBeVisible();
+  // Where the set-up was opened from.
+  await expect(title(app, 'Settings')).toBeVisible();
   answers();
   await expect(title(app, 'What to ask')).toBeVisible();
   await app.unrouteAll({ behavior: 'wait' });
