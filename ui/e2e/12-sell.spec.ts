@@ -1,5 +1,5 @@
 import type { Page } from '@playwright/test';
-import { accessible, expect, fits, picture, test, visit } from './tender';
+import { accessible, expect, fits, picture, settingsStay, test, visit } from './tender';
 
 const LOOKS = [
   { name: 'light', colorScheme: 'light', width: 1280, height: 860 },
@@ -7,6 +7,9 @@ const LOOKS = [
   { name: 'small', colorScheme: 'light', width: 800, height: 600 },
   { name: 'narrow', colorScheme: 'dark', width: 360, height: 720 },
 ] as const;
+
+// Prices are tried, and asked in other units than those of the defaults.
+settingsStay();
 
 /** The ladder of embeddings. */
 const ladder = (app: Page) => app.locator('[data-kind="embed"]');

@@ -1,6 +1,5 @@
 import type { Page } from '@playwright/test';
-import type { Setting } from '../src/lib/api/types';
-import { accessible, address, call, expect, fits, picture, test } from './tender';
+import { accessible, address, expect, fits, picture, settingsStay, test } from './tender';
 
 const LOOKS = [
   { name: 'light', colorScheme: 'light', width: 1280, height: 860 },
@@ -22,17 +21,8 @@ const STEPS = [
 // Every picture is looked at by axe, which takes seconds.
 test.describe.configure({ timeout: 360_000 });
 
-// The set-up changes prices, electricity and more; who comes after finds them as they were, also when a test here fails.
-let before: Setting[] = [];
-test.beforeAll(async ({ request }) => {
-  before = (await call(request, 'settings', {})).settings;
-});
-test.afterAll(async ({ request }) => {
-  const now = (await call(request, 'settings', {})).settings;
-  for (const { key, value } of before) {
-    if (now.find((setting) => setting.key === key)?.value !== value) await call(request, 'set_setting', { key, value });
-  }
-});
+// The set-up changes prices, electricity and more.
+settingsStay();
 
 const title = (app: Page, name: string) => app.getByRole('heading', { level: 1, name });
 /** Opens the set-up from Settings, as an owner would who skipped it. */

@@ -1,5 +1,6 @@
 import { AxeBuilder } from '@axe-core/playwright';
 import { test as base, expect, type APIRequestContext, type Page } from '@playwright/test';
+import type { Setting } from '../src/lib/api/types';
 import type { Input, Name, Output } from '../src/lib/transport';
 import { openStep } from '../src/screens/welcome/steps';
 
@@ -36,6 +37,20 @@ export async function call<N extends Name<'query'> | Name<'command'>>(request: A
   });
   expect(response.ok(), `${name}: ${await response.text()}`).toBe(true);
   return response.json();
+}
+
+/** Who comes after a file that changes settings finds them as they were, also when a test there fails. */
+export function settingsStay(): void {
+  let before: Setting[] = [];
+  test.beforeAll(async ({ request }) => {
+    before = (await call(request, 'settings', {})).settings;
+  });
+  test.afterAll(async ({ request }) => {
+    const now = (await call(request, 'settings', {})).settings;
+    for (const { key, value } of before) {
+      if (now.find((setting) => setting.key === key)?.value !== value) await call(request, 'set_setting', { key, value });
+    }
+  });
 }
 
 /** A new node opens with the set-up; who tests something else puts it off. */
